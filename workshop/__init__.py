@@ -1,0 +1,1 @@
+"""The `workshop` command: start an exercise, check it, get a hint, prove the whole course."""

@@ -1,0 +1,181 @@
+"""Start a program on a free port, wait until it answers, stop it, keep what it printed.
+
+Programs are started as a learner starts them: by their path, in a process of
+their own, with `--port`. Nothing here imports a lesson's code.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+HOST = "127.0.0.1"
+
+
+class ProgramError(Exception):
+    """The program ended, or did not answer in time. The text says what it printed."""
+
+
+def free_port() -> int:
+    """A TCP port on 127.0.0.1 that nothing listens on.
+
+    Drawn from 20000 to 29999, below the range from which the kernel takes the
+    local ports of outgoing connections: a port from that range could be gone
+    again before the program binds it.
+    """
+    while True:
+        port = random.randrange(20_000, 30_000)
+        with socket.socket() as probe:
+            try:
+                probe.bind((HOST, port))
+            except OSError:
+                continue
+            return port
+
+
+class Program:
+    """A running program: where it listens, what it printed, and how to stop it."""
+
+    def __init__(self, process: subprocess.Popen[bytes], port: int) -> None:
+        self.process = process
+        self.port = port
+        self.url = f"http://{HOST}:{port}"
+        self._printed = bytearray()
+        self._grew = threading.Condition()
+        self._reader = threading.Thread(target=self._keep_output, daemon=True)
+        self._reader.start()
+
+    def _keep_output(self) -> None:
+        # Read all the time: a full pipe would stop the program in its next print.
+        assert self.process.stdout is not None
+        while chunk := os.read(self.process.stdout.fileno(), 65_536):
+            with self._grew:
+                self._printed += chunk
+                self._grew.notify_all()
+        with self._grew:
+            self._grew.notify_all()
+
+    @property
+    def output(self) -> str:
+        """What it printed so far, stdout and stderr together."""
+        with self._grew:
+            return self._printed.decode("utf-8", "replace")
+
+    def wait_for_output(self, text: str, *, seconds: float = 5.0) -> str:
+        """Wait until `text` has been printed; return all output.
+
+        Raises ProgramError when the program ends or time runs out first.
+        """
+        deadline = time.monotonic() + seconds
+        with self._grew:
+            while text.encode() not in self._printed:
+                left = deadline - time.monotonic()
+                if left <= 0 or not self._reader.is_alive():
+                    printed = self._printed.decode("utf-8", "replace")
+                    raise ProgramError(f"It never printed {text!r}. It printed:\n{printed}")
+                self._grew.wait(left)
+        return self.output
+
+    def wait_until_listening(self, *, seconds: float) -> None:
+        """Wait until its port takes a connection. Raises ProgramError."""
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                socket.create_connection((HOST, self.port), timeout=1).close()
+                return
+            except OSError:
+                pass
+            try:
+                # This wait is also the pause between two tries.
+                status = self.process.wait(timeout=0.02)
+            except subprocess.TimeoutExpired:
+                if time.monotonic() < deadline:
+                    continue
+                raise ProgramError(
+                    f"Nothing listened on port {self.port} within {seconds:g} s. "
+                    f"The program printed:\n{self.output}"
+                ) from None
+            self._reader.join(timeout=1)
+            raise ProgramError(
+                f"The program ended with status {status} before it listened on port "
+                f"{self.port}. It printed:\n{self.output}"
+            )
+
+    def stop(self, how: signal.Signals = signal.SIGTERM, *, seconds: float = 5.0) -> float:
+        """Send `how`, wait for the end, return the seconds it took.
+
+        A program that is still there after `seconds` is killed; its
+        `process.returncode` is then -9, which a caller can test.
+        """
+        began = time.monotonic()
+        if self.process.poll() is None:
+            self.process.send_signal(how)
+            try:
+                self.process.wait(timeout=seconds)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        took = time.monotonic() - began
+        self._reader.join(timeout=1)
+        return took
+
+
+def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment every program gets: plain UTF-8 output, printed at once."""
+    return {
+        **os.environ,
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONUTF8": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "NO_COLOR": "1",
+        **(extra or {}),
+    }
+
+
+@contextmanager
+def running(
+    program: Path | str,
+    *arguments: str,
+    port: int | None = None,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    seconds: float = 20.0,
+) -> Iterator[Program]:
+    """Run `program` (a Python file) with `--port` and yield it once it listens.
+
+    `seconds` bounds the wait for the port. Raises ProgramError when the program
+    ends or stays silent. On the way out it gets SIGTERM, then SIGKILL.
+    """
+    chosen = port if port is not None else free_port()
+    command: Sequence[str] = [
+        sys.executable,
+        str(program),
+        "--port",
+        str(chosen),
+        *arguments,
+    ]
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=environment(env),
+        cwd=cwd,
+    )
+    started = Program(process, chosen)
+    try:
+        started.wait_until_listening(seconds=seconds)
+        yield started
+    finally:
+        started.stop(seconds=3)
+        if process.stdout is not None:
+            process.stdout.close()
