@@ -1,0 +1,167 @@
+"""The manifest, the learner's copies and the learner's progress."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from workshop.course import Course, CourseError, WorkChangedError
+
+MANIFEST = """
+[[lesson]]
+slug = "02_event_format"
+title = "The format"
+minutes = 60
+needs = ["01_flask_stream"]
+era = "SSE"
+summary = "Parse it."
+
+[[lesson]]
+slug = "01_flask_stream"
+title = "A stream"
+minutes = 45
+era = "SSE"
+summary = "Stream it."
+port = 5000
+"""
+
+
+@pytest.fixture
+def course(tmp_path: Path) -> Course:
+    (tmp_path / "lessons").mkdir()
+    (tmp_path / "lessons" / "lessons.toml").write_text(MANIFEST, encoding="utf-8")
+    scripts = tmp_path / "scripts" / "02_event_format"
+    scripts.mkdir(parents=True)
+    (scripts / "exercise.py").write_text("import helper\nimport json\n", encoding="utf-8")
+    (scripts / "helper.py").write_text("import other\n", encoding="utf-8")
+    (scripts / "other.py").write_text("", encoding="utf-8")
+    (scripts / "unused.py").write_text("", encoding="utf-8")
+    return Course.load(tmp_path, tmp_path / "work")
+
+
+def test_lessons_are_in_order_and_found_by_each_of_their_names(course: Course) -> None:
+    assert [lesson.number for lesson in course.lessons] == ["01", "02"]
+    for name in ("02", "2", "02_event_format"):
+        assert course.lesson(name).title == "The format"
+
+
+@pytest.mark.parametrize("name", ["3", "0", "002", "²", "event", "", "-1", "02_event_format "])
+def test_an_unknown_lesson_lists_the_known_ones(course: Course, name: str) -> None:
+    with pytest.raises(CourseError, match=r"(?s)no lesson .*01  A stream\n  02  The format"):
+        course.lesson(name)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("minutes = 60", "minutes = 0"), "`minutes` must be a whole number"),
+        (('title = "The format"', ""), "`title` must be a text"),
+        (('"01_flask_stream"]', '"09_security"]'), "it needs '09_security'"),
+        (('slug = "02_event_format"', 'slug = "01_event_format"'), "lesson 01 stands twice"),
+        (('slug = "02_event_format"', 'slug = "two"'), "two digits"),
+        (("port = 5000", "prot = 5000"), "unknown key prot"),
+        (("port = 5000", "port = 70000"), "port number"),
+        (("port = 5000", 'carries = ["event_stream.py"]'), "NN_slug/file"),
+        (("minutes = 60", "minutes = "), r"lessons\.toml: "),
+    ],
+)
+def test_a_wrong_manifest_says_what_is_wrong(
+    tmp_path: Path, change: tuple[str, str], message: str
+) -> None:
+    (tmp_path / "lessons").mkdir()
+    (tmp_path / "lessons" / "lessons.toml").write_text(
+        MANIFEST.replace(*change), encoding="utf-8"
+    )
+    with pytest.raises(CourseError, match=message):
+        Course.load(tmp_path)
+
+
+def test_the_environment_can_move_the_learners_folder(
+    course: Course, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORKSHOP_WORK", str(tmp_path / "elsewhere"))
+    moved = Course.load(course.root)
+    assert moved.lesson("2").work == tmp_path / "elsewhere" / "02_event_format" / "exercise.py"
+
+
+def test_start_copies_the_starter_and_what_it_imports(course: Course) -> None:
+    work = course.start(course.lesson("2"))
+    assert work == course.root / "work" / "02_event_format" / "exercise.py"
+    assert sorted(path.name for path in work.parent.iterdir()) == [
+        "exercise.py",
+        "helper.py",
+        "other.py",
+    ]
+
+
+def test_start_says_so_when_there_is_no_exercise(course: Course) -> None:
+    with pytest.raises(CourseError, match="Lesson 01 has no exercise"):
+        course.start(course.lesson("1"))
+
+
+def test_start_refuses_to_overwrite_changed_work_and_keeps_a_copy_on_reset(
+    course: Course,
+) -> None:
+    lesson = course.lesson("2")
+    course.start(lesson)
+    course.start(lesson)  # unchanged: nothing is lost
+    lesson.work.write_text("mine", encoding="utf-8")
+    with pytest.raises(
+        WorkChangedError, match=r"work/02_event_format/exercise.py(.|\n)*--reset"
+    ):
+        course.start(lesson)
+    assert lesson.work.read_text(encoding="utf-8") == "mine"
+
+    course.start(lesson, reset=True)
+    assert lesson.work.read_text(encoding="utf-8") == lesson.starter.read_text(encoding="utf-8")
+    lesson.work.write_text("mine again", encoding="utf-8")
+    course.start(lesson, reset=True)
+    kept = {path.name: path.read_text() for path in lesson.work.parent.glob("*backup*")}
+    assert kept == {"exercise.backup.py": "mine", "exercise.backup-2.py": "mine again"}
+
+
+def test_an_untouched_copy_of_an_older_starter_is_replaced(course: Course) -> None:
+    lesson = course.lesson("2")
+    course.start(lesson)
+    lesson.starter.write_text("import helper  # newer\n", encoding="utf-8")
+    course.start(lesson)
+    assert "newer" in lesson.work.read_text(encoding="utf-8")
+
+
+def test_the_state_follows_the_checks(course: Course) -> None:
+    lesson = course.lesson("2")
+    assert course.state(lesson) == "not started"
+    course.start(lesson)
+    assert course.state(lesson) == "started"
+    course.record(lesson, 3, 8)
+    assert course.state(lesson) == "in progress (3 of 8 checks)"
+    course.record(lesson, 8, 8)
+    assert course.state(lesson) == "done"
+    assert course.state(course.lesson("1")) == "not started"
+    course.start(lesson, reset=True)
+    assert course.state(lesson) == "started"
+
+
+def test_hints_are_counted_for_each_todo(course: Course) -> None:
+    lesson = course.lesson("2")
+    assert course.hints_given(lesson, 1) == 0
+    assert [course.give_hint(lesson, 1), course.give_hint(lesson, 1)] == [1, 2]
+    assert course.give_hint(lesson, 2) == 1
+    assert Course.load(course.root, course.work_root).hints_given(lesson, 1) == 2
+
+
+@pytest.mark.parametrize("broken", ["", "{", "[]", '{"02_event_format": 1}', "\xff"])
+def test_a_broken_progress_file_is_kept_aside_and_said(course: Course, broken: str) -> None:
+    lesson = course.lesson("2")
+    course.start(lesson)
+    path = course.work_root / "progress.json"
+    path.write_bytes(broken.encode("latin-1"))
+    assert course.state(lesson) == "started"
+    assert "progress.corrupt.json" in course.progress.notices[0]
+    aside = course.work_root / "progress.corrupt.json"
+    assert aside.read_bytes() == broken.encode("latin-1")
+    course.record(lesson, 1, 2)
+    assert json.loads(path.read_text(encoding="utf-8"))["02_event_format"]["passed"] == 1
+    assert not list(course.work_root.glob("*.tmp"))

@@ -1,0 +1,338 @@
+"""Lesson and Course: the manifest, the folders, the learner's copies and progress.
+
+`lessons/lessons.toml` is the one list of lessons. What a learner makes lives in
+`work/` (or in the folder that WORKSHOP_WORK names), which git ignores.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import os
+import re
+import shutil
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class CourseError(Exception):
+    """Something the learner or the author can mend. The text says what and how."""
+
+
+class WorkChangedError(CourseError):
+    """`start` would overwrite what the learner has written."""
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """One table of the manifest, and where its files are."""
+
+    root: Path
+    work_root: Path
+    slug: str
+    title: str
+    minutes: int
+    summary: str
+    era: str
+    needs: tuple[str, ...] = ()
+    port: int | None = None
+    carries: tuple[str, ...] = ()
+
+    @property
+    def number(self) -> str:
+        """The two digits that lead the slug: "05"."""
+        return self.slug[:2]
+
+    @property
+    def text(self) -> Path:
+        """lessons/NN_slug.md, the text that is read in order."""
+        return self.root / "lessons" / f"{self.slug}.md"
+
+    @property
+    def scripts(self) -> Path:
+        """scripts/NN_slug/, the folder of its programs."""
+        return self.root / "scripts" / self.slug
+
+    @property
+    def notebook(self) -> Path:
+        """notebooks/NN_slug.ipynb. Not every lesson has one."""
+        return self.root / "notebooks" / f"{self.slug}.ipynb"
+
+    @property
+    def notebook_source(self) -> Path:
+        """notebooks/source/NN_slug.py, which the notebook is made from."""
+        return self.root / "notebooks" / "source" / f"{self.slug}.py"
+
+    @property
+    def solution(self) -> Path:
+        """solutions/NN_slug/exercise.py, the source of the starter."""
+        return self.root / "solutions" / self.slug / "exercise.py"
+
+    @property
+    def exercise_toml(self) -> Path:
+        """solutions/NN_slug/exercise.toml, the hints and the gallery of mistakes."""
+        return self.solution.with_name("exercise.toml")
+
+    @property
+    def starter(self) -> Path:
+        """scripts/NN_slug/exercise.py, made from the solution."""
+        return self.scripts / "exercise.py"
+
+    @property
+    def work(self) -> Path:
+        """work/NN_slug/exercise.py, the learner's own file."""
+        return self.work_root / self.slug / "exercise.py"
+
+
+_STRINGS = ("slug", "title", "era", "summary")
+_FIELDS = {*_STRINGS, "minutes", "needs", "port", "carries"}
+
+
+def _read_lesson(table: dict[str, Any], root: Path, work_root: Path) -> Lesson:
+    where = f"lessons/lessons.toml, lesson {table.get('slug', '?')!r}"
+    if unknown := sorted(set(table) - _FIELDS):
+        raise CourseError(f"{where}: unknown key {', '.join(unknown)}.")
+    for key in _STRINGS:
+        if not isinstance(table.get(key), str) or not table[key].strip():
+            raise CourseError(f"{where}: `{key}` must be a text.")
+    if not re.fullmatch(r"\d\d_[a-z0-9_]+", table["slug"]):
+        raise CourseError(f"{where}: a slug is two digits, `_`, and lower-case words.")
+    minutes = table.get("minutes")
+    if not isinstance(minutes, int) or minutes <= 0:
+        raise CourseError(f"{where}: `minutes` must be a whole number above 0.")
+    port = table.get("port")
+    if port is not None and (not isinstance(port, int) or not 0 < port < 65_536):
+        raise CourseError(f"{where}: `port` must be a port number.")
+    for key in ("needs", "carries"):
+        values = table.get(key, [])
+        if not isinstance(values, list) or not all(isinstance(v, str) for v in values):
+            raise CourseError(f"{where}: `{key}` must be a list of texts.")
+    for carried in table.get("carries", []):
+        if not re.fullmatch(r"\d\d_[a-z0-9_]+/[^/]+", carried):
+            raise CourseError(f'{where}: `carries` holds "NN_slug/file", not {carried!r}.')
+    return Lesson(
+        root=root,
+        work_root=work_root,
+        slug=table["slug"],
+        title=table["title"],
+        minutes=minutes,
+        summary=table["summary"],
+        era=table["era"],
+        needs=tuple(table.get("needs", [])),
+        port=port,
+        carries=tuple(table.get("carries", [])),
+    )
+
+
+class Course:
+    """All lessons in order, and how far the learner has come in each."""
+
+    def __init__(self, root: Path, work_root: Path, lessons: list[Lesson]) -> None:
+        self.root = root
+        self.work_root = work_root
+        self.lessons = lessons
+        self.progress = Progress(work_root / "progress.json")
+
+    @classmethod
+    def load(cls, root: Path = ROOT, work_root: Path | None = None) -> Course:
+        """Read the manifest below `root`. Raises CourseError.
+
+        The learner's folder is `work_root`, or WORKSHOP_WORK, or `work/` in `root`.
+        """
+        if work_root is None:
+            work_root = Path(os.environ.get("WORKSHOP_WORK") or root / "work").absolute()
+        manifest = root / "lessons" / "lessons.toml"
+        try:
+            tables = tomllib.loads(manifest.read_text(encoding="utf-8")).get("lesson", [])
+        except FileNotFoundError:
+            raise CourseError(f"There is no {manifest}.") from None
+        except tomllib.TOMLDecodeError as error:
+            raise CourseError(f"lessons/lessons.toml: {error}") from None
+        lessons = sorted(
+            (_read_lesson(table, root, work_root) for table in tables),
+            key=lambda lesson: lesson.slug,
+        )
+        numbers = [lesson.number for lesson in lessons]
+        for number in numbers:
+            if numbers.count(number) > 1:
+                raise CourseError(f"lessons/lessons.toml: lesson {number} stands twice.")
+        slugs = {lesson.slug for lesson in lessons}
+        for lesson in lessons:
+            for need in lesson.needs:
+                if need not in slugs:
+                    raise CourseError(
+                        f"lessons/lessons.toml, lesson {lesson.slug!r}: it needs {need!r}, "
+                        "which is not in the manifest."
+                    )
+        return cls(root, work_root, lessons)
+
+    def lesson(self, name: str) -> Lesson:
+        """The lesson called "05", "5" or "05_sse_server". Raises CourseError."""
+        for lesson in self.lessons:
+            if name == lesson.slug or (
+                name.isdecimal() and len(name) <= 2 and int(name) == int(lesson.number)
+            ):
+                return lesson
+        known = "".join(f"\n  {lesson.number}  {lesson.title}" for lesson in self.lessons)
+        raise CourseError(f"There is no lesson {name!r}. There are:{known}")
+
+    def start(self, lesson: Lesson, *, reset: bool = False) -> Path:
+        """Copy the starter into the learner's folder; return the learner's file.
+
+        Files beside the starter that it imports are copied with it. Work that was
+        changed is never overwritten: WorkChangedError, or with `reset` a backup
+        copy beside it first. Raises CourseError when the lesson has no exercise.
+        """
+        if not lesson.starter.is_file():
+            raise CourseError(f"Lesson {lesson.number} has no exercise.")
+        sources = [lesson.starter, *companions(lesson.starter)]
+        copied: dict[str, str] = self.progress.read(lesson).get("copied", {})
+        changed = [
+            target
+            for source in sources
+            if (target := lesson.work.parent / source.name).is_file()
+            and digest(target) not in (digest(source), copied.get(source.name))
+        ]
+        if changed and not reset:
+            raise WorkChangedError(
+                f"You have changed {self.shown(changed[0])}. Keep working in it, or type\n"
+                f"  uv run workshop start {lesson.number} --reset\n"
+                "to start over. A copy of what you have is kept beside it."
+            )
+        for target in changed:
+            keep_copy(target)
+        lesson.work.parent.mkdir(parents=True, exist_ok=True)
+        for source in sources:
+            shutil.copyfile(source, lesson.work.parent / source.name)
+        update: dict[str, Any] = {"copied": {s.name: digest(s) for s in sources}}
+        if reset:
+            update |= {"passed": None, "total": None}
+        self.progress.update(lesson, update)
+        return lesson.work
+
+    def shown(self, path: Path) -> str:
+        """`path` as the learner should read it: from the root where it lies in it."""
+        return str(path.relative_to(self.root) if path.is_relative_to(self.root) else path)
+
+    def state(self, lesson: Lesson) -> str:
+        """not started | started | in progress (n of m checks) | done."""
+        known = self.progress.read(lesson)
+        passed, total = known.get("passed"), known.get("total")
+        if not lesson.work.is_file():
+            return "not started"
+        if not isinstance(passed, int) or not isinstance(total, int) or total == 0:
+            return "started"
+        if passed == total:
+            return "done"
+        return f"in progress ({passed} of {total} checks)"
+
+    def record(self, lesson: Lesson, passed: int, total: int) -> None:
+        """Keep the result of the last run of the lesson's checks."""
+        self.progress.update(lesson, {"passed": passed, "total": total})
+
+    def hints_given(self, lesson: Lesson, todo: int) -> int:
+        """How many hints of this TODO the learner has seen."""
+        hints: dict[str, int] = self.progress.read(lesson).get("hints", {})
+        return hints.get(str(todo), 0)
+
+    def give_hint(self, lesson: Lesson, todo: int) -> int:
+        """Count one hint more for this TODO; return how many it is now."""
+        hints: dict[str, int] = dict(self.progress.read(lesson).get("hints", {}))
+        hints[str(todo)] = hints.get(str(todo), 0) + 1
+        self.progress.update(lesson, {"hints": hints})
+        return hints[str(todo)]
+
+
+@dataclass
+class Progress:
+    """What work/progress.json holds, a table for each lesson's slug.
+
+    The file is read at each question, so that two terminals agree, and replaced
+    as a whole, so that no crash leaves half of it. A file that cannot be read is
+    kept aside, and `notices` says so: show them to the learner.
+    """
+
+    path: Path
+    notices: list[str] = field(default_factory=list)
+
+    def _load(self) -> dict[str, dict[str, Any]]:
+        try:
+            known = json.loads(self.path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
+        except ValueError:
+            known = None
+        if isinstance(known, dict) and all(isinstance(v, dict) for v in known.values()):
+            return known
+        aside = free_name(self.path.with_name("progress.corrupt.json"))
+        self.path.replace(aside)
+        self.notices.append(
+            f"{self.path.name} could not be read, so your progress starts over. "
+            f"The old file is kept as {aside.name}; your exercises are untouched."
+        )
+        return {}
+
+    def read(self, lesson: Lesson) -> dict[str, Any]:
+        """What is known of the lesson; empty when nothing is."""
+        return self._load().get(lesson.slug, {})
+
+    def update(self, lesson: Lesson, values: dict[str, Any]) -> None:
+        """Set these values of the lesson; None takes one away."""
+        known = self._load()
+        mine = {**known.get(lesson.slug, {}), **values}
+        known[lesson.slug] = {key: value for key, value in mine.items() if value is not None}
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        # In the same folder, so that the replacement is one step of one file system.
+        fresh = self.path.with_name(f"progress.{os.getpid()}.tmp")
+        fresh.write_text(json.dumps(known, indent=2) + "\n", encoding="utf-8")
+        fresh.replace(self.path)
+
+
+def imported_names(program: Path) -> set[str]:
+    """The first words of the modules that a Python file imports. Raises SyntaxError."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(program.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module.partition(".")[0])
+    return names
+
+
+def companions(program: Path) -> list[Path]:
+    """The Python files beside `program` that it imports, and those that they import."""
+    found: list[Path] = []
+    waiting = [program]
+    while waiting:
+        for name in imported_names(waiting.pop()):
+            path = program.with_name(f"{name}.py")
+            if path.is_file() and path != program and path not in found:
+                found.append(path)
+                waiting.append(path)
+    return sorted(found)
+
+
+def digest(path: Path) -> str:
+    """The SHA-256 of a file's bytes, in hexadecimal."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def free_name(path: Path) -> Path:
+    """`path`, or the first of `path` with -2, -3, … before its ending that is free."""
+    number, free = 1, path
+    while free.exists():
+        number += 1
+        free = path.with_name(f"{path.stem}-{number}{path.suffix}")
+    return free
+
+
+def keep_copy(path: Path) -> Path:
+    """Copy the learner's file to exercise.backup.py (or -2, -3, …) beside it."""
+    copy = free_name(path.with_name(f"{path.stem}.backup{path.suffix}"))
+    shutil.copyfile(path, copy)
+    return copy

@@ -1,0 +1,82 @@
+"""Make again, or compare, all that the course says twice.
+
+Sources: `solutions/` (starters), `scripts/` (snippets, carried files), the programs
+themselves (recorded output), `notebooks/source/` (notebooks), and the manifest (the
+README's table).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from workshop.course import Course, Lesson, imported_names
+from workshop.publishing.difference import Difference, PublishError, unified
+from workshop.publishing.starters import starter_text
+
+
+def publish(
+    course: Course, lessons: list[Lesson] | None, compare: bool, *, replay: bool = True
+) -> list[Difference]:
+    """Compare everything of these lessons (None: of all) with its source.
+
+    Without `compare` what differs is also written again. `replay=False` leaves the
+    recorded output of console blocks alone. The result is what was different; those
+    that are not `curable` were not written.
+    """
+    chosen = course.lessons if lessons is None else lessons
+    found: list[Difference] = []
+    for lesson in chosen:
+        for made in _copies(course, lesson):
+            found += _settle(course, *made, compare=compare)
+    return found
+
+
+def _copies(course: Course, lesson: Lesson) -> Iterator[tuple[Path, str, str | PublishError]]:
+    """Each file that is made whole from another: (path, what it is, what it should be)."""
+    if lesson.solution.is_file():
+        source = str(lesson.solution.relative_to(course.root))
+        try:
+            starter: str | PublishError = starter_text(_read(lesson.solution), source)
+        except PublishError as error:
+            starter = error
+        yield lesson.starter, f"starter, made from {source}", starter
+    for carried in lesson.carries:
+        origin = course.root / "scripts" / carried
+        what = f"carried over from scripts/{carried}"
+        if not origin.is_file():
+            yield lesson.text, what, PublishError(f"There is no scripts/{carried}.")
+            continue
+        yield lesson.scripts / origin.name, what, _read(origin)
+        if lesson.solution.is_file() and _imports(lesson.solution, origin):
+            yield lesson.solution.with_name(origin.name), what, _read(origin)
+
+
+def _imports(program: Path, module: Path) -> bool:
+    """Whether the solution needs its own copy of the carried module."""
+    try:
+        return module.stem in imported_names(program)
+    except SyntaxError:
+        return False
+
+
+def _read(path: Path) -> str:
+    # newline="" keeps every byte: what is compared is the file, not its lines.
+    with path.open(encoding="utf-8", newline="") as file:
+        return file.read()
+
+
+def _settle(
+    course: Course, path: Path, what: str, wanted: str | PublishError, *, compare: bool
+) -> list[Difference]:
+    """Compare one file with what it should be, and write it unless `compare`."""
+    shown = str(path.relative_to(course.root))
+    if isinstance(wanted, PublishError):
+        return [Difference(shown, what, str(wanted), curable=False)]
+    is_now = _read(path) if path.is_file() else ""
+    if is_now == wanted and path.is_file():
+        return []
+    if not compare:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(wanted, encoding="utf-8", newline="")
+    return [Difference(shown, what, unified(is_now, wanted))]

@@ -1,0 +1,1 @@
+"""How each thing that is said twice is made: one module for each."""
