@@ -1,0 +1,50 @@
+"""Real parts that some tests need: found, or the test is skipped with the way to get them.
+
+`.ci/run` installs all of them and sets WORKSHOP_ALL_PARTS=1, which turns such a
+skip into a failure.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import NoReturn
+
+import pytest
+
+INSTALL = {
+    "chromium": "apt-get install --no-install-recommends chromium",
+    "curl": "apt-get install curl",
+    "nginx": "apt-get install nginx-light",
+    "node": "apt-get install nodejs npm",
+    "npm": "apt-get install nodejs npm",
+    "redis-server": "apt-get install redis-server",
+    "tmux": "apt-get install tmux",
+}
+
+CHROMIUM_FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+def missing(what: str, install: str) -> NoReturn:
+    """Skip the test, or fail it where every part was promised."""
+    reason = f"{what} is missing. Install it: {install}"
+    if os.environ.get("WORKSHOP_ALL_PARTS") == "1":
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
+
+
+def require(program: str) -> str:
+    """The path of a program that INSTALL names; skips or fails when it is not there."""
+    found = shutil.which(program)
+    if found is None:
+        missing(program, INSTALL[program])
+    return found

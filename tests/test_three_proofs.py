@@ -1,0 +1,96 @@
+"""Every exercise: the starter fails, the solution passes, each mistake fails at its own check."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+from workshop.checks import suite_of
+from workshop.checks.engine import COMMON_HINTS, check_program
+from workshop.checks.gallery import Mistake, load_gallery
+
+SLUGS = sorted(path.parent.name for path in (ROOT / "solutions").glob("*/exercise.toml"))
+GALLERIES = {slug: load_gallery(ROOT / "solutions" / slug / "exercise.toml") for slug in SLUGS}
+LEAST_MISTAKES = {
+    "01_flask_stream": 6,
+    "02_event_format": 12,
+    "03_event_hub": 15,
+    "04_stdio_server": 8,
+    "05_sse_server": 20,
+}
+
+
+@pytest.mark.parametrize("slug", SLUGS)
+def test_the_starter_fails_and_says_which_todo(slug: str) -> None:
+    report = check_program(suite_of(slug), ROOT / "scripts" / slug / "exercise.py")
+    failed = [result for result in report.results if result.state == "failed"]
+    assert failed, "the starter passes: nothing is left to do"
+    assert all(result.todo is not None for result in failed), report.as_json()
+    assert failed[0].todo == 1, "the first failure must be about the first TODO"
+
+
+@pytest.mark.parametrize("slug", SLUGS)
+def test_the_solution_passes(slug: str) -> None:
+    report = check_program(suite_of(slug), ROOT / "solutions" / slug / "exercise.py")
+    assert report.ok, report.as_json()
+    assert report.seconds < 3, f"feedback took {report.seconds:.1f} s"
+
+
+@pytest.mark.parametrize(
+    ("slug", "mistake"),
+    [
+        pytest.param(slug, mistake, id=f"{slug}-{mistake.id}")
+        for slug, gallery in GALLERIES.items()
+        for mistake in gallery.mistakes
+    ],
+)
+def test_a_mistake_fails_its_own_check_with_its_own_hint(
+    slug: str, mistake: Mistake, tmp_path: Path
+) -> None:
+    solution = ROOT / "solutions" / slug
+    # The learner's folder holds whatever files lie beside the exercise.
+    for path in (ROOT / "scripts" / slug).iterdir():
+        if path.is_file():
+            (tmp_path / path.name).write_bytes(path.read_bytes())
+    wrong = tmp_path / "exercise.py"
+    wrong.write_text(
+        mistake.apply((solution / "exercise.py").read_text(encoding="utf-8")), encoding="utf-8"
+    )
+    report = check_program(suite_of(slug), wrong)
+    found = [
+        (result.id, result.failure.hint)
+        for result in report.results
+        if result.failure is not None
+    ]
+    assert found == [(mistake.check, mistake.hint)], report.as_json()
+
+
+@pytest.mark.parametrize("slug", SLUGS)
+def test_every_check_and_every_hint_has_a_mistake(slug: str) -> None:
+    shown = {(mistake.check, mistake.hint) for mistake in GALLERIES[slug].mistakes}
+    wanted = {(check.id, hint) for check in suite_of(slug).checks for hint in check.hints}
+    assert wanted - shown == set(), "hints that no mistake brings out"
+    common = {(check.id, hint) for check in suite_of(slug).checks for hint in COMMON_HINTS}
+    assert shown - wanted - common == set(), "mistakes about checks or hints that do not exist"
+
+
+@pytest.mark.parametrize("slug", SLUGS)
+def test_every_todo_has_hints_and_a_check(slug: str) -> None:
+    todos = {todo.number: todo for todo in GALLERIES[slug].todos}
+    checked = {check.todo for check in suite_of(slug).checks if check.todo is not None}
+    assert checked == set(todos)
+    assert all(len(todo.hints) >= 2 for todo in todos.values())
+
+
+@pytest.mark.parametrize("slug", SLUGS)
+def test_every_check_sends_the_learner_to_a_heading_that_exists(slug: str) -> None:
+    text = (ROOT / "lessons" / f"{slug}.md").read_text(encoding="utf-8")
+    headings = {line.lstrip("#").strip() for line in text.splitlines() if line.startswith("#")}
+    assert {check.read for check in suite_of(slug).checks} <= headings
+
+
+@pytest.mark.parametrize("slug", SLUGS)
+def test_the_gallery_is_as_large_as_promised(slug: str) -> None:
+    assert len(GALLERIES[slug].mistakes) >= LEAST_MISTAKES[slug]

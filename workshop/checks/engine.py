@@ -1,0 +1,330 @@
+"""Run the checks of a lesson against a program or a URL, and say what each one found.
+
+A check is a function that takes the thing under check and raises `Failed` when
+it is wrong. `Suite` collects the checks of one lesson. A check may stand `after`
+others: when one of those did not pass, it waits instead of failing, so that one
+mistake gives one failure and the learner sees what to mend first.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Generic, Literal, TypeVar
+
+from workshop.running import ProgramError
+
+T = TypeVar("T")
+
+Scope = Literal["protocol", "lesson"]
+State = Literal["passed", "failed", "waiting"]
+
+STARTS = "starts"
+
+# Hints that any check may give. What a lesson's checks say themselves stands in the lesson.
+COMMON_HINTS = {
+    "no-connection": "The server closed or refused the connection instead of answering. "
+    "Look at what it printed: an exception there names the line.",
+    "no-answer": "The server took the request and sent no answer in time. "
+    "Does something wait for ever, or block the event loop?",
+}
+
+
+class Failed(Exception):
+    """What a check found wrong.
+
+    `hint` is a key of the check's `hints` (or of COMMON_HINTS); `sent` and
+    `received` are what went over the wire; `at` is the index of the wrong byte
+    in `received`, under which a caret is drawn; `wanted` is what should have come.
+    """
+
+    def __init__(
+        self,
+        hint: str,
+        *,
+        sent: str | bytes = "",
+        received: str | bytes = b"",
+        at: int | None = None,
+        wanted: str = "",
+    ) -> None:
+        super().__init__(hint)
+        self.hint = hint
+        self.sent = sent.encode() if isinstance(sent, str) else sent
+        self.received = received.encode() if isinstance(received, str) else received
+        self.at = at
+        self.wanted = wanted
+
+
+@dataclass(frozen=True, slots=True)
+class Check(Generic[T]):
+    """One thing that must be so, and everything a learner needs when it is not."""
+
+    id: str
+    title: str
+    run: Callable[[T], None]
+    why: str
+    read: str  # the heading of the lesson's text that explains it
+    rule: str  # where the rule comes from
+    hints: dict[str, str]
+    todo: int | None = None  # the exercise's TODO that makes it pass
+    after: tuple[str, ...] = ()
+    scope: Scope = "lesson"  # "protocol": also meaningful for anybody's server
+    alone: bool = False  # runs when no other check does
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How one check went. `failure` is set exactly when `state` is "failed"."""
+
+    id: str
+    title: str
+    state: State
+    why: str
+    read: str
+    rule: str
+    todo: int | None
+    failure: Failed | None = None
+    hint: str = ""
+    waits_for: str = ""
+    seconds: float = 0.0
+
+    def as_dict(self) -> dict[str, object]:
+        """The result as JSON values, for `workshop check --json`."""
+        found: dict[str, object] = {
+            "id": self.id,
+            "title": self.title,
+            "state": self.state,
+            "rule": self.rule,
+            "todo": self.todo,
+            "seconds": round(self.seconds, 3),
+        }
+        if self.waits_for:
+            found["waits_for"] = self.waits_for
+        if self.failure is not None:
+            found |= {
+                "hint": self.failure.hint,
+                "hint_text": self.hint,
+                "sent": self.failure.sent.decode("utf-8", "backslashreplace"),
+                "received": self.failure.received.decode("utf-8", "backslashreplace"),
+                "at": self.failure.at,
+                "wanted": self.failure.wanted,
+                "why": self.why,
+                "read": self.read,
+            }
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All results of one run, in the order of the lesson."""
+
+    slug: str
+    subject: str  # the file or URL that was checked
+    results: list[Result] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def ok(self) -> bool:
+        return all(result.state == "passed" for result in self.results)
+
+    def ids(self, state: State) -> list[str]:
+        """The ids of the checks in this state."""
+        return [result.id for result in self.results if result.state == state]
+
+    def as_json(self) -> str:
+        return json.dumps(
+            {
+                "lesson": self.slug,
+                "subject": self.subject,
+                "passed": self.ok,
+                "seconds": round(self.seconds, 3),
+                "checks": [result.as_dict() for result in self.results],
+            },
+            indent=2,
+            ensure_ascii=False,
+        )
+
+
+class Suite(Generic[T]):
+    """The checks of one lesson, and how to open what they check.
+
+    `open_program(path)` starts the file at `path` and yields the target;
+    it raises ProgramError when that can't be done, which fails the built-in
+    check "starts". `open_url(url)` yields a target for a server that already runs;
+    a suite without one can't be run against a URL.
+    """
+
+    def __init__(
+        self,
+        slug: str,
+        *,
+        open_program: Callable[[Path], AbstractContextManager[T]],
+        open_url: Callable[[str], AbstractContextManager[T]] | None = None,
+        start_heading: str,
+        start_title: str = "The program starts and listens on the port it is given",
+        start_hint: str = "Run the file yourself and read the last lines it prints.",
+    ) -> None:
+        self.slug = slug
+        self.open_program = open_program
+        self.open_url = open_url
+        self.checks: list[Check[T]] = [
+            Check(
+                id=STARTS,
+                title=start_title,
+                run=lambda target: None,
+                why="Nothing else can be checked before it runs.",
+                read=start_heading,
+                rule="this course",
+                hints={"did-not-start": start_hint},
+            )
+        ]
+
+    def check(
+        self,
+        id: str,
+        title: str,
+        *,
+        why: str,
+        read: str,
+        rule: str,
+        hints: dict[str, str],
+        todo: int | None = None,
+        after: Iterable[str] = (),
+        scope: Scope = "lesson",
+        alone: bool = False,
+    ) -> Callable[[Callable[[T], None]], Callable[[T], None]]:
+        """Add the decorated function to the suite. Its prerequisites stand above it."""
+        known = {check.id: check for check in self.checks}
+        if id in known:
+            raise ValueError(f"{self.slug} has two checks called {id!r}")
+        for other in after:
+            if other not in known:
+                raise ValueError(f"{id!r} stands after {other!r}, which is not above it")
+            if known[other].alone and not alone:
+                raise ValueError(f"{id!r} can't wait for {other!r}, which runs alone, last")
+
+        def add(run: Callable[[T], None]) -> Callable[[T], None]:
+            self.checks.append(
+                Check(
+                    id=id,
+                    title=title,
+                    run=run,
+                    why=why,
+                    read=read,
+                    rule=rule,
+                    hints=hints,
+                    todo=todo,
+                    after=tuple(after),
+                    scope=scope,
+                    alone=alone,
+                )
+            )
+            return run
+
+        return add
+
+
+def check_program(suite: Suite[T], program: Path) -> Report:
+    """Start `program` and run all checks of the suite on it."""
+    return _report(suite, str(program), suite.open_program(program), suite.checks)
+
+
+def check_url(suite: Suite[T], url: str) -> Report:
+    """Run the protocol's checks of the suite on the server at `url`."""
+    if suite.open_url is None:
+        raise ValueError(f"The checks of {suite.slug} need a file; they can't check a URL.")
+    wanted = [check for check in suite.checks if check.scope == "protocol"]
+    return _report(suite, url, suite.open_url(url), wanted)
+
+
+def check_target(suite: Suite[T], subject: str, target: T) -> Report:
+    """Run all checks of the suite on a target that is already open."""
+    return _report(suite, subject, nullcontext(target), suite.checks)
+
+
+def _report(
+    suite: Suite[T],
+    subject: str,
+    opening: AbstractContextManager[T],
+    checks: list[Check[T]],
+) -> Report:
+    began = time.monotonic()
+    try:
+        with opening as target:
+            results = _run(checks, target)
+    except ProgramError as error:
+        results = _not_started(suite, checks, error)
+    return Report(suite.slug, subject, results, time.monotonic() - began)
+
+
+def _not_started(suite: Suite[T], checks: list[Check[T]], error: ProgramError) -> list[Result]:
+    starts = suite.checks[0]
+    failure = Failed("did-not-start", received=str(error), wanted="a program that runs")
+    waiting = [_result(check, "waiting", waits_for=STARTS) for check in checks]
+    return [
+        _result(starts, "failed", failure=failure),
+        *(result for result in waiting if result.id != STARTS),
+    ]
+
+
+def _run(checks: list[Check[T]], target: T) -> list[Result]:
+    """Run the checks side by side, then those that must be alone; keep their order."""
+    futures: dict[str, Future[Result]] = {}
+    # The pool starts work in the order it was handed in and a check's
+    # prerequisites stand above it, so no check can wait for one that can't start.
+    with ThreadPoolExecutor(max_workers=16) as pool:
+        for check in checks:
+            if not check.alone:
+                futures[check.id] = pool.submit(_run_one, check, target, futures)
+    results = {id: future.result() for id, future in futures.items()}
+    for check in checks:
+        if check.alone:
+            done: Future[Result] = Future()
+            done.set_result(_run_one(check, target, futures))
+            futures[check.id] = done
+            results[check.id] = done.result()
+    return [results[check.id] for check in checks]
+
+
+def _run_one(check: Check[T], target: T, others: dict[str, Future[Result]]) -> Result:
+    for id in check.after:
+        # A prerequisite can be missing when only some checks of the suite run.
+        if id in others and others[id].result().state != "passed":
+            return _result(check, "waiting", waits_for=id)
+    began = time.monotonic()
+    try:
+        check.run(target)
+    except Failed as failure:
+        return _result(check, "failed", failure=failure, seconds=time.monotonic() - began)
+    return _result(check, "passed", seconds=time.monotonic() - began)
+
+
+def _result(
+    check: Check[T],
+    state: State,
+    *,
+    failure: Failed | None = None,
+    waits_for: str = "",
+    seconds: float = 0.0,
+) -> Result:
+    hint = ""
+    if failure is not None:
+        hint = check.hints.get(failure.hint) or COMMON_HINTS[failure.hint]
+    return Result(
+        id=check.id,
+        title=check.title,
+        state=state,
+        why=check.why,
+        read=check.read,
+        rule=check.rule,
+        todo=check.todo,
+        failure=failure,
+        hint=hint,
+        waits_for=waits_for,
+        seconds=seconds,
+    )

@@ -1,0 +1,359 @@
+"""Read a stream as bytes with times, and point at the byte that is wrong.
+
+`Server` sends requests and keeps every byte of the answers. `Stream` is an open
+event stream: a thread reads it, so that a check can wait for a piece, an event
+or the end, each with a limit. `point_at` draws bytes with a caret under one.
+"""
+
+from __future__ import annotations
+
+import http.client
+import importlib.util
+import json
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from types import ModuleType, TracebackType
+from typing import Any, Self
+from urllib.parse import urljoin, urlsplit
+
+from workshop.checks.engine import Failed
+from workshop.running import Program
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# How long a check waits for something that should come at once, in seconds.
+SOON = 1.0
+
+
+@cache
+def load(path: Path) -> ModuleType:
+    """The Python file at `path` as a module, without putting its folder on sys.path."""
+    name = f"workshop_loaded_{path.parent.name}_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    # Dataclasses look their module up by name while the file is running.
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def event_stream_parser() -> Any:
+    """A new parser of lesson 02: the course has one, and the checks use it too."""
+    return load(ROOT / "scripts/02_event_format/event_stream.py").EventStreamParser()
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedEvent:
+    """An event with the place of its bytes in the stream and its time of arrival.
+
+    `start` and `end` index the stream's raw bytes; `seconds` counts from the request.
+    """
+
+    type: str
+    data: str
+    last_event_id: str
+    start: int
+    end: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole response: `request` is what was sent, as text to show a learner."""
+
+    request: str
+    status: int
+    headers: http.client.HTTPMessage
+    body: bytes
+
+    def json(self) -> Any:
+        """The body as a JSON value. Raises ValueError when it is none."""
+        return json.loads(self.body)
+
+
+class Stream:
+    """An open response that is still arriving. Close it, or use it in a `with`."""
+
+    def __init__(
+        self, request: str, connection: http.client.HTTPConnection, began: float
+    ) -> None:
+        self.request = request
+        self._connection = connection
+        self._socket: socket.socket = connection.sock
+        self._response = connection.getresponse()
+        # From here on only `close` may end a read.
+        self._socket.settimeout(None)
+        self.status: int = self._response.status
+        self.headers = self._response.headers
+        self._began = began
+        self._parser = event_stream_parser()
+        self._raw = bytearray()
+        self._event_start = 0
+        self._events: list[ReceivedEvent] = []
+        self._pieces: list[tuple[float, bytes]] = []
+        self._closed = False
+        self._changed = threading.Condition()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        try:
+            while piece := self._response.read1(65_536):
+                with self._changed:
+                    self._take(piece, time.monotonic() - self._began)
+                    self._changed.notify_all()
+        except (OSError, ValueError, http.client.HTTPException):
+            pass  # the connection broke, or `close` was called
+        finally:
+            with self._changed:
+                self._closed = True
+                self._changed.notify_all()
+
+    def _take(self, piece: bytes, seconds: float) -> None:
+        self._pieces.append((seconds, piece))
+        # Line by line, so that each event is known by the bytes it came from.
+        for line in piece.splitlines(keepends=True):
+            self._raw += line
+            for event in self._parser.feed(line):
+                end = len(self._raw)
+                self._events.append(
+                    ReceivedEvent(
+                        event.type,
+                        event.data,
+                        event.last_event_id,
+                        self._event_start,
+                        end,
+                        seconds,
+                    )
+                )
+            if not line.strip(b"\r\n"):
+                self._event_start = len(self._raw)
+
+    @property
+    def raw(self) -> bytes:
+        """Every byte so far, without the chunked transfer coding."""
+        with self._changed:
+            return bytes(self._raw)
+
+    @property
+    def pieces(self) -> list[tuple[float, bytes]]:
+        """(seconds since the request, bytes) of every piece so far."""
+        with self._changed:
+            return list(self._pieces)
+
+    @property
+    def events(self) -> list[ReceivedEvent]:
+        """Every event so far."""
+        with self._changed:
+            return list(self._events)
+
+    @property
+    def closed(self) -> bool:
+        """Whether the server ended the stream."""
+        with self._changed:
+            return self._closed
+
+    def wait(self, ready: Callable[[Stream], bool], *, seconds: float = SOON) -> bool:
+        """Wait until `ready(stream)` holds; False when time runs out or the stream ends."""
+        deadline = time.monotonic() + seconds
+        with self._changed:
+            while not ready(self):
+                left = deadline - time.monotonic()
+                if self._closed or left <= 0:
+                    return False
+                self._changed.wait(left)
+            return True
+
+    def event(
+        self,
+        matches: Callable[[ReceivedEvent], bool] = lambda event: True,
+        *,
+        after: int = 0,
+        seconds: float = SOON,
+    ) -> ReceivedEvent | None:
+        """The first event that matches, from index `after` on; None if it does not come."""
+
+        def found() -> ReceivedEvent | None:
+            return next((event for event in self._events[after:] if matches(event)), None)
+
+        self.wait(lambda stream: found() is not None, seconds=seconds)
+        with self._changed:
+            return found()
+
+    def wait_closed(self, *, seconds: float = SOON) -> bool:
+        """Wait until the server ends the stream; False when it does not."""
+        self.wait(lambda stream: stream.closed, seconds=seconds)
+        return self.closed
+
+    def close(self) -> None:
+        """Leave, as a browser does when its page is closed."""
+        try:
+            self._socket.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass  # the server was first
+        self._reader.join(timeout=2)
+        self._response.close()
+        self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class Server:
+    """A server under check: its URL, and the program if it was started for the check.
+
+    Paths are joined to `url` as a browser does it. Raises Failed with a common
+    hint ("no-connection", "no-answer") when the server does not answer at all.
+    """
+
+    def __init__(self, url: str, program: Program | None = None) -> None:
+        self.url = url
+        self.program = program
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: bytes | Iterable[bytes] | None = None,
+        headers: Mapping[str, str] | None = None,
+        *,
+        seconds: float = SOON,
+    ) -> Answer:
+        """Send a request and read the whole answer. An iterable body goes out in chunks."""
+        connection, shown, _ = self._send(method, path, body, headers, seconds)
+        try:
+            response = connection.getresponse()
+            return Answer(shown, response.status, response.headers, response.read())
+        except (OSError, http.client.HTTPException) as error:
+            raise self._no_answer(error, shown) from error
+        finally:
+            connection.close()
+
+    def post_json(
+        self, path: str, value: object, headers: Mapping[str, str] | None = None
+    ) -> Answer:
+        """POST `value` as JSON."""
+        body = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+        return self.request(
+            "POST", path, body, {"Content-Type": "application/json", **(headers or {})}
+        )
+
+    def open(
+        self,
+        path: str,
+        headers: Mapping[str, str] | None = None,
+        *,
+        seconds: float = SOON,
+    ) -> Stream:
+        """GET `path` and return as soon as the response's head has come."""
+        asked = {"Accept": "text/event-stream", **(headers or {})}
+        connection, shown, began = self._send("GET", path, None, asked, seconds)
+        try:
+            return Stream(shown, connection, began)
+        except (OSError, http.client.HTTPException) as error:
+            connection.close()
+            raise self._no_answer(error, shown) from error
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        body: bytes | Iterable[bytes] | None,
+        headers: Mapping[str, str] | None,
+        seconds: float,
+    ) -> tuple[http.client.HTTPConnection, str, float]:
+        target = urlsplit(urljoin(self.url, path))
+        secure = target.scheme == "https"
+        kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
+        connection = kind(target.hostname or "", target.port, timeout=seconds)
+        asked = dict(headers or {})
+        line = target.path or "/"
+        if target.query:
+            line += f"?{target.query}"
+        shown = "\n".join(
+            [f"{method} {line}", *(f"{name}: {value}" for name, value in asked.items())]
+        )
+        if isinstance(body, bytes) and body:
+            shown += "\n\n" + body[:2_000].decode("utf-8", "backslashreplace")
+        began = time.monotonic()
+        try:
+            connection.request(
+                method, line, body, asked, encode_chunked=not isinstance(body, bytes | None)
+            )
+        except (BrokenPipeError, ConnectionResetError):
+            pass  # the server answered before the body was through: read what it says
+        except OSError as error:
+            connection.close()
+            raise self._no_answer(error, shown) from error
+        return connection, shown, began
+
+    @staticmethod
+    def _no_answer(error: Exception, shown: str) -> Failed:
+        if isinstance(error, TimeoutError):
+            return Failed("no-answer", sent=shown, wanted="an answer within a second")
+        return Failed(
+            "no-connection", sent=shown, received=str(error), wanted="an HTTP response"
+        )
+
+
+def visible(raw: bytes) -> str:
+    """Bytes as text in which every line end and every odd byte can be seen."""
+    text = []
+    for character in raw.decode("utf-8", "surrogateescape"):
+        code = ord(character)
+        if character in "\n\r\t\0":
+            text.append({"\n": "\\n", "\r": "\\r", "\t": "\\t", "\0": "\\0"}[character])
+        elif 0xDC80 <= code <= 0xDCFF:
+            text.append(f"\\x{code - 0xDC00:02x}")  # a byte that is not UTF-8
+        elif not character.isprintable():
+            text.append(f"\\u{code:04x}")
+        else:
+            text.append(character)
+    return "".join(text)
+
+
+def point_at(raw: bytes, at: int | None = None, *, width: int = 72, lines: int = 6) -> str:
+    """Draw `raw` line by line, at most `lines` of them, with a caret under byte `at`.
+
+    `at` may be len(raw): then the caret stands where the next byte should have come.
+    """
+    if at is None:
+        drawn = [_clip(visible(line), 0, width)[0] for line in raw.splitlines(keepends=True)]
+        more = [f"… {len(drawn) - lines} more lines"] if len(drawn) > lines else []
+        return "\n".join(drawn[:lines] + more)
+    start = max(raw.rfind(b"\n", 0, at), raw.rfind(b"\r", 0, at)) + 1
+    ends = [place for end in (b"\n", b"\r") if (place := raw.find(end, at)) >= 0]
+    end = min(ends) + 1 if ends else len(raw)
+    before = raw[:start].splitlines(keepends=True)[-(lines - 2) :]
+    column = len(visible(raw[start:at]))
+    line, column = _clip(visible(raw[start:end]), column, width)
+    drawn = [_clip(visible(one), 0, width)[0] for one in before]
+    return "\n".join([*drawn, line, " " * column + "^"])
+
+
+def _clip(text: str, column: int, width: int) -> tuple[str, int]:
+    """The part of a long line around `column`, and where `column` stands in it."""
+    if len(text) <= width:
+        return text, column
+    first = max(0, min(column - width // 2, len(text) - width + 1))
+    part = text[first : first + width - 2]
+    if first == 0:
+        return part + " …", column
+    tail = " …" if first + width - 2 < len(text) else ""
+    return "… " + part[2:] + tail, column - first
