@@ -1,4 +1,4 @@
-"""Every exercise: the starter fails, the solution passes, each mistake fails at its own check."""
+"""Every exercise: its starter fails, its solution passes, its mistakes are all found."""
 
 from __future__ import annotations
 
