@@ -12,6 +12,7 @@ from pathlib import Path
 
 from workshop.course import Course, Lesson, imported_names
 from workshop.publishing.difference import Difference, PublishError, unified
+from workshop.publishing.snippets import fill_snippets
 from workshop.publishing.starters import starter_text
 
 
@@ -29,6 +30,8 @@ def publish(
     for lesson in chosen:
         for made in _copies(course, lesson):
             found += _settle(course, *made, compare=compare)
+        if lesson.text.is_file():
+            found += _publish_text(course, lesson, compare)
     return found
 
 
@@ -52,6 +55,19 @@ def _copies(course: Course, lesson: Lesson) -> Iterator[tuple[Path, str, str | P
             yield lesson.solution.with_name(origin.name), what, _read(origin)
 
 
+def _publish_text(course: Course, lesson: Lesson, compare: bool) -> list[Difference]:
+    """The lesson's own text: its snippets, and what its programs print."""
+    name = str(lesson.text.relative_to(course.root))
+    is_now = _read(lesson.text)
+    try:
+        text, found = fill_snippets(is_now, name, course.root)
+    except PublishError as error:
+        return [Difference(name, "the lesson's text", str(error), curable=False)]
+    if text != is_now and not compare:
+        _write(lesson.text, text)
+    return found
+
+
 def _imports(program: Path, module: Path) -> bool:
     """Whether the solution needs its own copy of the carried module."""
     try:
@@ -66,6 +82,11 @@ def _read(path: Path) -> str:
         return file.read()
 
 
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8", newline="")
+
+
 def _settle(
     course: Course, path: Path, what: str, wanted: str | PublishError, *, compare: bool
 ) -> list[Difference]:
@@ -77,6 +98,5 @@ def _settle(
     if is_now == wanted and path.is_file():
         return []
     if not compare:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(wanted, encoding="utf-8", newline="")
+        _write(path, wanted)
     return [Difference(shown, what, unified(is_now, wanted))]
