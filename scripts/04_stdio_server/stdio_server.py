@@ -264,6 +264,20 @@ def write_message(outgoing: BinaryIO, message: JSON) -> None:
     outgoing.flush()
 
 
+def take_the_wire() -> tuple[BinaryIO, BinaryIO]:
+    """Stdin and stdout for the protocol alone.
+
+    We move both to numbers of our own. Whatever else in this process, or in a program
+    that a tool starts, reads stdin then finds it empty; what it prints goes to stderr.
+    """
+    incoming = os.fdopen(os.dup(0), "rb")
+    outgoing = os.fdopen(os.dup(1), "wb")
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.dup2(2, 1)
+    return incoming, outgoing
+
+
 def log(text: str) -> None:
     """Tell a person something. Stderr is free for that; stdout belongs to the protocol."""
     print(f"stdio_server[{os.getpid()}]: {text}", file=sys.stderr, flush=True)
@@ -277,19 +291,15 @@ def leave(number: int, frame: FrameType | None) -> NoReturn:
 def main() -> None:
     signal.signal(signal.SIGINT, leave)
     signal.signal(signal.SIGTERM, leave)
-    outgoing = sys.stdout.buffer
-    # From here on a stray print, ours or a library's, ends up in the log instead.
-    sys.stdout = sys.stderr
+    incoming, outgoing = take_the_wire()
     log("ready: one JSON-RPC message a line on stdin, Ctrl-D to end")
     try:
-        count = serve(sys.stdin.buffer, outgoing)
-    except BrokenPipeError:
-        # The client has gone. Python would flush stdout once more on its way out, and
-        # complain: give it a place where that works.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), outgoing.fileno())
-        log("the client has gone, leaving")
-    else:
+        count = serve(incoming, outgoing)
         log(f"stdin ended after {count} messages, leaving")
+    except BrokenPipeError:
+        # The client has gone, and nobody is left to tell. No more is written, not even
+        # what Python itself would on its way out.
+        os._exit(0)
 
 
 if __name__ == "__main__":

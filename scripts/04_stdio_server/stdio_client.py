@@ -1,0 +1,202 @@
+"""An MCP client by hand: it starts a server as its child and prints every message.
+
+    uv run scripts/04_stdio_server/stdio_client.py
+    uv run scripts/04_stdio_server/stdio_client.py path/to/another_server.py
+
+Messages are numbered in the order in which this client sent or read them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import queue
+import subprocess
+import sys
+import textwrap
+import threading
+from pathlib import Path
+from typing import Any
+
+JSON = dict[str, Any]
+
+# Oldest first. The newest goes out in `initialize`; the server answers with one of its own.
+PROTOCOL_VERSIONS = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25")
+CLIENT_INFO = {"name": "stdio-client", "version": "1.0.0"}
+
+# How long a server may take to leave, once its stdin is closed and once more after SIGTERM.
+LEAVE_SECONDS = 2.0
+
+
+class ServerError(Exception):
+    """The server did not answer, or answered with an error. The text says which."""
+
+
+class StdioClient:
+    """One server process and the three pipes to it.
+
+    `timeout` is the time in seconds that the server has for each answer.
+    """
+
+    def __init__(self, command: list[str], timeout: float) -> None:
+        self.timeout = timeout
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        self.lines: queue.Queue[bytes | None] = queue.Queue()
+        self.log: list[str] = []
+        self.messages = 0
+        self.requests = 0
+        # A pipe holds about 64 KiB. Whoever writes into a full one stands still, so both
+        # of the server's outputs are read all the time, each by a thread of its own.
+        self.readers = [
+            threading.Thread(target=self.read_stdout, daemon=True),
+            threading.Thread(target=self.read_stderr, daemon=True),
+        ]
+        for reader in self.readers:
+            reader.start()
+
+    def read_stdout(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.lines.put(line)
+        self.lines.put(None)
+
+    def read_stderr(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self.log.append(line.decode("utf-8", "replace").rstrip())
+
+    def request(self, method: str, params: JSON) -> JSON:
+        """Send a request and return its response. Raises ServerError when none comes."""
+        self.requests += 1
+        request_id = self.requests
+        self.send({"jsonrpc": "2.0", "id": request_id, "method": method, "params": params})
+        while True:
+            message = self.receive(f"No answer to request {request_id}, {method}")
+            # Other messages may come in between: notifications, or what the server asks.
+            if message.get("id") == request_id and "method" not in message:
+                return message
+
+    def notify(self, method: str) -> None:
+        """Send a notification. There is nothing to wait for."""
+        self.send({"jsonrpc": "2.0", "method": method})
+
+    def send(self, message: JSON) -> None:
+        assert self.process.stdin is not None
+        line = json.dumps(message)
+        self.show("client >", line)
+        try:
+            self.process.stdin.write(line.encode("ascii") + b"\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            raise ServerError("The server does not read its stdin any more.") from None
+
+    def receive(self, missing: str) -> JSON:
+        """The next message from the server. What is no message is shown and passed over."""
+        while True:
+            try:
+                line = self.lines.get(timeout=self.timeout)
+            except queue.Empty:
+                raise ServerError(f"{missing}, within {self.timeout:g} s.") from None
+            if line is None:
+                raise ServerError(f"{missing}: the server closed its stdout.")
+            text = line.decode("utf-8", "replace").rstrip("\r\n")
+            try:
+                message = json.loads(text)
+            except ValueError:
+                message = None
+            if isinstance(message, dict):
+                self.show("server >", text)
+                return message
+            self.show("server !", text)
+            print("            ^ this line is no JSON-RPC message")
+
+    def show(self, who: str, text: str) -> None:
+        self.messages += 1
+        start = f"{self.messages:2} {who} "
+        lines = textwrap.wrap(text, 79, initial_indent=start, subsequent_indent=" " * 12)
+        print("\n".join(lines or [start]), flush=True)
+
+    def close(self) -> str:
+        """End the server as the specification has it, and say how it went.
+
+        MCP 2025-11-25, "Lifecycle", "Shutdown": close its stdin and wait; if it stays,
+        SIGTERM and wait; if it still stays, SIGKILL.
+        """
+        assert self.process.stdin is not None
+        try:
+            self.process.stdin.close()
+        except BrokenPipeError:
+            pass  # it left before
+        after = "after its stdin was closed"
+        try:
+            self.process.wait(LEAVE_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.terminate()
+            after = "after SIGTERM"
+            try:
+                self.process.wait(LEAVE_SECONDS)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+                after = "after SIGKILL"
+        for reader in self.readers:
+            # Not for ever: a child of the server may still hold the pipe.
+            reader.join(LEAVE_SECONDS)
+        return f"The server left {after}, exit status {self.process.returncode}."
+
+
+def talk(client: StdioClient) -> None:
+    """The handshake, and then everything this lesson's server can do."""
+    asked = PROTOCOL_VERSIONS[-1]
+    response = client.request(
+        "initialize",
+        {"protocolVersion": asked, "capabilities": {}, "clientInfo": CLIENT_INFO},
+    )
+    version = response.get("result", {}).get("protocolVersion")
+    if version not in PROTOCOL_VERSIONS:
+        raise ServerError(f"No revision in common: the server answered {version}.")
+    client.notify("notifications/initialized")
+    client.request("tools/list", {})
+    client.request("tools/call", {"name": "add", "arguments": {"a": 2, "b": 3}})
+    client.request("tools/call", {"name": "echo", "arguments": {"message": "two\nlines"}})
+    client.request("server/discover", {})
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Talk to an MCP server over stdio.")
+    parser.add_argument(
+        "command",
+        nargs=argparse.REMAINDER,
+        help="what starts the server; a .py file is run by this Python",
+    )
+    parser.add_argument("--timeout", type=float, default=5.0, help="seconds for an answer")
+    arguments = parser.parse_args()
+    command = arguments.command or [str(Path(__file__).with_name("stdio_server.py"))]
+    if command[0].endswith(".py"):
+        command = [sys.executable, *command]
+    try:
+        client = StdioClient(command, arguments.timeout)
+    except OSError as error:
+        print(f"Cannot start {command[0]}: {error.strerror}")
+        return 1
+    status = 0
+    try:
+        talk(client)
+    except ServerError as error:
+        print(error)
+        status = 1
+    except KeyboardInterrupt:
+        status = 1
+    finally:
+        print(client.close())
+    if client.log:
+        print("On its stderr the server wrote:")
+    for line in client.log:
+        print(f"    {line}")
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

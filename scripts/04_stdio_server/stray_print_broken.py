@@ -1,0 +1,27 @@
+"""Breaks on purpose: one `print` for debugging destroys the answer that follows it.
+
+    uv run scripts/04_stdio_server/stdio_client.py --timeout 1 \
+        scripts/04_stdio_server/stray_print_broken.py
+
+`stray_print_fixed.py` has the same print, and it does no harm.
+"""
+
+import json
+import sys
+from typing import TextIO
+
+from stdio_server import handle_body
+
+
+def serve(outgoing: TextIO) -> None:
+    for line in sys.stdin.buffer:
+        if b"tools/call" in line:
+            # Meant for the programmer. It reaches the client, glued to the answer.
+            print("running a tool", end=" ... ")
+        response = handle_body(line)
+        if response is not None:
+            print(json.dumps(response), file=outgoing, flush=True)
+
+
+if __name__ == "__main__":
+    serve(sys.stdout)
