@@ -6,8 +6,6 @@
 Messages are numbered in the order in which this client sent or read them.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import queue
@@ -18,7 +16,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-JSON = dict[str, Any]
+Json = dict[str, Any]
 
 # Oldest first. The newest goes out in `initialize`; the server answers with one of its own.
 PROTOCOL_VERSIONS = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25")
@@ -67,7 +65,7 @@ class StdioClient:
         for line in self.process.stderr:
             self.log.append(line.decode("utf-8", "replace").rstrip())
 
-    def request(self, method: str, params: JSON) -> JSON:
+    def request(self, method: str, params: Json) -> Json:
         """Send a request and return its response. Raises ServerError when none comes."""
         self.requests += 1
         request_id = self.requests
@@ -82,7 +80,7 @@ class StdioClient:
         """Send a notification. There is nothing to wait for."""
         self.send({"jsonrpc": "2.0", "method": method})
 
-    def send(self, message: JSON) -> None:
+    def send(self, message: Json) -> None:
         assert self.process.stdin is not None
         line = json.dumps(message)
         self.show("client >", line)
@@ -92,7 +90,7 @@ class StdioClient:
         except BrokenPipeError:
             raise ServerError("The server does not read its stdin any more.") from None
 
-    def receive(self, missing: str) -> JSON:
+    def receive(self, missing: str) -> Json:
         """The next message from the server. What is no message is shown and passed over."""
         while True:
             try:

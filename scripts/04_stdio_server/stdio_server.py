@@ -8,260 +8,270 @@ The transport is the same in every revision of MCP. The handshake that is spoken
 over it here, `initialize`, stands in every revision up to 2025-11-25.
 """
 
-from __future__ import annotations
-
 import json
 import math
 import os
 import signal
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from types import FrameType
 from typing import Any, BinaryIO, NoReturn
 
-JSON = dict[str, Any]
-
-# The revisions this server speaks, oldest first. 2025-03-26 is left out on purpose:
-# it is the one that obliges a server to take several messages in one JSON array.
+# Oldest first. 2025-03-26 is left out on purpose: it is the one revision that obliges a
+# server to take several messages in one JSON array.
 PROTOCOL_VERSIONS = ("2024-11-05", "2025-06-18", "2025-11-25")
+SERVER_INFO = {"name": "stdio-server-by-hand", "version": "1.0.0"}
 
-SERVER_INFO = {"name": "stdio-server", "version": "1.0.0"}
+MAX_LINE = 4 * 1024 * 1024  # bytes of one message
 
-# A line longer than this is refused, so that no client can fill our memory.
-MAX_MESSAGE_BYTES = 4 * 1024 * 1024
+# --- JSON-RPC ---------------------------------------------------------------------------
 
-# JSON-RPC 2.0, section 5.1.
 PARSE_ERROR = -32700
 INVALID_REQUEST = -32600
 METHOD_NOT_FOUND = -32601
 INVALID_PARAMS = -32602
 
-TOOLS: list[JSON] = [
-    {
-        "name": "add",
-        "description": "Add two numbers.",
-        "inputSchema": {
-            "type": "object",
-            "properties": {"a": {"type": "number"}, "b": {"type": "number"}},
-            "required": ["a", "b"],
-        },
-    },
-    {
-        "name": "echo",
-        "description": "Give the message back as it came.",
-        "inputSchema": {
-            "type": "object",
-            "properties": {"message": {"type": "string"}},
-            "required": ["message"],
-        },
-    },
-]
-
-
-# --- JSON-RPC: from a message to its reply. Nothing here knows about pipes. ----------------
+Json = dict[str, Any]
+RequestId = str | int
 
 
 class RpcError(Exception):
-    """A request that cannot be answered with a result: its code and message go back."""
+    """What goes back instead of a result: a code that programs read, a text that people read.
 
-    def __init__(self, code: int, message: str) -> None:
-        super().__init__(message)
+    `request_id` is None as long as nobody could read the request's own id.
+    """
+
+    def __init__(self, code: int, text: str, request_id: RequestId | None = None) -> None:
+        super().__init__(text)
         self.code = code
-        self.message = message
+        self.text = text
+        self.request_id = request_id
+
+    def reply(self) -> Json:
+        error = {"code": self.code, "message": self.text}
+        return {"jsonrpc": "2.0", "id": self.request_id, "error": error}
 
 
-def handle_body(body: bytes) -> JSON | None:
-    """The response to one message, or None when it wants none. Never raises."""
-    try:
-        message = parse_json(body)
-    except RpcError as error:
-        return reply_with_error(None, error)
-    return handle_message(message)
-
-
-def parse_json(body: bytes) -> Any:
-    """The JSON value in `body`. Raises RpcError -32700 when there is none."""
-    try:
-        # Decode first: json.loads would take UTF-16 too, and MCP is UTF-8 only.
-        return json.loads(body.decode("utf-8"), parse_constant=refuse_constant)
-    except (ValueError, RecursionError) as error:
-        # RecursionError: brackets in brackets, a hundred thousand deep.
-        reason = str(error) or "nested too deeply"
-        raise RpcError(PARSE_ERROR, f"Parse error: {reason}") from error
-
-
-def refuse_constant(name: str) -> NoReturn:
-    """Refuse NaN and Infinity: Python's parser takes them, JSON has no such thing."""
+def refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON")
 
 
-def handle_message(message: Any) -> JSON | None:
-    """The response to one parsed message, or None when it wants none."""
-    if isinstance(message, dict) and "id" not in message and "method" in message:
-        # A notification: its sender waits for nothing, so even an unknown one gets no
-        # error. `notifications/initialized` is one, and there is nothing to do for it.
-        return None
-    if isinstance(message, dict) and ("result" in message or "error" in message):
-        return None  # a response, though this server asks nothing: it is for nobody
-    request_id = request_id_of(message)
-    try:
-        method, params = check_request(message)
-        return reply_with_result(request_id, handle_request(method, params))
-    except RpcError as error:
-        return reply_with_error(request_id, error)
+def read_message(body: bytes) -> Json:
+    """The JSON-RPC message in `body`: a request, a notification or a response.
 
-
-def request_id_of(message: Any) -> str | int | None:
-    """The id to answer with: a string or an integer, or None when there is none to find."""
-    value = message.get("id") if isinstance(message, dict) else None
-    # To Python True is an integer; to JSON it is not.
-    return value if isinstance(value, str | int) and not isinstance(value, bool) else None
-
-
-def check_request(message: Any) -> tuple[str, JSON]:
-    """The method and the params of a request. Raises RpcError."""
-    if not isinstance(message, dict):
-        raise RpcError(INVALID_REQUEST, "Invalid request: a message is one JSON object")
-    if message.get("jsonrpc") != "2.0":
-        raise RpcError(INVALID_REQUEST, 'Invalid request: "jsonrpc" must be "2.0"')
-    if not isinstance(message.get("method"), str):
-        raise RpcError(INVALID_REQUEST, 'Invalid request: "method" must be a string')
-    if request_id_of(message) is None:
-        raise RpcError(INVALID_REQUEST, 'Invalid request: "id" must be a string or an integer')
-    params = message.get("params", {})
-    if not isinstance(params, dict):
-        raise RpcError(INVALID_PARAMS, 'Invalid params: "params" must be an object')
-    return message["method"], params
-
-
-def reply_with_result(request_id: str | int | None, result: JSON) -> JSON:
-    return {"jsonrpc": "2.0", "id": request_id, "result": result}
-
-
-def reply_with_error(request_id: str | int | None, error: RpcError) -> JSON:
-    """The response that carries an error. The id is None when the request's is unknown."""
-    body = {"code": error.code, "message": error.message}
-    return {"jsonrpc": "2.0", "id": request_id, "error": body}
-
-
-# --- MCP: what each method answers. ---------------------------------------------------------
-
-
-def handle_request(method: str, params: JSON) -> JSON:
-    """The result of one request. Raises RpcError."""
-    if method == "initialize":
-        return initialize(params)
-    if method == "ping":
-        return {}
-    if method == "tools/list":
-        return {"tools": TOOLS}
-    if method == "tools/call":
-        return call_tool(params)
-    # Never stay silent. Newer clients ask `server/discover` before they initialize, and
-    # this answer is how they learn that they have an older server before them.
-    raise RpcError(METHOD_NOT_FOUND, f"Method not found: {method}")
-
-
-def initialize(params: JSON) -> JSON:
-    """Agree on a revision and say who we are and what we can do.
-
-    MCP 2024-11-05 to 2025-11-25, "Version Negotiation": the client's revision if we
-    speak it, else the newest we do speak. Then it is the client's turn to stay or leave.
+    Raises RpcError: -32700 when it is not JSON, -32600 when it is not JSON-RPC.
     """
-    asked = params.get("protocolVersion")
-    if not isinstance(asked, str):
-        raise RpcError(INVALID_PARAMS, 'Invalid params: "protocolVersion" must be a string')
+    try:
+        # Python's parser would also take UTF-16 and NaN; RFC 8259 has neither.
+        message = json.loads(body.decode("utf-8"), parse_constant=refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise RpcError(PARSE_ERROR, f"Not JSON: {error}") from error
+    if not isinstance(message, dict):
+        raise RpcError(INVALID_REQUEST, "A message is one JSON object; batches are not taken")
+
+    request_id = message.get("id")
+    if isinstance(request_id, bool) or not isinstance(request_id, str | int):
+        if "id" in message:
+            raise RpcError(INVALID_REQUEST, "An id is a string or an integer")
+        request_id = None
+    if message.get("jsonrpc") != "2.0":
+        raise RpcError(INVALID_REQUEST, 'A message says "jsonrpc": "2.0"', request_id)
+    if "method" in message:
+        well_formed = isinstance(message["method"], str)
+    else:
+        well_formed = "id" in message and ("result" in message) != ("error" in message)
+    if not well_formed:
+        raise RpcError(INVALID_REQUEST, "Neither a method nor a response", request_id)
+    return message
+
+
+def write_message(message: Json) -> bytes:
+    """JSON in one line, and its end.
+
+    json.dumps writes a line break inside a string as the two characters \\ and n. All that
+    is not ASCII it escapes too: some readers also end a line at U+2028.
+    """
+    return json.dumps(message).encode("ascii") + b"\n"
+
+
+# --- Tools ------------------------------------------------------------------------------
+
+
+def is_string(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def is_number(value: object) -> bool:
+    # In Python True is an int, and 1e999 reads as infinity. Neither is a number in JSON.
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return isinstance(value, int) or math.isfinite(value)
+
+
+ARGUMENT_TYPES: dict[str, Callable[[object], bool]] = {
+    "string": is_string,
+    "number": is_number,
+}
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A function and what a client must know to call it. Every argument is required."""
+
+    name: str
+    description: str
+    arguments: dict[str, str]  # each one's name and its type in JSON Schema
+    run: Callable[..., str]
+
+    def listing(self) -> Json:
+        schema = {
+            "type": "object",
+            "properties": {name: {"type": kind} for name, kind in self.arguments.items()},
+            "required": list(self.arguments),
+            "additionalProperties": False,
+        }
+        return {"name": self.name, "description": self.description, "inputSchema": schema}
+
+    def check(self, given: object) -> Json:
+        """The arguments, if they are what the listing promises. Raises RpcError."""
+        if not isinstance(given, dict):
+            raise RpcError(INVALID_PARAMS, "arguments must be an object")
+        for name in given:
+            if name not in self.arguments:
+                raise RpcError(INVALID_PARAMS, f"{self.name} has no argument {name!r}")
+        for name, kind in self.arguments.items():
+            if name not in given:
+                raise RpcError(INVALID_PARAMS, f"{self.name} needs the argument {name!r}")
+            if not ARGUMENT_TYPES[kind](given[name]):
+                raise RpcError(INVALID_PARAMS, f"The argument {name!r} must be a {kind}")
+        return given
+
+
+def echo(message: str) -> str:
+    return message
+
+
+def add(a: float, b: float) -> str:
+    total = a + b
+    if not is_number(total):
+        raise ArithmeticError("the sum is too large")
+    return str(total)
+
+
+TOOLS = {
+    tool.name: tool
+    for tool in (
+        Tool("echo", "Say a message back.", {"message": "string"}, echo),
+        Tool("add", "Add two numbers.", {"a": "number", "b": "number"}, add),
+    )
+}
+
+# --- The methods ------------------------------------------------------------------------
+
+
+@dataclass
+class Session:
+    """What the server knows of its client. Over stdio there is one: who started us."""
+
+    initialized: bool = False
+    messages: int = 0
+
+
+def initialize(params: Json, session: Session) -> Json:
+    wanted = params.get("protocolVersion")
+    if not isinstance(wanted, str):
+        raise RpcError(INVALID_PARAMS, "initialize needs a protocolVersion")
+    session.initialized = True
+    # The client's version if we speak it, else our latest: it may then leave, or agree.
+    version = wanted if wanted in PROTOCOL_VERSIONS else PROTOCOL_VERSIONS[-1]
     return {
-        "protocolVersion": asked if asked in PROTOCOL_VERSIONS else PROTOCOL_VERSIONS[-1],
+        "protocolVersion": version,
         "capabilities": {"tools": {}},
         "serverInfo": SERVER_INFO,
     }
 
 
-def call_tool(params: JSON) -> JSON:
-    """Run a tool. A tool that fails gives a result with `isError`; the call itself was fine."""
+def ping(params: Json, session: Session) -> Json:
+    return {}
+
+
+def list_tools(params: Json, session: Session) -> Json:
+    if "cursor" in params:
+        raise RpcError(INVALID_PARAMS, "The list has one page: no cursor is valid")
+    return {"tools": [tool.listing() for tool in TOOLS.values()]}
+
+
+def call_tool(params: Json, session: Session) -> Json:
     name = params.get("name")
-    arguments = params.get("arguments", {})
-    if not isinstance(arguments, dict):
-        raise RpcError(INVALID_PARAMS, 'Invalid params: "arguments" must be an object')
-    if name == "add":
-        a, b = argument_number(arguments, "a"), argument_number(arguments, "b")
-        try:
-            return tool_result(add(a, b))
-        except (ArithmeticError, ValueError) as error:
-            return tool_result(f"add failed: {error}", is_error=True)
-    if name == "echo":
-        return tool_result(argument_string(arguments, "message"))
-    raise RpcError(INVALID_PARAMS, f"Unknown tool: {name}")
+    if not isinstance(name, str) or name not in TOOLS:
+        raise RpcError(INVALID_PARAMS, f"No tool is named {name!r}")
+    arguments = TOOLS[name].check(params.get("arguments", {}))
+    try:
+        text, failed = TOOLS[name].run(**arguments), False
+    except Exception as error:
+        # The call was right and the tool failed: the model should read why and go on.
+        text, failed = f"{name} failed: {error}", True
+    return {"content": [{"type": "text", "text": text}], "isError": failed}
 
 
-def add(a: int | float, b: int | float) -> str:
-    """The sum as text. Raises OverflowError when it is too large for a number."""
-    total = a + b
-    if not math.isfinite(total):
-        raise OverflowError("the sum is too large")
-    return str(total)
+METHODS: dict[str, Callable[[Json, Session], Json]] = {
+    "initialize": initialize,
+    "ping": ping,
+    "tools/list": list_tools,
+    "tools/call": call_tool,
+}
+BEFORE_INITIALIZE = ("initialize", "ping")
 
 
-def tool_result(text: str, *, is_error: bool = False) -> JSON:
-    """What a tool gives back: a list of content, here one piece of text."""
-    return {"content": [{"type": "text", "text": text}], "isError": is_error}
+def answer(message: Json, session: Session) -> Json | None:
+    """The reply to a message, or None: notifications and responses get no reply."""
+    if "method" not in message or "id" not in message:
+        return None
+    request_id, name, params = message["id"], message["method"], message.get("params", {})
+    try:
+        if name not in METHODS:
+            # Silence would be worse. A newer client asks `server/discover` first, and
+            # learns from this reply at once that it has to `initialize`.
+            raise RpcError(METHOD_NOT_FOUND, f"Method not found: {name}")
+        if not isinstance(params, dict):
+            raise RpcError(INVALID_PARAMS, "params must be an object")
+        if not session.initialized and name not in BEFORE_INITIALIZE:
+            raise RpcError(INVALID_REQUEST, "The first request of a session is initialize")
+        result = METHODS[name](params, session)
+    except RpcError as error:
+        error.request_id = request_id
+        return error.reply()
+    return {"jsonrpc": "2.0", "id": request_id, "result": result}
 
 
-def argument_number(arguments: JSON, name: str) -> int | float:
-    """The argument called `name`, a number. Raises RpcError -32602."""
-    value = arguments.get(name)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise RpcError(INVALID_PARAMS, f'Invalid params: "{name}" must be a number')
-    return value
+# --- The transport: a message a line, in on stdin and out on stdout ---------------------
 
 
-def argument_string(arguments: JSON, name: str) -> str:
-    """The argument called `name`, a string. Raises RpcError -32602."""
-    value = arguments.get(name)
-    if not isinstance(value, str):
-        raise RpcError(INVALID_PARAMS, f'Invalid params: "{name}" must be a string')
-    return value
-
-
-# --- The transport: one message a line, in on stdin and out on stdout. ----------------------
-
-
-def serve(incoming: BinaryIO, outgoing: BinaryIO) -> int:
-    """Answer every message until `incoming` ends. Returns how many came."""
-    count = 0
+def serve(incoming: BinaryIO, outgoing: BinaryIO, session: Session) -> None:
+    """Answer one message after the other, until `incoming` ends."""
     while line := read_line(incoming):
         if line.isspace():
             continue  # a bare Enter at a terminal is no message
-        count += 1
-        if len(line) > MAX_MESSAGE_BYTES:
-            too_long = f"Invalid request: a message has at most {MAX_MESSAGE_BYTES} bytes"
-            response = reply_with_error(None, RpcError(INVALID_REQUEST, too_long))
-        else:
-            response = handle_body(line.strip())
-        if response is not None:
-            write_message(outgoing, response)
-    return count
+        session.messages += 1
+        try:
+            if len(line) > MAX_LINE:
+                raise RpcError(INVALID_REQUEST, f"A message has at most {MAX_LINE} bytes")
+            reply = answer(read_message(line.strip()), session)
+        except RpcError as error:
+            reply = error.reply()
+        if reply is not None:
+            outgoing.write(write_message(reply))
+            # Or it would wait in our buffer, and the client would wait for it.
+            outgoing.flush()
 
 
 def read_line(incoming: BinaryIO) -> bytes:
     """The next line, b"" at the end. Of a line that is too long, only its beginning."""
-    line = incoming.readline(MAX_MESSAGE_BYTES + 1)
-    rest = line
-    while len(line) > MAX_MESSAGE_BYTES and rest and not rest.endswith(b"\n"):
+    line = rest = incoming.readline(MAX_LINE + 1)
+    while len(line) > MAX_LINE and rest and not rest.endswith(b"\n"):
         rest = incoming.readline(65_536)  # read past it, keep none of it
     return line
-
-
-def write_message(outgoing: BinaryIO, message: JSON) -> None:
-    """Send one message as one line, now.
-
-    json.dumps writes no line break, and only ASCII: a line break inside a string goes
-    out as the two characters backslash and n. We write bytes, so that Windows does not
-    turn the line's end into two. And without `flush` the line would wait in our
-    buffer, and the client would wait for the line.
-    """
-    outgoing.write(json.dumps(message).encode("ascii") + b"\n")
-    outgoing.flush()
 
 
 def take_the_wire() -> tuple[BinaryIO, BinaryIO]:
@@ -292,10 +302,11 @@ def main() -> None:
     signal.signal(signal.SIGINT, leave)
     signal.signal(signal.SIGTERM, leave)
     incoming, outgoing = take_the_wire()
-    log("ready: one JSON-RPC message a line on stdin, Ctrl-D to end")
+    session = Session()
+    log("ready: one JSON-RPC message a line, Ctrl-D to end")
     try:
-        count = serve(incoming, outgoing)
-        log(f"stdin ended after {count} messages, leaving")
+        serve(incoming, outgoing, session)
+        log(f"stdin ended after {session.messages} messages, leaving")
     except BrokenPipeError:
         # The client has gone, and nobody is left to tell. No more is written, not even
         # what Python itself would on its way out.

@@ -10,17 +10,18 @@ import json
 import sys
 from typing import TextIO
 
-from stdio_server import handle_body
+from stdio_server import Session, answer, read_message
 
 
 def serve(outgoing: TextIO) -> None:
+    session = Session()
     for line in sys.stdin.buffer:
         if b"tools/call" in line:
             # Meant for the programmer. It reaches the client, glued to the answer.
             print("running a tool", end=" ... ")
-        response = handle_body(line)
-        if response is not None:
-            print(json.dumps(response), file=outgoing, flush=True)
+        reply = answer(read_message(line), session)
+        if reply is not None:
+            print(json.dumps(reply), file=outgoing, flush=True)
 
 
 if __name__ == "__main__":

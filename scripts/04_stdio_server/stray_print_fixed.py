@@ -8,17 +8,18 @@ import json
 import sys
 from typing import TextIO
 
-from stdio_server import handle_body
+from stdio_server import Session, answer, read_message
 
 
 def serve(outgoing: TextIO) -> None:
+    session = Session()
     for line in sys.stdin.buffer:
         if b"tools/call" in line:
             # Meant for the programmer, and now that is who gets it: on stderr.
             print("running a tool", end=" ... ")
-        response = handle_body(line)
-        if response is not None:
-            print(json.dumps(response), file=outgoing, flush=True)
+        reply = answer(read_message(line), session)
+        if reply is not None:
+            print(json.dumps(reply), file=outgoing, flush=True)
 
 
 if __name__ == "__main__":
