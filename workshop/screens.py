@@ -1,0 +1,420 @@
+"""What the commands print: where you are, how the checks went, hints, the solution.
+
+Plain lines of at most 80 columns. Prose is folded here, not by Rich, so that piped
+output has no trailing blanks; what came over the wire is never folded after a
+caret was drawn under it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import textwrap
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from rich.cells import chop_cells
+from rich.console import Console
+from rich.text import Text
+
+from workshop.checks.engine import Report, Result
+from workshop.checks.gallery import Todo
+from workshop.course import Course, Lesson
+from workshop.doctor import Finding
+from workshop.where import DONE, next_step
+from workshop.wire import point_at, visible
+
+WIDEST = 80
+INDENT = 5  # of what stands under a check's title
+LABEL = 11  # width of "Came back" and the like
+MOST_LINES = 12  # of what was sent, came back, or was printed
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Where the commands print. No markup and no highlighting: what a learner's program
+    says may hold anything, square brackets too."""
+    return Console(stderr=stderr, markup=False, highlight=False, emoji=False, soft_wrap=True)
+
+
+def width_of(screen: Console) -> int:
+    """How many columns a line may have."""
+    return min(screen.width, WIDEST)
+
+
+def line(screen: Console, *parts: str | tuple[str, str]) -> None:
+    """Print one line of parts: a text, or (text, style)."""
+    text = Text()
+    for part in parts:
+        words, style = (part, "") if isinstance(part, str) else part
+        text.append(words, style)
+    text.rstrip()
+    screen.print(text)
+
+
+def prose(screen: Console, text: str, *, indent: int = 0, style: str = "") -> None:
+    """Print a text folded to the width, each line with this indent."""
+    for one in _folded(text, width_of(screen) - indent):
+        line(screen, " " * indent, (one, style))
+
+
+def command(screen: Console, before: str, typed: str) -> None:
+    """Print the one thing to type next, on a line of its own that can be copied."""
+    line(screen)
+    line(screen, before)
+    line(screen, "  ", (typed, "bold cyan"))
+
+
+def _folded(text: str, width: int) -> list[str]:
+    lines: list[str] = []
+    for paragraph in text.splitlines():
+        lines += textwrap.wrap(
+            paragraph, max(width, 20), break_long_words=False, break_on_hyphens=False
+        ) or [""]
+    return lines
+
+
+def _marks(screen: Console) -> dict[str, tuple[str, str]]:
+    try:
+        "✓✗·".encode(screen.encoding)
+    except (UnicodeEncodeError, LookupError):
+        return {
+            "passed": ("ok", "green"),
+            "failed": ("no", "bold red"),
+            "waiting": ("..", "dim"),
+        }
+    return {"passed": ("✓", "green"), "failed": ("✗", "bold red"), "waiting": ("·", "dim")}
+
+
+def show_notices(screen: Console, course: Course) -> None:
+    """Say what happened to the learner's progress, if anything did."""
+    for notice in course.progress.notices:
+        prose(screen, notice, style="yellow")
+
+
+# --- where you are ---------------------------------------------------------------------
+
+
+def show_overview(screen: Console, course: Course) -> None:
+    """Each lesson with its state and minutes, and the one next thing to type."""
+    current, typed = next_step(course)
+    states = {lesson.slug: course.state(lesson) for lesson in course.lessons}
+    done = sum(state == DONE for state in states.values())
+    title = "Server-Sent Events and MCP, by hand"
+    count = f"{done} of {len(states)} lessons done"
+    line(screen, (title, "bold"), f"{count:>{max(width_of(screen) - len(title), 0)}}")
+    line(screen)
+    longest = max((len(lesson.title) for lesson in course.lessons), default=0)
+    for lesson in course.lessons:
+        state = states[lesson.slug]
+        here = current is not None and lesson.slug == current.slug
+        style = "green" if state == DONE else "yellow" if lesson.work.is_file() else "dim"
+        line(
+            screen,
+            ("> " if here else "  ", "bold cyan"),
+            f"{lesson.number}  ",
+            (f"{lesson.title:{longest}}", "bold" if here else ""),
+            f"  {lesson.minutes:>3} min  ",
+            (state, style),
+        )
+    line(screen)
+    if current is None:
+        prose(screen, "You have done every lesson. Now build a server of your own.")
+        command(screen, "When it runs, type this with its URL:", typed)
+        return
+    prose(screen, f"Lesson {current.number}: {current.summary}")
+    line(screen, "  Read  ", course.shown(current.text))
+    if current.work.is_file():
+        line(screen, "  Edit  ", course.shown(current.work))
+    command(screen, "Next, type:", typed)
+
+
+def show_started(
+    screen: Console, course: Course, lesson: Lesson, todos: Sequence[Todo], kept: Iterable[Path]
+) -> None:
+    """What `start` made, and what is to be done in it."""
+    line(screen, (f"{lesson.number}  {lesson.title}", "bold"))
+    line(screen)
+    line(screen, "  Read  ", course.shown(lesson.text))
+    line(screen, "  Edit  ", course.shown(lesson.work))
+    for path in kept:
+        line(screen, "  Kept  ", course.shown(path), ", what you had")
+    if todos:
+        line(screen)
+    for todo in todos:
+        line(screen, f"  TODO {todo.number}  {todo.title}")
+    missing = [
+        course.lesson(slug)
+        for slug in lesson.needs
+        if course.state(course.lesson(slug)) != DONE
+    ]
+    if missing:
+        line(screen)
+        names = " and ".join(f"lesson {one.number}" for one in missing)
+        prose(screen, f"It builds on {names}, which you have not done yet.", style="yellow")
+    command(screen, "Next, type:", f"uv run workshop check {lesson.number} --watch")
+
+
+# --- how the checks went ---------------------------------------------------------------
+
+
+def show_report(
+    screen: Console,
+    course: Course,
+    lesson: Lesson,
+    report: Report,
+    *,
+    everything: bool = False,
+    watching: bool = False,
+) -> None:
+    """One line for each check, and in full the failure to mend first.
+
+    With `everything` all failures are shown in full.
+    """
+    file = Path(report.subject) if "://" not in report.subject else None
+    line(screen, (f"{lesson.number}  {lesson.title}", "bold"))
+    line(screen, "    ", (course.shown(file) if file else report.subject, "dim"))
+    line(screen)
+    _show_list(screen, report)
+    failed = failures(report)
+    for result in failed if everything else failed[:1]:
+        line(screen)
+        _show_failure(screen, course, lesson, report, result, file)
+    line(screen)
+    if not failed:
+        prose(
+            screen,
+            f"All {len(report.results)} checks passed in {report.seconds:.1f} s.",
+            style="bold green",
+        )
+        if file == lesson.work:
+            _, typed = next_step(course)
+            if not watching:
+                command(screen, f"Lesson {lesson.number} is done. Next, type:", typed)
+        return
+    _show_count(screen, report)
+    if len(failed) > 1 and not everything:
+        line(screen, "See every failure in full:  ", _same_check(lesson, file), " --all")
+    if file == lesson.work:
+        line(screen, "One hint more:              ", f"uv run workshop hint {lesson.number}")
+
+
+def _same_check(lesson: Lesson, file: Path | None) -> str:
+    words = f"uv run workshop check {lesson.number}"
+    return words + (" --solution" if file == lesson.solution else "")
+
+
+def failures(report: Report) -> list[Result]:
+    """What failed, in the order in which it should be mended: by TODO, then as listed."""
+    failed = [result for result in report.results if result.state == "failed"]
+    return sorted(failed, key=lambda result: result.todo or 0)
+
+
+def _show_count(screen: Console, report: Report) -> None:
+    counts = [
+        f"{len(report.ids('passed'))} passed",
+        f"{len(report.ids('failed'))} failed",
+    ]
+    if waiting := len(report.ids("waiting")):
+        counts.append(f"{waiting} waiting")
+    line(screen, (f"{', '.join(counts)} in {report.seconds:.1f} s.", "bold"))
+
+
+def _show_list(screen: Console, report: Report) -> None:
+    marks = _marks(screen)
+    numbers = {result.id: number for number, result in enumerate(report.results, start=1)}
+    for result in report.results:
+        mark, style = marks[result.state]
+        aside = ""
+        if result.state == "failed" and result.todo is not None:
+            aside = f"TODO {result.todo}"
+        elif result.state == "waiting":
+            aside = f"waits for {numbers[result.waits_for]}"
+        head = f"  {numbers[result.id]:>2} "
+        room = width_of(screen) - len(head) - len(mark) - 1
+        # The aside stands to the right of the title's last line, or below if it won't fit.
+        titles = _folded(result.title, room)
+        if aside and len(titles[-1]) + 2 + len(aside) > room:
+            titles.append("")
+        for number, title in enumerate(titles):
+            last = number == len(titles) - 1
+            lead = [head, (mark, style), " "] if number == 0 else [" " * (len(head) + 2)]
+            tail = f"{aside:>{room - len(title)}}" if last and aside else ""
+            words = "dim" if result.state == "waiting" else ""
+            line(screen, *lead, (title, words), (tail, "dim"))
+
+
+def _show_failure(
+    screen: Console,
+    course: Course,
+    lesson: Lesson,
+    report: Report,
+    result: Result,
+    file: Path | None,
+) -> None:
+    """Everything about one failure: what went over the wire, what was wanted, and why."""
+    failure = result.failure
+    assert failure is not None
+    mark, style = _marks(screen)["failed"]
+    number = [one.id for one in report.results].index(result.id) + 1
+    for count, title in enumerate(_folded(result.title, width_of(screen) - INDENT)):
+        lead = f"{number:>2} {mark} " if count == 0 else " " * INDENT
+        line(screen, (lead + title, style))
+    prose(screen, result.rule, indent=INDENT, style="dim")
+    room = width_of(screen) - INDENT - LABEL - 1
+    if failure.sent:
+        _labelled(screen, "Sent", sent_lines(failure.sent, room))
+    if failure.hint == "did-not-start":
+        _labelled(screen, "It printed", _printed_lines(failure.received, room), "red")
+    elif failure.received or failure.at is not None:
+        _labelled(screen, "Came back", received_lines(failure.received, failure.at, room))
+    elif failure.sent:
+        _labelled(screen, "Came back", ["nothing"], "dim")
+    if failure.wanted:
+        _labelled(screen, "Wanted", _folded(failure.wanted, room), "green")
+    _labelled(screen, "Hint", _folded(result.hint, room), "bold")
+    line(screen)
+    _labelled(screen, "Why", _folded(result.why, room))
+    _labelled(screen, "Read", _folded(f'"{result.read}" in {course.shown(lesson.text)}', room))
+    if result.todo is not None and file is not None:
+        _labelled(screen, f"TODO {result.todo}", [place_of_todo(course, file, result.todo)])
+
+
+def _labelled(screen: Console, label: str, lines: list[str], style: str = "") -> None:
+    for number, one in enumerate(lines):
+        lead = label if number == 0 else ""
+        line(screen, " " * INDENT, (f"{lead:{LABEL}}", "dim"), (one, style))
+
+
+def sent_lines(sent: bytes, width: int) -> list[str]:
+    """A request as its lines; any other bytes with every line end to be seen."""
+    if re.match(rb"[A-Z]+ /", sent):
+        lines = [visible(one) for one in sent.splitlines()]
+        return _clipped([row for one in lines for row in _rows(one, width)])
+    return received_lines(sent, None, width)
+
+
+def received_lines(received: bytes, at: int | None, width: int) -> list[str]:
+    """What came, with a caret under byte `at`; long lines go on below without one."""
+    if at is not None:
+        return point_at(received, at, width=width).splitlines()
+    lines = [visible(one) for one in received.splitlines(keepends=True)]
+    return _clipped([row for one in lines for row in _rows(one, width)])
+
+
+def _printed_lines(printed: bytes, width: int) -> list[str]:
+    """The end of what a program printed: that is where an exception is."""
+    lines = [visible(one) for one in printed.rstrip().splitlines()]
+    rows = [row for one in lines for row in _rows(one, width)]
+    if len(rows) <= MOST_LINES:
+        return rows
+    return ["…", *rows[-(MOST_LINES - 1) :]]
+
+
+def _rows(text: str, width: int) -> list[str]:
+    return chop_cells(text, width) or [""]
+
+
+def _clipped(rows: list[str]) -> list[str]:
+    if len(rows) <= MOST_LINES:
+        return rows
+    return [*rows[: MOST_LINES - 1], f"… {len(rows) - MOST_LINES + 1} more lines"]
+
+
+def place_of_todo(course: Course, file: Path, todo: int) -> str:
+    """`file:line` of a TODO's comment, or the file if the comment is gone."""
+    try:
+        lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    for number, text in enumerate(lines, start=1):
+        if re.match(rf"\s*# TODO {todo}\b", text):
+            return f"{course.shown(file)}:{number}"
+    return course.shown(file)
+
+
+# --- hints and the solution --------------------------------------------------------------
+
+
+def show_hint(screen: Console, course: Course, lesson: Lesson, todo: Todo, given: int) -> None:
+    """The first `given` hints of a TODO, the newest last."""
+    line(screen, (f"TODO {todo.number}  {todo.title}", "bold"))
+    line(screen, f"        {place_of_todo(course, lesson.work, todo.number)}")
+    for number, hint in enumerate(todo.hints[:given], start=1):
+        newest = number == given
+        line(screen)
+        line(screen, (f"Hint {number} of {len(todo.hints)}", "dim"))
+        prose(screen, hint, indent=2, style="bold" if newest else "")
+    left = len(todo.hints) - given
+    if left:
+        count = "1 hint is left" if left == 1 else f"{left} hints are left"
+        command(
+            screen, f"{count}. For the next, type:", f"uv run workshop hint {lesson.number}"
+        )
+    else:
+        command(
+            screen,
+            "No hints are left. To see the solution beside yours, type:",
+            f"uv run workshop solution {lesson.number}",
+        )
+
+
+def show_solution(screen: Console, course: Course, lesson: Lesson, solution: str) -> None:
+    """What differs between the learner's file and the solution."""
+    mine = lesson.work.read_text(encoding="utf-8", errors="replace")
+    if mine.rstrip() == solution.rstrip():
+        line(screen, "Your file is the solution, line for line.")
+        return
+    styles = {"-": "red", "+": "green", "@": "cyan"}
+    for one in difflib.unified_diff(
+        mine.splitlines(),
+        solution.splitlines(),
+        f"{course.shown(lesson.work)} (yours)",
+        "the solution",
+        lineterm="",
+    ):
+        heading = one.startswith(("--- ", "+++ "))
+        line(
+            screen,
+            (
+                visible(one.expandtabs(4).encode()),
+                "bold" if heading else styles.get(one[0], ""),
+            ),
+        )
+    command(
+        screen,
+        "- is yours, + is the solution's. Other ways are as good if they pass:",
+        f"uv run workshop check {lesson.number}",
+    )
+
+
+# --- doctor ------------------------------------------------------------------------------
+
+
+def show_findings(screen: Console, findings: Sequence[Finding]) -> None:
+    """Everything `doctor` looked for; for what is missing, how to get it."""
+    marks = _marks(screen)
+    look = {
+        "there": marks["passed"],
+        "missing": (marks["waiting"][0], "yellow"),
+        "wrong": marks["failed"],
+    }
+    longest = max(len(finding.name) for finding in findings)
+    part = ""
+    for finding in findings:
+        if finding.part != part:
+            part = finding.part
+            line(screen)
+            line(screen, (part, "bold"))
+        mark, style = look[finding.state]
+        indent = 2 + len(mark) + 1 + longest + 2
+        said = _folded(finding.said, width_of(screen) - indent)
+        line(screen, "  ", (mark, style), f" {finding.name:{longest}}  ", said[0])
+        for more in said[1:]:
+            line(screen, " " * indent, more)
+        for where, how in finding.get if finding.state != "there" else ():
+            line(screen, " " * indent, (f"{where:16}", "dim"), how)
+    line(screen)
+    if wrong := [finding.name for finding in findings if finding.state == "wrong"]:
+        line(screen, (f"Not ready: {', '.join(wrong)}.", "bold red"))
+    else:
+        line(screen, ("Ready. What is missing above is optional.", "bold green"))
