@@ -216,8 +216,9 @@ class Course:
         return lesson.work
 
     def shown(self, path: Path) -> str:
-        """`path` as the learner should read it: from the root where it lies in it."""
-        return str(path.relative_to(self.root) if path.is_relative_to(self.root) else path)
+        """`path` as the learner can type it: from the folder they are in, if it lies in it."""
+        here = Path.cwd()
+        return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
     def state(self, lesson: Lesson) -> str:
         """not started | started | in progress (n of m checks) | done."""

@@ -7,11 +7,14 @@ README's table).
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from workshop.course import Course, Lesson, imported_names
 from workshop.publishing.difference import Difference, PublishError, unified
+from workshop.publishing.replay import replay as replay_consoles
 from workshop.publishing.snippets import fill_snippets
 from workshop.publishing.starters import starter_text
 
@@ -27,11 +30,17 @@ def publish(
     """
     chosen = course.lessons if lessons is None else lessons
     found: list[Difference] = []
+    # First the files that other steps read or run.
     for lesson in chosen:
         for made in _copies(course, lesson):
             found += _settle(course, *made, compare=compare)
-        if lesson.text.is_file():
-            found += _publish_text(course, lesson, compare)
+    # Most of the time of a replay is waiting, so the lessons can go side by side.
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        for differences in pool.map(
+            lambda lesson: _publish_text(course, lesson, compare, replay),
+            [lesson for lesson in chosen if lesson.text.is_file()],
+        ):
+            found += differences
     return found
 
 
@@ -55,12 +64,17 @@ def _copies(course: Course, lesson: Lesson) -> Iterator[tuple[Path, str, str | P
             yield lesson.solution.with_name(origin.name), what, _read(origin)
 
 
-def _publish_text(course: Course, lesson: Lesson, compare: bool) -> list[Difference]:
+def _publish_text(
+    course: Course, lesson: Lesson, compare: bool, with_replay: bool
+) -> list[Difference]:
     """The lesson's own text: its snippets, and what its programs print."""
     name = str(lesson.text.relative_to(course.root))
     is_now = _read(lesson.text)
     try:
         text, found = fill_snippets(is_now, name, course.root)
+        if with_replay:
+            text, differences = replay_consoles(text, name, course)
+            found += differences
     except PublishError as error:
         return [Difference(name, "the lesson's text", str(error), curable=False)]
     if text != is_now and not compare:

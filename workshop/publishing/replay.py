@@ -1,0 +1,316 @@
+"""Run the commands of a lesson's console blocks, and compare what they print."""
+
+from __future__ import annotations
+
+import random
+import re
+import socket
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from workshop.course import Course
+from workshop.publishing.console import (
+    ELLIPSIS,
+    Block,
+    Step,
+    is_prefix,
+    is_whole,
+    merged,
+    read_block,
+)
+from workshop.publishing.difference import Difference, PublishError, unified
+from workshop.publishing.markdown import fences, with_bodies
+from workshop.publishing.terminal import Terminal
+from workshop.running import HOST, environment
+
+# A running command that prints nothing for so long is taken to have printed all, in
+# seconds. Only for blocks that show nothing to wait for, or something else than came.
+QUIET = 1.5
+
+
+def replay(text: str, name: str, course: Course) -> tuple[str, list[Difference]]:
+    """A lesson's text with its console blocks as they came now, and what that changed.
+
+    Raises PublishError for a block that cannot be read.
+    """
+    blocks = [
+        read_block(fence, name)
+        for fence in fences(text, name)
+        if fence.info.split()[:1] == ["console"]
+    ]
+    if not blocks:
+        return text, []
+    bodies = []
+    differences: list[Difference] = []
+    commands = "\n".join(step.command for block in blocks for step in block.steps)
+    with _sandbox(course.root) as folder, ExitStack() as stack:
+        ports = Ports(course, commands)
+        terminals: dict[str, Terminal] = {}
+        for block in blocks:
+            if block.terminal not in terminals:
+                opened = Terminal(folder, _environment(folder))
+                terminals[block.terminal] = opened
+                stack.callback(opened.close)
+            player = _Player(terminals[block.terminal], ports, [folder, course.root])
+            outputs, found = player.play(block, name)
+            differences += found
+            if not any(not difference.curable for difference in found):
+                body = block.body(outputs)
+                if body != block.fence.body and found:
+                    bodies.append((block.fence, body))
+    return with_bodies(text, bodies, name), differences
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    env = environment(
+        {
+            "LANG": "C.UTF-8",
+            "WORKSHOP_WORK": str(folder / "work"),
+            # The environment is there; `uv run` need not look at it each time.
+            "UV_NO_SYNC": "1",
+            "NO_PROXY": "127.0.0.1,localhost",
+            "no_proxy": "127.0.0.1,localhost",
+        }
+    )
+    # A lesson shows what happens without a key, and `uv` finds the environment itself.
+    for name in ("OPENAI_API_KEY", "VIRTUAL_ENV", "PYTHONUNBUFFERED", "FORCE_COLOR"):
+        env.pop(name, None)
+    return env
+
+
+@contextmanager
+def _sandbox(root: Path) -> Iterator[Path]:
+    """A folder that looks like the repository, with a `work/` folder of its own."""
+    with tempfile.TemporaryDirectory(prefix="workshop-") as name:
+        folder = Path(name).resolve()
+        for path in root.iterdir():
+            if path.name not in ("work", ".git", ".env"):
+                (folder / path.name).symlink_to(path)
+        yield folder
+
+
+class Ports:
+    """Free ports in place of those that a lesson shows.
+
+    Each has as many digits as the one it stands for, so that widths and lengths of
+    what is printed stay the same.
+    """
+
+    def __init__(self, course: Course, commands: str) -> None:
+        self._course = course
+        shown = {lesson.port for lesson in course.lessons if lesson.port}
+        shown |= {int(port) for port in _SHOWN_PORT.findall(commands)}
+        for script in _SCRIPT.findall(commands):
+            if port := self.default(script):
+                shown.add(port)
+        self._free: dict[int, int] = {}
+        for port in sorted(shown):
+            if port not in self._free:
+                # Programs suggest the next port when theirs is in use: it goes along.
+                first = _free_pair(len(str(port)))
+                self._free |= {port: first, port + 1: first + 1}
+
+    def default(self, script: str) -> int | None:
+        """The port that a script takes when it is not told one; None if it takes none."""
+        path = self._course.root / script
+        slug = script.split("/")[1]
+        if script.startswith("work/"):
+            path = self._course.root / "scripts" / slug / path.name
+        if not path.is_file() or "--port" not in (text := path.read_text(encoding="utf-8")):
+            return None
+        if (own := re.search(r"\"--port\"[^)]*?\bdefault=(\d+)", text)) is not None:
+            return int(own[1])
+        return next((each.port for each in self._course.lessons if each.slug == slug), None)
+
+    def typed(self, command: str) -> tuple[str, int | None]:
+        """The command with free ports, and the port of the server it starts, if any."""
+        server: int | None = None
+
+        def with_port(match: re.Match[str]) -> str:
+            nonlocal server
+            if (port := self.default(match[0])) is None:
+                return match[0]
+            server = self._free[port]
+            return f"{match[0]} --port {server}"
+
+        def free(match: re.Match[str]) -> str:
+            return match[0][: -len(match[1])] + str(self._free[int(match[1])])
+
+        if (named := re.search(r"--port[ =](\d+)", command)) is not None:
+            if _SCRIPT.search(command):
+                server = self._free[int(named[1])]
+            return _SHOWN_PORT.sub(free, command), server
+        command = _SHOWN_PORT.sub(free, command)
+        return _SCRIPT.sub(with_port, command, count=1), server
+
+    def shown(self, line: str) -> str:
+        """A line of output with the ports that the lesson shows."""
+        back = {str(free): str(port) for port, free in self._free.items()}
+        return re.sub(r"(?<!\d)\d{4,5}(?!\d)", lambda match: back.get(match[0], match[0]), line)
+
+
+_SHOWN_PORT = re.compile(r"(?:(?:127\.0\.0\.1|localhost|\[::1\]):|--port[ =]|\bPORT=)(\d{4,5})")
+_SCRIPT = re.compile(r"(?:scripts|solutions|work)/\d\d_\w+/\w+\.py")
+
+
+def _free_pair(digits: int) -> int:
+    """Two free ports side by side, of that many digits; the lower one."""
+    while True:
+        port = (
+            random.randrange(3_100, 9_800) if digits == 4 else random.randrange(20_000, 30_000)
+        )
+        try:
+            for each in (port, port + 1):
+                with socket.socket() as probe:
+                    probe.bind((HOST, each))
+        except OSError:
+            continue
+        return port
+
+
+class _Player:
+    """Plays the steps of one block in its terminal."""
+
+    def __init__(self, terminal: Terminal, ports: Ports, folders: list[Path]) -> None:
+        self._terminal = terminal
+        self._ports = ports
+        self._folders = folders
+
+    def play(self, block: Block, name: str) -> tuple[list[list[str]], list[Difference]]:
+        """The lines to show after each step, and what differs from those shown now."""
+        outputs: list[list[str]] = []
+        differences = []
+        after = block.fence.line
+        for step in block.steps:
+            line = after + 1
+            after += len(step.typed) + len(step.shown)
+            try:
+                came, problem = self._step(step, time.monotonic() + block.seconds)
+            except PublishError as error:
+                outputs.append(step.shown)
+                differences.append(
+                    Difference(name, _what(line, step), str(error), curable=False)
+                )
+                continue
+            if problem is None:
+                outputs.append(step.shown)
+            else:
+                output = merged(step.shown, came)
+                outputs.append(output)
+                diff = unified("\n".join(step.shown), "\n".join(output))
+                differences.append(
+                    Difference(name, _what(line, step), f"{problem}\n{diff}", _writable(output))
+                )
+        return outputs, differences
+
+    def _step(self, step: Step, deadline: float) -> tuple[list[str], str | None]:
+        """What came, and in what it differs (None: in nothing)."""
+        terminal = self._terminal
+        server = None
+        if step.kind == "command":
+            if terminal.running:
+                terminal.wait(lambda: terminal.at_prompt, deadline)
+                terminal.take_all()
+            if terminal.running:
+                raise PublishError(
+                    "The command before it in this terminal still runs: end it with ^C."
+                )
+            command, server = self._ports.typed(step.command)
+            terminal.run(command)
+        elif not terminal.running:
+            raise PublishError("Nothing runs in this terminal.")
+        elif step.kind == "interrupt":
+            terminal.interrupt()
+        if step.kind == "interrupt" or step.to_its_end:
+            return self._whole(step, deadline)
+        return self._beginning(step, deadline, server)
+
+    def _whole(self, step: Step, deadline: float) -> tuple[list[str], str | None]:
+        """Everything until the prompt is back."""
+        terminal = self._terminal
+        ended = terminal.wait(lambda: terminal.at_prompt, deadline)
+        came = self._lines()
+        if not ended:
+            came += [self._seen(terminal.unfinished_line())]
+            terminal.interrupt()
+            terminal.wait(lambda: terminal.at_prompt, time.monotonic() + 5)
+        terminal.take_all()
+        came, shown = _trimmed(came), _trimmed(step.shown)
+        if step.kind == "interrupt" and came[:1] == [""]:
+            del came[0]  # bash ends the line in which a terminal shows ^C
+        if not ended:
+            return came, "It did not come to its end in time. Until then came:"
+        return came, None if is_whole(shown, came) else "Something else came:"
+
+    def _beginning(
+        self, step: Step, deadline: float, server: int | None
+    ) -> tuple[list[str], str | None]:
+        """What a command that keeps running prints first, or next."""
+        terminal = self._terminal
+        shown = _trimmed(step.shown)
+        if step.kind == "listen" and shown[:1] != [""]:
+            while self._lines()[:1] == [""]:
+                terminal.take(1)
+
+        def settled() -> bool:
+            if terminal.at_prompt:
+                return True
+            found = is_prefix(shown, self._lines())
+            if not shown or found == "never":
+                return terminal.quiet > QUIET
+            return found is not None
+
+        in_time = terminal.wait(settled, deadline)
+        came = self._lines()
+        found = is_prefix(shown, came)
+        if not isinstance(found, int) and not in_time:
+            # A line without an end, such as a question, is a line when no more comes.
+            came = [*came, self._seen(terminal.unfinished_line())]
+            found = is_prefix(shown, came)
+        if isinstance(found, int) and (shown or not came):
+            terminal.take(found)
+            if server is not None and not terminal.wait(
+                lambda: terminal.at_prompt or terminal.listens(server), deadline
+            ):
+                return (
+                    came,
+                    f"It printed what is shown, but never listened on {server}. It printed:",
+                )
+            return came[:found], None
+        ended = terminal.at_prompt
+        terminal.take_all()
+        came = _trimmed(came)
+        if not shown:
+            return came, "The lesson shows nothing of what it prints:"
+        if found == "never":
+            return came, "Something else came:"
+        return came, "It ended before all had come:" if ended else "Not all came in time:"
+
+    def _lines(self) -> list[str]:
+        return [self._seen(line) for line in self._terminal.lines()]
+
+    def _seen(self, line: str) -> str:
+        """A line as any learner's machine prints it."""
+        for folder in self._folders:
+            line = line.replace(str(folder), ELLIPSIS)
+        return self._ports.shown(line)
+
+
+def _trimmed(lines: list[str]) -> list[str]:
+    """The lines without the empty ones at the end."""
+    end = len(lines)
+    while end and not lines[end - 1]:
+        end -= 1
+    return lines[:end]
+
+
+def _what(line: int, step: Step) -> str:
+    return f"line {line}, console, {step.typed[0] if step.typed else 'what came next'}"
+
+
+def _writable(lines: list[str]) -> bool:
+    """Whether the lines can stand in a block without being read as something else."""
+    return not any(line.startswith("$ ") or line == "^C" for line in lines)
