@@ -210,7 +210,7 @@ def test_a_lesson_that_shows_what_comes_is_left_as_it_is(course: Course) -> None
             "line 12, console, $ curl",
         ),
         ("Content-Length: 20", "Content-Length: 21", "line 15, console, $ curl -si"),
-        ("goodbye", "good night", "line 33, console, ^C"),
+        ("goodbye", "good night", "line 34, console, ^C"),
         ("asked for /a", "asked for /x", "line 28, console, what came next"),
         ("Listening on http://127.0.0.1:8100", "listening…", "line 36, console, $ python"),
         ("try --port 8100", "try another", "line 23, console, $ python"),
