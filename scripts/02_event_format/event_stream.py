@@ -14,6 +14,7 @@ Run as a program, it prints the events of a URL or of standard input as they com
 from __future__ import annotations
 
 import argparse
+import codecs
 import re
 import signal
 import sys
@@ -23,17 +24,24 @@ from dataclasses import dataclass
 from io import BufferedReader
 from typing import cast
 
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 LINE_END = re.compile("\r\n|\r|\n")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, init=False)
 class Event:
     """One event, as a listener gets it."""
 
     type: str
     data: str
     last_event_id: str
+
+    def __init__(self, type: str, data: str, last_event_id: str) -> None:
+        # What a frozen dataclass does by itself, in half the time: with the __init__
+        # that it would make, the parser spent most of its time in there.
+        fields = self.__dict__
+        fields["type"] = type
+        fields["data"] = data
+        fields["last_event_id"] = last_event_id
 
 
 class EventTooLarge(Exception):
@@ -48,25 +56,30 @@ class EventStreamParser:
     browsers do, hand its `last_event_id` to the new one.
     `reconnection_time` is how many milliseconds the stream asks a client to wait
     before it connects again, or None when it did not say.
-    `max_event_bytes` bounds the lines of one event, from one blank line to the next,
-    without comments and line ends; it is what keeps a stream from filling the memory.
+    `max_event_size` bounds the lines of one event, from one blank line to the next, in
+    characters, comments and line ends left out: without a bound, a stream that never
+    ends its event would fill the memory.
     """
 
-    def __init__(self, *, last_event_id: str = "", max_event_bytes: int = 1_048_576) -> None:
+    def __init__(self, *, last_event_id: str = "", max_event_size: int = 1_048_576) -> None:
         self.last_event_id = last_event_id
         self.reconnection_time: int | None = None
-        self.max_event_bytes = max_event_bytes
+        self.max_event_size = max_event_size
 
-        # The three buffers of 9.2.6. The data stays in pieces until it is dispatched:
-        # adding to one long string again and again would copy it again and again.
-        self._data: list[bytes] = []
+        # 9.2.6: a stream is decoded as UTF-8, and what is not UTF-8 becomes U+FFFD.
+        # A character can come in pieces: this decoder waits for the last of them.
+        self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
+        self._at_start = True
+        self._after_cr = False  # the last character was CR: an LF now belongs to it
+        self._line: list[str] = []  # the line that has begun and not ended, in pieces
+        self._line_size = 0  # of the pieces in `_line`
+        self._event_size = 0  # of the lines that ended since the last blank line
+        self._error: EventTooLarge | None = None
+
+        # The three buffers of 9.2.6.
+        self._data: list[str] = []
         self._event_type = ""
         self._last_event_id = last_event_id
-
-        self._start: bytes | None = b""  # the first bytes, until we know if they are a BOM
-        self._line = bytearray()  # the line that has begun and not ended
-        self._after_cr = False  # the last byte was CR: an LF now belongs to it
-        self._event_bytes = 0  # of the lines since the last blank line
 
     def feed(self, chunk: bytes) -> list[Event]:
         """Take the next bytes, cut anywhere; return the events that they complete.
@@ -76,92 +89,84 @@ class EventStreamParser:
         Raises EventTooLarge when the event that has begun goes over the bound. Events
         that were complete before it are returned first, and the next call raises.
         """
-        self._check_size()
+        if self._error is not None:
+            raise self._error
         events: list[Event] = []
-        for line in self._end_lines(chunk):
+        for line in self._end_lines(self._decode(chunk)):
             if not line:  # 9.2.6: a blank line dispatches the event
                 self._dispatch(events)
-            elif not line.startswith(b":"):  # 9.2.6: a line that starts so is ignored
-                self._event_bytes += len(line)
-                if self._event_bytes > self.max_event_bytes:
+                continue
+            # 9.2.6: the name is what stands before the first colon, the value what stands
+            # after it, less one space. Without a colon the line is the name of a field
+            # with an empty value; with nothing before it, a comment.
+            name, _, value = line.partition(":")
+            if name:
+                self._event_size += len(line)
+                if self._event_size > self.max_event_size:
                     break
-                self._process_field(line)
-        if not events:
-            self._check_size()
+                self._process_field(name, value.removeprefix(" "))
+        if self._event_size + self._line_size > self.max_event_size:
+            if self._event_size <= self.max_event_size and self._line[0].startswith(":"):
+                self._line, self._line_size = [":"], 0  # nobody will miss this comment
+            else:
+                self._error = EventTooLarge(
+                    f"An event is over {self.max_event_size} characters"
+                )
+                if not events:
+                    raise self._error
         return events
 
-    def _end_lines(self, chunk: bytes) -> list[bytes]:
-        """The lines that `chunk` ends, without their ends (9.2.5: CRLF, LF or CR)."""
-        if self._start is not None:
-            # 9.2.5: one byte order mark may lead the stream. It can come cut in pieces.
-            chunk = self._start + chunk
-            if len(chunk) < len(BYTE_ORDER_MARK) and BYTE_ORDER_MARK.startswith(chunk):
-                self._start = chunk
-                return []
-            self._start = None
-            chunk = chunk.removeprefix(BYTE_ORDER_MARK)
-        if not chunk:
+    def _end_lines(self, text: str) -> list[str]:
+        """The lines that `text` ends, without their ends (9.2.5: CRLF, LF or CR)."""
+        if not text:
             return []
-
+        if self._at_start:
+            text = text.removeprefix("\ufeff")  # 9.2.5: one byte order mark may lead
+            self._at_start = False
         # A CR ends its line at once, or the event would wait for the next byte, which
         # may be long in coming. So when that byte is LF, it is the rest of a CRLF.
         if self._after_cr:
-            chunk = chunk.removeprefix(b"\n")
-        self._after_cr = chunk.endswith(b"\r")
-        if b"\r" in chunk:
-            chunk = chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-
-        # Lines are cut as bytes and decoded later. In UTF-8 no byte of a longer
-        # character looks like a line end, so this can't cut a character in two,
-        # and it does not matter where the chunks do.
-        lines = chunk.split(b"\n")
-        rest = lines.pop()
-        if lines:
-            lines[0] = bytes(self._line + lines[0])
-            self._line.clear()
-        self._line += rest
-        if self._line.startswith(b":"):
-            del self._line[1:]  # nobody will read the comment: keep what makes it one
+            text = text.removeprefix("\n")
+        self._after_cr = text.endswith("\r")
+        if "\r" in text:
+            text = text.replace("\r\n", "\n").replace("\r", "\n")
+        lines: list[str] = []
+        if "\n" in text:
+            lines = text.split("\n")  # not splitlines(), which cuts at eight more characters
+            lines[0] = "".join([*self._line, lines[0]])
+            self._line, self._line_size = [], 0
+            text = lines.pop()
+        if text:
+            self._line.append(text)
+            self._line_size += len(text)
         return lines
 
-    def _process_field(self, line: bytes) -> None:
-        # 9.2.6: the name is what stands before the first colon, the value what stands
-        # after it, less one space. A line without a colon is a name with an empty value.
-        name, _, value = line.partition(b":")
-        value = value.removeprefix(b" ")
-        if name == b"data":
+    def _process_field(self, name: str, value: str) -> None:
+        """9.2.6, "process the field"."""
+        if name == "data":
             self._data.append(value)
-        elif name == b"event":
-            self._event_type = value.decode("utf-8", "replace")
-        elif name == b"id":
-            if b"\0" not in value:
-                self._last_event_id = value.decode("utf-8", "replace")
-        elif name == b"retry":
-            # ASCII digits only, as bytes.isdigit has it. Browsers pass over a number of
-            # more than 64 bits; int() would raise ValueError for one of 4,301 digits.
-            if value.isdigit() and len(value) < 20:
-                self.reconnection_time = int(value)
-        # Any other field is ignored, and so is one whose name has another case.
+        elif name == "event":
+            self._event_type = value
+        elif name == "id":
+            if "\0" not in value:
+                self._last_event_id = value
+        elif name == "retry" and value.isascii() and value.isdigit() and len(value) < 20:
+            # Browsers, too, pass over a number that 64 bits can't hold. Without that
+            # limit a long one would be a ValueError out of int().
+            self.reconnection_time = int(value)
+        # Any other field is ignored, also one of these names in other letters: `Data`.
 
     def _dispatch(self, events: list[Event]) -> None:
-        # 9.2.6, "dispatch the event". Step 1 comes before the question whether there is
-        # an event, so that a block with nothing but an id sets the last event id too.
+        """9.2.6, "dispatch the event", when there is one."""
+        # Step 1 stands before the question whether there is an event, so that a block
+        # with nothing but an id sets the last event id, too.
         self.last_event_id = self._last_event_id
         if self._data:  # step 2. An empty `data` line counts: it leaves an LF in the buffer
-            # Step 3 takes off the last LF; joining never puts it there. A byte that is
-            # not UTF-8 becomes U+FFFD, which is what "UTF-8 decode" means in 9.2.6.
-            data = b"\n".join(self._data).decode("utf-8", "replace")
+            data = "\n".join(self._data)  # and so there is no last LF to take off (step 3)
             events.append(Event(self._event_type or "message", data, self.last_event_id))
             self._data = []
         self._event_type = ""  # steps 2 and 7; the last event id buffer stays (step 1)
-        self._event_bytes = 0
-
-    def _check_size(self) -> None:
-        size = self._event_bytes
-        if not self._line.startswith(b":"):
-            size += len(self._line)
-        if size > self.max_event_bytes:
-            raise EventTooLarge(f"An event is larger than {self.max_event_bytes} bytes.")
+        self._event_size = 0
 
 
 def encode_event(
@@ -204,7 +209,7 @@ def encode_event(
             raise ValueError(f"retry: {retry!r} is not a whole number of milliseconds")
         lines.append(f"retry: {retry}")
     if data is not None:
-        # Not str.splitlines(): it cuts at ten more characters that are no line ends here.
+        # Not str.splitlines(): it cuts at eight more characters that end no line here.
         lines += [f"data: {line}" for line in LINE_END.split(data)]
     return "".join(f"{line}\n" for line in [*lines, ""]).encode("utf-8")
 
