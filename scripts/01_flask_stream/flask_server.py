@@ -1,0 +1,80 @@
+"""Stream five events from Flask, one a second, to curl and to a page that listens."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import signal
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from flask import Flask, Response, send_file
+from werkzeug.serving import make_server
+
+PAGE = Path(__file__).with_name("index.html")
+
+app = Flask(__name__)
+app.config["INTERVAL"] = 1.0  # seconds between two events; --interval sets it
+
+
+def updates(interval: float) -> Iterator[str]:
+    """Yield five events of an event stream, `interval` seconds apart."""
+    for number in range(5):
+        if number > 0:
+            time.sleep(interval)
+        # The blank line ends the event. Without it nobody ever hears of it.
+        yield f"data: Update {number}\n\n"
+
+
+@app.get("/mcp-sse")
+def stream() -> Response:
+    """Answer with the generator itself: Flask sends each event when it is yielded."""
+    return Response(
+        updates(app.config["INTERVAL"]),
+        content_type="text/event-stream",
+        headers={"Cache-Control": "no-cache"},
+    )
+
+
+@app.get("/")
+def page() -> Response:
+    """The page that listens."""
+    return send_file(PAGE)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1")
+    # Not Flask's 5000: on macOS the AirPlay receiver listens there.
+    parser.add_argument("--port", type=int, default=5001)
+    parser.add_argument("--interval", type=float, default=1.0, metavar="SECONDS")
+    parser.add_argument("--one-thread", action="store_true", help="one request at a time")
+    options = parser.parse_args()
+    app.config["INTERVAL"] = options.interval
+
+    # SIGTERM shall leave the way Ctrl-C does: no traceback, exit status 0.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        listener = socket.create_server((options.host, options.port))
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        sys.exit(f"Port {options.port} is in use. Choose another: --port {options.port + 1}")
+    server = make_server(
+        options.host,
+        options.port,
+        app,
+        threaded=not options.one_thread,
+        fd=listener.fileno(),
+    )
+    url = f"http://{options.host}:{options.port}"
+    print(f"Listening on {url} (Ctrl-C stops it). In another terminal, type:")
+    print(f"  curl -N {url}/mcp-sse", flush=True)
+    server.serve_forever()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,483 @@
+"""The checks of lesson 01: a stream of events, and a count of who listens to it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from workshop.checks.engine import Failed, Suite
+from workshop.running import running
+from workshop.wire import SOON, Answer, Server, Stream
+
+PATH = "/mcp-sse"
+# `?interval=` is the exercise's own: a server that does not know it ignores it.
+QUICK = f"{PATH}?interval=0.02"
+UNHURRIED = f"{PATH}?interval=0.1"
+HELD = f"{PATH}?interval=3600"  # nobody waits for the second event: the producer is held
+
+STANDARD = "WHATWG HTML, server-sent events"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The same program three times: a held stream stays in its program's count."""
+
+    stream: Server
+    held: Server
+    count: Server
+
+
+@contextmanager
+def open_program(path: Path) -> Iterator[Target]:
+    """Start the file three times, side by side. Raises ProgramError."""
+    with ExitStack() as stack, ThreadPoolExecutor() as pool:
+        opening = [pool.submit(stack.enter_context, running(path)) for _ in range(3)]
+        programs = [future.result() for future in opening]
+        yield Target(*(Server(program.url, program) for program in programs))
+
+
+@contextmanager
+def open_url(url: str) -> Iterator[Target]:
+    """A server that already runs."""
+    server = Server(url)
+    yield Target(server, server, server)
+
+
+suite = Suite(
+    "01_flask_stream",
+    open_program=open_program,
+    open_url=open_url,
+    start_heading="The exercise",
+)
+
+
+def head_of(stream: Stream) -> str:
+    """Status and headers as text."""
+    lines = [f"{name}: {value}" for name, value in stream.headers.items()]
+    return "\n".join([f"HTTP/1.1 {stream.status}", *lines])
+
+
+def read_count(server: Server, name: str, wanted: int) -> tuple[Answer, object]:
+    """Ask /listeners until it says `wanted`, or for a second; the last answer.
+
+    A listener that left is noticed when the next event is sent to it, so the
+    right count may come a little later than the question.
+    """
+    deadline = time.monotonic() + SOON
+    while True:
+        answer = server.request("GET", "/listeners")
+        try:
+            counts = answer.json()
+        except ValueError:
+            counts = None
+        value = counts.get(name) if isinstance(counts, dict) else None
+        if value == wanted or time.monotonic() > deadline:
+            return answer, value
+        time.sleep(0.02)
+
+
+def below_zero(value: object) -> bool:
+    return isinstance(value, int) and value < 0
+
+
+@suite.check(
+    "answers",
+    "GET /mcp-sse is answered with status 200",
+    todo=1,
+    scope="protocol",
+    read="Run it",
+    rule=f"{STANDARD}: any other status is the end for EventSource",
+    why="EventSource gives up for good when the status is not 200.",
+    hints={
+        "not-200": "The status is not 200. Does the function for `/mcp-sse` return the "
+        "Response, and is the path exactly that?"
+    },
+)
+def answers(target: Target) -> None:
+    with target.stream.open(QUICK) as stream:
+        if stream.status != 200:
+            received = head_of(stream)
+            raise Failed(
+                "not-200",
+                sent=stream.request,
+                received=received,
+                at=received.index(str(stream.status)),
+                wanted="HTTP/1.1 200",
+            )
+
+
+@suite.check(
+    "content-type",
+    "The response says that it is an event stream",
+    todo=1,
+    after=("answers",),
+    scope="protocol",
+    read="Three headers",
+    rule=f"{STANDARD}: MUST be text/event-stream",
+    why="EventSource refuses a response of any other type, and does not try again.",
+    hints={
+        "wrong-type": "Flask takes a string for a page and says text/html. Give the Response "
+        'content_type="text/event-stream".'
+    },
+)
+def content_type(target: Target) -> None:
+    with target.stream.open(QUICK) as stream:
+        if stream.headers.get_content_type() != "text/event-stream":
+            received = head_of(stream)
+            # A response without the header is read as text/plain: no byte to point at.
+            at = received.lower().find("content-type: ")
+            raise Failed(
+                "wrong-type",
+                sent=stream.request,
+                received=received,
+                at=at + len("content-type: ") if at >= 0 else None,
+                wanted="Content-Type: text/event-stream",
+            )
+
+
+@suite.check(
+    "not-cached",
+    "Nobody may answer with a copy kept from earlier",
+    todo=1,
+    after=("answers",),
+    scope="protocol",
+    read="Three headers",
+    rule=f"{STANDARD}: recommended",
+    why="A copy of a stream is old news that looks fresh.",
+    hints={
+        "cached": 'Add headers={"Cache-Control": "no-cache"} to the Response.',
+    },
+)
+def not_cached(target: Target) -> None:
+    with target.stream.open(QUICK) as stream:
+        said = stream.headers.get("Cache-Control", "").lower()
+        if "no-cache" not in said and "no-store" not in said:
+            received = head_of(stream)
+            raise Failed(
+                "cached",
+                sent=stream.request,
+                received=received,
+                wanted="Cache-Control: no-cache",
+            )
+
+
+@suite.check(
+    "connection-header",
+    "The application leaves `Connection` to the server",
+    todo=1,
+    after=("answers",),
+    read="Three headers",
+    rule="PEP 3333: an application must not set hop-by-hop headers",
+    why="It speaks about this one connection, and the server knows better: now both spoke.",
+    hints={
+        "set-by-you": "Two `Connection` headers arrived, one of them from your Response. "
+        "Leave it out: the server adds its own.",
+    },
+)
+def connection_header(target: Target) -> None:
+    with target.stream.open(QUICK) as stream:
+        if len(stream.headers.get_all("Connection") or []) > 1:
+            received = head_of(stream)
+            raise Failed(
+                "set-by-you",
+                sent=stream.request,
+                received=received,
+                at=received.lower().index("connection: "),
+                wanted="one Connection header, the server's",
+            )
+
+
+@suite.check(
+    "streams",
+    "The first event arrives while the next one is still being waited for",
+    todo=1,
+    after=("answers",),
+    read="One late lump",
+    rule="this course",
+    why="A stream that arrives when everything is over is a slow page, not a stream.",
+    hints={
+        "late-lump": "Nothing arrived while the second event was an hour away. Who collects "
+        "the events? Give the Response the generator itself, not a string or a list."
+    },
+)
+def streams(target: Target) -> None:
+    wanted = "the first event, though the second one takes an hour"
+    try:
+        stream = target.stream.open(HELD)
+    except Failed as failure:
+        if failure.hint != "no-answer":
+            raise
+        raise Failed("late-lump", sent=failure.sent, wanted=wanted) from failure
+    with stream:
+        if not stream.wait(lambda stream: len(stream.raw) > 0):
+            raise Failed("late-lump", sent=stream.request, wanted=wanted)
+
+
+@suite.check(
+    "data-field",
+    "Each line is a field of the format, and the text stands in `data`",
+    todo=2,
+    after=("answers",),
+    scope="protocol",
+    read="The blank line",
+    rule=f"{STANDARD}: unknown fields are ignored",
+    why="A line whose field is unknown is thrown away without a word.",
+    hints={
+        "no-field": "This line begins with no field name that the format knows. "
+        "Write `data: ` in front of the text, in lower case.",
+        "no-data": "Not one line begins with `data:`. The text of an event belongs there; "
+        "an event without data is never dispatched.",
+    },
+)
+def data_field(target: Target) -> None:
+    with target.stream.open(QUICK) as stream:
+        stream.wait_closed()
+        raw = stream.raw
+        at = 0
+        has_data = False
+        for line in raw.splitlines(keepends=True):
+            name = line.rstrip(b"\r\n").partition(b":")[0]
+            # An empty name is a comment or a blank line.
+            if name not in (b"", b"data", b"event", b"id", b"retry"):
+                raise Failed(
+                    "no-field",
+                    sent=stream.request,
+                    received=raw,
+                    at=at,
+                    wanted="data: Update 0",
+                )
+            has_data = has_data or name == b"data"
+            at += len(line)
+        if not has_data:
+            raise Failed(
+                "no-data", sent=stream.request, received=raw, at=0, wanted="data: Update 0"
+            )
+
+
+@suite.check(
+    "blank-line",
+    "A blank line ends every event",
+    todo=2,
+    after=("data-field",),
+    read="The blank line",
+    rule=f"{STANDARD}: a blank line dispatches the event",
+    why="Without it the reader waits for more of the same event, for ever.",
+    hints={
+        "no-newline": "The next event begins on the same line. "
+        "An event ends with two line ends: \\n\\n.",
+        "one-newline": "Here the next `data` line begins, and the event before it has not "
+        "ended: to the reader they are one. End each event with \\n\\n.",
+        "last-unfinished": "The stream ends in the middle of an event, and the reader throws "
+        "that event away. The blank line comes after an event, not before the next.",
+    },
+)
+def blank_line(target: Target) -> None:
+    with target.stream.open(QUICK) as stream:
+        stream.wait_closed()
+        raw = stream.raw
+        wanted = "data: Update 0\\n\\ndata: Update 1\\n\\n"
+        in_event = False
+        at = 0
+        for line in raw.splitlines(keepends=True):
+            twice = line.find(b"data:", 1)
+            if twice > 0:
+                raise Failed(
+                    "no-newline",
+                    sent=stream.request,
+                    received=raw,
+                    at=at + twice,
+                    wanted=wanted,
+                )
+            if in_event and line.startswith(b"data:"):
+                raise Failed(
+                    "one-newline", sent=stream.request, received=raw, at=at, wanted=wanted
+                )
+            in_event = line.strip(b"\r\n") != b""
+            at += len(line)
+        if in_event:
+            raise Failed(
+                "last-unfinished",
+                sent=stream.request,
+                received=raw,
+                at=len(raw),
+                wanted=wanted,
+            )
+
+
+@suite.check(
+    "numbers",
+    "The events are `Update 0` to `Update 4`",
+    todo=2,
+    after=("blank-line",),
+    read="The exercise",
+    rule="this course",
+    why="What the feed gives must arrive unchanged, all of it, in order.",
+    hints={
+        "starts-at-one": "The first event is `Update 1`. The feed's first number is 0: "
+        "send the number as it is.",
+        "wrong-text": "This event's data is not what is wanted. "
+        "It is the word `Update`, a space and the feed's number, nothing else.",
+    },
+)
+def numbers(target: Target) -> None:
+    with target.stream.open(QUICK) as stream:
+        stream.wait_closed()
+        texts = [event.data for event in stream.events]
+        wanted = [f"Update {number}" for number in range(5)]
+        if texts == wanted:
+            return
+        wrong = next(
+            (
+                event.start
+                for event, text in zip(stream.events, wanted, strict=False)
+                if event.data != text
+            ),
+            len(stream.raw),
+        )
+        raise Failed(
+            "starts-at-one" if texts[:1] == ["Update 1"] else "wrong-text",
+            sent=stream.request,
+            received=stream.raw,
+            at=wrong,
+            wanted=", ".join(wanted),
+        )
+
+
+@suite.check(
+    "counts-in",
+    "Two who listen are counted as two",
+    todo=3,
+    after=("streams",),
+    read="Who is listening?",
+    rule="this course",
+    why="A server that does not know who is there can neither limit nor end it.",
+    hints={
+        "not-counted": "Two streams are open, and `listeners` says 0. "
+        "Call `listeners.up()` where the stream begins.",
+        "wrong-count": "Two streams are open, and `listeners` says something else. "
+        "Count each of them in once, not once for each event.",
+    },
+)
+def counts_in(target: Target) -> None:
+    with target.held.open(HELD) as first, target.held.open(HELD) as second:
+        first.wait(lambda stream: len(stream.raw) > 0)
+        second.wait(lambda stream: len(stream.raw) > 0)
+        answer, value = read_count(target.held, "listeners", 2)
+        if value != 2:
+            raise Failed(
+                "not-counted" if value == 0 else "wrong-count",
+                sent=f"two streams: {HELD}\n{answer.request}",
+                received=answer.body,
+                wanted='"listeners": 2',
+            )
+
+
+@suite.check(
+    "not-started",
+    "A stream that never began is not counted",
+    todo=3,
+    after=("counts-in",),
+    read="Who is listening?",
+    rule="Python: closing a generator that never started runs none of it",
+    why="What was counted in before the generator began, its `finally` will never count out.",
+    hints={
+        "counted-before-start": "A HEAD request was counted in, and never out: its generator "
+        "was made but never started. Count inside the generator, next to its `try`.",
+    },
+)
+def not_started(target: Target) -> None:
+    head = target.count.request("HEAD", PATH)
+    answer, value = read_count(target.count, "listeners", 0)
+    if value != 0:
+        raise Failed(
+            "counted-before-start",
+            sent=f"{head.request}\n{answer.request}",
+            received=answer.body,
+            wanted='"listeners": 0',
+        )
+
+
+@suite.check(
+    "counts-out-at-end",
+    "A stream that ended is counted out, once",
+    todo=4,
+    after=("not-started",),
+    read="Who is listening?",
+    rule="this course",
+    why="A count that only grows says nothing, and a limit built on it locks everybody out.",
+    hints={
+        "still-counted": "The stream has ended and is still counted. "
+        "For each `listeners.up()` there must be one `listeners.down()`.",
+        "below-zero": "Fewer than none are listening: the stream was counted out twice. "
+        "`finally` runs after a normal end too: call `listeners.down()` only there.",
+    },
+)
+def counts_out_at_end(target: Target) -> None:
+    with target.count.open(QUICK) as stream:
+        stream.wait_closed()
+    answer, value = read_count(target.count, "listeners", 0)
+    if value != 0:
+        raise Failed(
+            "below-zero" if below_zero(value) else "still-counted",
+            sent=f"{stream.request}\n(read to its end)\n{answer.request}",
+            received=answer.body,
+            wanted='"listeners": 0',
+        )
+
+
+@suite.check(
+    "counts-out-on-leave",
+    "A listener who leaves in the middle is counted out, once",
+    todo=4,
+    after=("counts-out-at-end",),
+    read="Who is listening?",
+    rule="Python: closing a generator raises GeneratorExit at its `yield`",
+    why="Most listeners leave in the middle: somebody closes a page.",
+    hints={
+        "still-counted": "The listener has left and is still counted. The generator was "
+        "closed at its `yield`: lines after the loop do not run then, `finally` does.",
+        "below-zero": "Fewer than none are listening: who left was counted out twice. "
+        "One `finally` is enough for every way a stream can end.",
+    },
+)
+def counts_out_on_leave(target: Target) -> None:
+    with target.count.open(UNHURRIED) as stream:
+        stream.wait(lambda stream: len(stream.raw) > 0)
+    answer, value = read_count(target.count, "listeners", 0)
+    if value != 0:
+        raise Failed(
+            "below-zero" if below_zero(value) else "still-counted",
+            sent=f"{stream.request}\n(left after the first event)\n{answer.request}",
+            received=answer.body,
+            wanted='"listeners": 0',
+        )
+
+
+@suite.check(
+    "feed-closed",
+    "Whatever a listener held is freed, once",
+    todo=4,
+    after=("counts-out-on-leave",),
+    read="Who is listening?",
+    rule="this course",
+    why="A feed that stays open is a leak: a subscription, a cursor or a file, for each visit.",
+    hints={
+        "feed-open": "Nobody listens any more, and a feed is still open. "
+        "Call `feed.close()` in the `finally`, so that it also runs when a listener leaves.",
+        "feed-closed-twice": "More feeds were closed than opened. "
+        "Close the feed in the `finally` and nowhere else.",
+    },
+)
+def feed_closed(target: Target) -> None:
+    answer, value = read_count(target.count, "open_feeds", 0)
+    if value != 0:
+        raise Failed(
+            "feed-closed-twice" if below_zero(value) else "feed-open",
+            sent=f"one stream read to its end, one left in the middle\n{answer.request}",
+            received=answer.body,
+            wanted='"open_feeds": 0',
+        )
