@@ -216,9 +216,11 @@ class Course:
         return lesson.work
 
     def shown(self, path: Path) -> str:
-        """`path` as the learner can type it: from the folder they are in, if it lies in it."""
-        here = Path.cwd()
-        return str(path.relative_to(here) if path.is_relative_to(here) else path)
+        """`path` as the learner can type it: from the folder they are in, or the root."""
+        for folder in (Path.cwd(), self.root):
+            if path.is_relative_to(folder):
+                return str(path.relative_to(folder))
+        return str(path)
 
     def state(self, lesson: Lesson) -> str:
         """not started | started | in progress (n of m checks) | done."""

@@ -8,12 +8,14 @@ README's table).
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from workshop.course import Course, Lesson, imported_names
 from workshop.publishing.difference import Difference, PublishError, unified
+from workshop.publishing.notebooks import notebook_text
+from workshop.publishing.readme import readme_text
 from workshop.publishing.replay import replay as replay_consoles
 from workshop.publishing.snippets import fill_snippets
 from workshop.publishing.starters import starter_text
@@ -41,6 +43,12 @@ def publish(
             [lesson for lesson in chosen if lesson.text.is_file()],
         ):
             found += differences
+    for made in _notebooks(course, chosen):
+        found += _settle(course, *made, compare=compare)
+    readme = course.root / "README.md"
+    if lessons is None and readme.is_file():
+        table = _made(lambda: readme_text(_read(readme), course))
+        found += _settle(course, readme, "the table of lessons", table, compare=compare)
     return found
 
 
@@ -48,11 +56,11 @@ def _copies(course: Course, lesson: Lesson) -> Iterator[tuple[Path, str, str | P
     """Each file that is made whole from another: (path, what it is, what it should be)."""
     if lesson.solution.is_file():
         source = str(lesson.solution.relative_to(course.root))
-        try:
-            starter: str | PublishError = starter_text(_read(lesson.solution), source)
-        except PublishError as error:
-            starter = error
-        yield lesson.starter, f"starter, made from {source}", starter
+        yield (
+            lesson.starter,
+            f"starter, made from {source}",
+            _made(lambda: starter_text(_read(lesson.solution), source)),
+        )
     for carried in lesson.carries:
         origin = course.root / "scripts" / carried
         what = f"carried over from scripts/{carried}"
@@ -62,6 +70,36 @@ def _copies(course: Course, lesson: Lesson) -> Iterator[tuple[Path, str, str | P
         yield lesson.scripts / origin.name, what, _read(origin)
         if lesson.solution.is_file() and _imports(lesson.solution, origin):
             yield lesson.solution.with_name(origin.name), what, _read(origin)
+
+
+def _notebooks(
+    course: Course, lessons: list[Lesson]
+) -> Iterator[tuple[Path, str, str | PublishError]]:
+    for lesson in lessons:
+        if not lesson.notebook_source.is_file():
+            continue
+        source = str(lesson.notebook_source.relative_to(course.root))
+        # From the solution, so that a comparison does not depend on the starter's file.
+        made = _made(
+            lambda lesson=lesson, source=source: notebook_text(
+                _read(lesson.notebook_source),
+                source,
+                course.root,
+                lesson.number,
+                starter_text(_read(lesson.solution), str(lesson.solution))
+                if lesson.solution.is_file()
+                else None,
+            )
+        )
+        yield lesson.notebook, f"notebook, made from {source}", made
+
+
+def _made(make: Callable[[], str]) -> str | PublishError:
+    """What `make` makes, or why it cannot."""
+    try:
+        return make()
+    except PublishError as error:
+        return error
 
 
 def _publish_text(
