@@ -97,6 +97,7 @@ class Stream:
         self._parser = event_stream_parser()
         self._raw = bytearray()
         self._event_start = 0
+        self._line = b""  # the line that is still coming in, or the last whole one
         self._events: list[ReceivedEvent] = []
         self._pieces: list[tuple[float, bytes]] = []
         self._closed = False
@@ -120,21 +121,23 @@ class Stream:
     def _take(self, piece: bytes, seconds: float) -> None:
         self._pieces.append((seconds, piece))
         # Line by line, so that each event is known by the bytes it came from.
-        for line in piece.splitlines(keepends=True):
-            self._raw += line
-            for event in self._parser.feed(line):
-                end = len(self._raw)
+        for part in piece.splitlines(keepends=True):
+            split_line_end = part == b"\n" and self._line.endswith(b"\r")
+            whole = self._line.endswith((b"\r", b"\n")) and not split_line_end
+            self._line = part if whole else self._line + part
+            self._raw += part
+            for event in self._parser.feed(part):
                 self._events.append(
                     ReceivedEvent(
                         event.type,
                         event.data,
                         event.last_event_id,
                         self._event_start,
-                        end,
+                        len(self._raw),
                         seconds,
                     )
                 )
-            if not line.strip(b"\r\n"):
+            if self._line in (b"\n", b"\r", b"\r\n"):
                 self._event_start = len(self._raw)
 
     @property
@@ -234,9 +237,14 @@ class Server:
         headers: Mapping[str, str] | None = None,
         *,
         seconds: float = SOON,
+        finish: bool = True,
     ) -> Answer:
-        """Send a request and read the whole answer. An iterable body goes out in chunks."""
-        connection, shown, _ = self._send(method, path, body, headers, seconds)
+        """Send a request and read the whole answer. An iterable body goes out in chunks.
+
+        `finish=False` leaves out the end of an iterable body: the server then has to
+        answer while the body is still coming in.
+        """
+        connection, shown, _ = self._send(method, path, body, headers, seconds, finish)
         try:
             response = connection.getresponse()
             return Answer(shown, response.status, response.headers, response.read())
@@ -277,6 +285,7 @@ class Server:
         body: bytes | Iterable[bytes] | None,
         headers: Mapping[str, str] | None,
         seconds: float,
+        finish: bool = True,
     ) -> tuple[http.client.HTTPConnection, str, float]:
         target = urlsplit(urljoin(self.url, path))
         secure = target.scheme == "https"
@@ -293,9 +302,10 @@ class Server:
             shown += "\n\n" + body[:2_000].decode("utf-8", "backslashreplace")
         began = time.monotonic()
         try:
-            connection.request(
-                method, line, body, asked, encode_chunked=not isinstance(body, bytes | None)
-            )
+            if body is None or isinstance(body, bytes):
+                connection.request(method, line, body, asked)
+            else:
+                _send_chunked(connection, method, line, body, asked, finish)
         except (BrokenPipeError, ConnectionResetError):
             pass  # the server answered before the body was through: read what it says
         except OSError as error:
@@ -310,6 +320,27 @@ class Server:
         return Failed(
             "no-connection", sent=shown, received=str(error), wanted="an HTTP response"
         )
+
+
+def _send_chunked(
+    connection: http.client.HTTPConnection,
+    method: str,
+    line: str,
+    body: Iterable[bytes],
+    headers: Mapping[str, str],
+    finish: bool,
+) -> None:
+    # http.client's own `request` can't leave a body open.
+    host_given = any(name.lower() == "host" for name in headers)
+    connection.putrequest(method, line, skip_host=host_given)
+    connection.putheader("Transfer-Encoding", "chunked")
+    for name, value in headers.items():
+        connection.putheader(name, value)
+    connection.endheaders()
+    for piece in body:
+        connection.send(b"%x\r\n%s\r\n" % (len(piece), piece))
+    if finish:
+        connection.send(b"0\r\n\r\n")
 
 
 def visible(raw: bytes) -> str:

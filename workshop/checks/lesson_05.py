@@ -1,0 +1,1242 @@
+"""The checks of lesson 05: an MCP server over HTTP+SSE.
+
+Those with scope="protocol" fit anybody's server: they know its tools only from its
+own list, its session ids only from the endpoint it names, and want the course's exact
+status and error codes only from the course's own programs (`server.exact`).
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import string
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from urllib.parse import urljoin, urlsplit
+
+from workshop.checks.engine import Failed, Suite
+from workshop.checks.mcp_session import (
+    JSON_HEADERS,
+    McpServer,
+    Reply,
+    Session,
+    as_json,
+    handshake,
+    is_message,
+    notification,
+    parsed,
+    request,
+)
+from workshop.running import running
+from workshop.wire import SOON, Answer, ReceivedEvent
+
+TRANSPORT = "HTTP+SSE 2024-11-05"
+MAX_BODY = 4 * 1024 * 1024  # bytes
+HEARTBEAT = 0.2  # seconds; the program is started with --heartbeat
+LONG = 1.5  # seconds that a slow tool takes: longer than any check waits
+
+
+@contextmanager
+def open_program(path: Path) -> Iterator[McpServer]:
+    """Start the file. Raises ProgramError."""
+    with running(path, "--heartbeat", str(HEARTBEAT), seconds=6) as program:
+        yield McpServer(f"{program.url}/sse", program, exact=True)
+
+
+@contextmanager
+def open_url(url: str) -> Iterator[McpServer]:
+    """A server that already runs; `url` is the URL of its event stream."""
+    yield McpServer(url, exact=False)
+
+
+suite = Suite(
+    "05_sse_server",
+    open_program=open_program,
+    open_url=open_url,
+    start_heading="The exercise",
+)
+
+
+def head_and_body(answer: Answer) -> bytes:
+    """Status, content type and body: what there is to see of an answer."""
+    kind = answer.headers.get("Content-Type", "none")
+    return f"HTTP status {answer.status}\nContent-Type: {kind}\n\n".encode() + answer.body
+
+
+def refuses(status: int, server: McpServer, exact: int) -> bool:
+    """Whether this status refuses a request, with the course's own number where promised."""
+    return status == exact if server.exact else 400 <= status < 500
+
+
+def want_refusal(server: McpServer, exact: int, why: str) -> str:
+    """What to show as wanted where `refuses` decides."""
+    return f"HTTP status {exact}, {why}" if server.exact else f"HTTP status 4xx, {why}"
+
+
+# --- The stream, and its first event ------------------------------------------------------
+
+
+@suite.check(
+    "opens",
+    "GET answers 200 with Content-Type: text/event-stream",
+    read="The event stream",
+    rule="WHATWG HTML, server-sent events: a client fails for any other type",
+    scope="protocol",
+    why="EventSource and every MCP client give up when the type is another.",
+    hints={
+        "no-stream": "The answer is no event stream. StreamingResponse takes the type as "
+        "`media_type`.",
+    },
+)
+def opens(server: McpServer) -> None:
+    with server.open("") as stream:
+        kind = stream.headers.get_content_type() if "Content-Type" in stream.headers else ""
+        if stream.status != 200 or kind != "text/event-stream":
+            received = f"HTTP status {stream.status}\nContent-Type: "
+            received += stream.headers.get("Content-Type", "none")
+            raise Failed(
+                "no-stream",
+                sent=stream.request,
+                received=received,
+                at=received.find("Content-Type: ") + 14 if stream.status == 200 else 12,
+                wanted="HTTP status 200, Content-Type: text/event-stream",
+            )
+
+
+@suite.check(
+    "endpoint-first",
+    "The first event is `endpoint`",
+    todo=1,
+    after=("opens",),
+    read="The endpoint event",
+    rule=f"{TRANSPORT}: MUST send it; that it comes first is how clients wait for it",
+    scope="protocol",
+    why="A client can't send anything before it knows where to POST.",
+    hints={
+        "another-event-first": "Another event came before it. Yield `endpoint` before "
+        "anything else.",
+        "no-event": "No event came. If bytes did: an event ends with an empty line, so its "
+        "last line needs two line ends.",
+    },
+)
+def endpoint_first(server: McpServer) -> None:
+    with server.open("") as stream:
+        first = stream.event()
+        if first is None:
+            raise Failed(
+                "no-event",
+                sent=stream.request,
+                received=stream.raw,
+                at=len(stream.raw),
+                wanted="event: endpoint\ndata: /message?session_id=…\n\n",
+            )
+        if first.type != "endpoint":
+            field = stream.raw.find(b"event:", first.start, first.end)
+            at = field if field < 0 else field + len(b"event: ")
+            raise Failed(
+                "another-event-first",
+                sent=stream.request,
+                received=stream.raw,
+                at=max(at, first.start),
+                wanted="event: endpoint",
+            )
+
+
+@suite.check(
+    "endpoint-uri",
+    "Its data is a URI on the same server",
+    todo=1,
+    after=("endpoint-first",),
+    read="The endpoint event",
+    rule=f"{TRANSPORT}: a URI; on the same origin: the SDKs' clients refuse any other",
+    scope="protocol",
+    why="The client joins it to the stream's URL as a browser does with a link.",
+    hints={
+        "not-bare": "The data must be the URI and nothing else. Quotation marks around it "
+        "become part of the path: it is text, not JSON.",
+        "other-origin": "The URI leads to another origin than the stream's, so clients refuse "
+        "it. Send the path alone: it is right under every name the server has.",
+    },
+)
+def endpoint_uri(server: McpServer) -> None:
+    with server.open("") as stream:
+        event = stream.event()
+        if event is None:
+            raise Failed("no-answer", sent=stream.request, wanted="an `endpoint` event")
+        uri = event.data
+        start = stream.raw.find(b"data:", event.start)
+        start = stream.raw.find(uri[:1].encode(), start + 5)
+        # No URI begins so: RFC 3986 knows neither quotation marks nor brackets there.
+        if not uri or uri[0] in "\"'{[<":
+            hint = "not-bare"
+        elif origin(urljoin(server.url, uri)) != origin(server.url):
+            hint = "other-origin"
+        else:
+            return
+        raise Failed(
+            hint,
+            sent=stream.request,
+            received=stream.raw,
+            at=start,
+            wanted="data: a path with a query, such as /message?session_id=…",
+        )
+
+
+def origin(url: str) -> tuple[str, str | None, int | None]:
+    """Scheme, host and port of a URL."""
+    parts = urlsplit(url)
+    default = {"http": 80, "https": 443}.get(parts.scheme)
+    return parts.scheme, parts.hostname, parts.port or default
+
+
+@suite.check(
+    "unguessable",
+    "Nobody can guess another session's id",
+    todo=1,
+    after=("endpoint-uri",),
+    read="Sessions",
+    rule="MCP security best practices, 2025-06-18: secure, non-deterministic session ids",
+    scope="protocol",
+    why="Who guesses the id can speak in that session: it is a password.",
+    hints={
+        "shared": "Two streams were given the same endpoint, so their messages can't be told "
+        "apart. Each session needs an id of its own.",
+        "too-alike": "Streams opened one after another have ids that are nearly the same. A "
+        "counter or a clock (uuid1 too) can be guessed: `secrets` makes ids that can't.",
+    },
+)
+def unguessable(server: McpServer) -> None:
+    with ExitStack() as stack:
+        sessions = [
+            stack.enter_context(Session.open(server, initialize=False)) for _ in range(4)
+        ]
+    endpoints = [session.endpoint for session in sessions]
+    first, last = changing_part(endpoints)
+    differing = endpoints[0][first:last]
+    # 64 bits is the least that is thought safe: 16 hexadecimal digits, 11 of base64.
+    digits = set("".join(endpoint[first:last] for endpoint in endpoints))
+    bits = 4 if digits <= set(string.hexdigits + "-") else 6
+    if len(set(endpoints)) < len(endpoints):
+        hint = "shared"
+    elif len(differing) * bits < 64:
+        hint = "too-alike"
+    else:
+        return
+    raise Failed(
+        hint,
+        sent="\n".join([sessions[0].stream.request] * len(sessions)),
+        received="\n".join(endpoints),
+        at=sum(len(endpoint) + 1 for endpoint in endpoints[:-1]) + first,
+        wanted="endpoints that differ in at least 64 random bits",
+    )
+
+
+def changing_part(texts: list[str]) -> tuple[int, int]:
+    """Where the part that differs begins and ends, counted in the first text."""
+    first = common_length(texts)
+    ending = common_length([text[first:][::-1] for text in texts])
+    return first, len(texts[0]) - ending
+
+
+def common_length(texts: list[str]) -> int:
+    """How many characters all texts have in common at their beginning."""
+    columns = enumerate(zip(*texts, strict=False))
+    shortest = min(len(text) for text in texts)
+    return next((place for place, column in columns if len(set(column)) > 1), shortest)
+
+
+@suite.check(
+    "heartbeat",
+    "A silent stream carries a heartbeat, which is no message",
+    todo=2,
+    after=("endpoint-uri",),
+    read="Heartbeats",
+    rule="This course: proxies cut a connection that is silent for a minute",
+    why="Without it a proxy ends the stream, and nobody notices a client that is gone.",
+    hints={
+        "silent": "Nothing came, though --heartbeat asked for one every "
+        f"{HEARTBEAT} s. The exercise keeps that in `heartbeat_seconds`.",
+        "as-message": "The heartbeat came as an event of type `message` (that is what an event "
+        "without a type is), and clients parse it as JSON-RPC. A comment begins with a colon.",
+        "no-line-end": "The heartbeat has no line end, so it runs into the line that comes "
+        "next.",
+    },
+)
+def heartbeat(server: McpServer) -> None:
+    with Session.open(server, initialize=False) as session:
+        sent = f"{session.stream.request}\n\n(then nothing for a second)"
+        wanted = f": heartbeat, and a line end, within {HEARTBEAT} s of silence"
+        after = session.stream.events[-1].end
+        if not session.stream.wait(lambda stream: len(stream.raw) > after):
+            raise Failed("silent", sent=sent, received=session.stream.raw, wanted=wanted)
+        came = session.stream.raw[after:]
+        if not came.endswith((b"\n", b"\r")):
+            raise Failed("no-line-end", sent=sent, received=came, at=len(came), wanted=wanted)
+        for event in session.messages():
+            if parsed(event) is None:
+                raw = session.bytes_of(event)
+                raise Failed("as-message", sent=sent, received=raw, at=0, wanted=wanted)
+
+
+# --- A message goes in, its reply comes out -----------------------------------------------
+
+
+@suite.check(
+    "accepted",
+    "A POST to the endpoint is accepted with status 202",
+    todo=3,
+    after=("endpoint-uri",),
+    read="POST, and where the reply goes",
+    rule="The SDKs' convention: 202; any 2xx passes on a server that is not the course's",
+    scope="protocol",
+    why="202 says: taken, and the reply comes another way.",
+    hints={
+        "not-202": "The message is right and went to the endpoint that the stream named, and "
+        "the answer's status is another than 202.",
+    },
+)
+def accepted(server: McpServer) -> None:
+    with Session.open(server, initialize=False) as session:
+        answer = session.post(request(1, "initialize", handshake()))
+        if answer.status == 202 or (200 <= answer.status < 300 and not server.exact):
+            return
+        raise Failed(
+            "not-202",
+            sent=answer.request,
+            received=head_and_body(answer),
+            at=len("HTTP status "),
+            wanted="HTTP status 202",
+        )
+
+
+@suite.check(
+    "reply-on-stream",
+    "The reply comes on the stream, as a `message` event",
+    todo=3,
+    # Heartbeats that look like messages would be taken for replies.
+    after=("heartbeat", "accepted"),
+    read="POST, and where the reply goes",
+    rule=f"{TRANSPORT}: server messages are `message` events",
+    scope="protocol",
+    why="A client listens for its reply on the stream, and nowhere else.",
+    hints={
+        "in-the-body": "The reply came in the body of the POST's answer. Put it on the "
+        "session's stream, and leave the body to a word.",
+        "other-type": "An event came, with a type that no client listens for.",
+        "nothing": "Nothing came on the stream within a second.",
+    },
+)
+def reply_on_stream(server: McpServer) -> None:
+    with Session.open(server, initialize=False) as session:
+        before = len(session.stream.events)
+        answer = session.post(request(1, "initialize", handshake()))
+        sent = answer.request
+        wanted = 'event: message\ndata: {"jsonrpc":"2.0","id":1,…}'
+        if looks_like_reply(answer):
+            raise Failed(
+                "in-the-body", sent=sent, received=head_and_body(answer), wanted=wanted
+            )
+        if session.stream.event(is_message, after=before) is not None:
+            return
+        for event in session.stream.events[before:]:
+            if parsed(event) is not None and "jsonrpc" in event.data:
+                at = session.bytes_of(event).find(event.type.encode())
+                raise Failed(
+                    "other-type",
+                    sent=sent,
+                    received=session.bytes_of(event),
+                    at=at if at >= 0 else 0,
+                    wanted=wanted,
+                )
+        raise Failed("nothing", sent=sent, received=session.since(before), wanted=wanted)
+
+
+def looks_like_reply(answer: Answer) -> bool:
+    """Whether a JSON-RPC response stands in the body of an HTTP answer."""
+    try:
+        body = answer.json()
+    except ValueError:
+        return False
+    return isinstance(body, dict) and "jsonrpc" in body
+
+
+@suite.check(
+    "reply-is-json",
+    "The data of each `message` event is one JSON object",
+    todo=2,
+    after=("reply-on-stream",),
+    read="JSON-RPC",
+    rule=f"{TRANSPORT}: the message encoded as JSON in the event's data; JSON-RPC 2.0 §5",
+    scope="protocol",
+    why="A client parses it as JSON; what it can't parse it throws away, and waits on.",
+    hints={
+        "no-json": "This is no JSON. A dict printed by Python has other quotation marks: "
+        "json.dumps writes JSON.",
+        "cut-off": "The JSON goes on after a line end, where the field `data` is over. Write "
+        "it in one line.",
+        "twice": "This is a JSON string with JSON in it: the message was encoded twice.",
+        "no-rpc": 'This is JSON, but no response: it needs "jsonrpc": "2.0", "id", and either '
+        '"result" or "error", not both.',
+    },
+)
+def reply_is_json(server: McpServer) -> None:
+    with Session.open(server, initialize=False) as session:
+        before = len(session.stream.events)
+        answer = session.post(request(1, "initialize", handshake()))
+        event = session.stream.event(is_message, after=before)
+        if event is None:
+            raise Failed("no-answer", sent=answer.request, wanted="a `message` event")
+        fault = fault_of(event)
+        if fault is None:
+            return
+        hint, place = fault
+        raw = session.bytes_of(event)
+        data = raw.find(b"data:") + len(b"data:")
+        data += raw[data : data + 1] == b" "
+        raise Failed(
+            hint,
+            sent=answer.request,
+            received=raw,
+            at=data + len(event.data[:place].encode()),
+            wanted='data: {"jsonrpc":"2.0","id":1,"result":{…}}',
+        )
+
+
+def fault_of(event: ReceivedEvent) -> tuple[str, int] | None:
+    """What keeps the event's data from being a response: a hint's key, and where it stands."""
+    try:
+        message = json.loads(event.data)
+    except json.JSONDecodeError as error:
+        return ("cut-off" if error.pos == len(event.data) else "no-json"), error.pos
+    if isinstance(message, str):
+        return "twice", 0
+    if (
+        not isinstance(message, dict)
+        or message.get("jsonrpc") != "2.0"
+        or "id" not in message
+        or ("result" in message) == ("error" in message)
+    ):
+        return "no-rpc", 0
+    return None
+
+
+@suite.check(
+    "own-stream",
+    "The reply goes to the client that asked, and to no other",
+    todo=3,
+    after=("reply-is-json",),
+    read="Sessions",
+    rule=f"{TRANSPORT}: handles several clients; whose reply it is, the endpoint tells",
+    scope="protocol",
+    why="One client would read what another one asked, and take it for its own reply.",
+    hints={
+        "broadcast": "The reply went to every open stream.",
+        "wrong-stream": "The reply went to another client's stream. Look the session up by "
+        "the id in the POST's query.",
+    },
+)
+def own_stream(server: McpServer) -> None:
+    with Session.open(server) as asking, Session.open(server) as other:
+        before = len(asking.stream.events), len(other.stream.events)
+        answer = asking.post(request("mine", "ping"))
+        own = asking.reply("mine", after=before[0])
+        # What this session asks itself comes after whatever it got by mistake.
+        other.ask("ping", request_id="other")
+        stray = other.reply("mine", after=before[1], seconds=0)
+        if stray is not None:
+            raise Failed(
+                "wrong-stream" if own is None else "broadcast",
+                sent=answer.request,
+                received=other.bytes_of(stray),
+                at=other.bytes_of(stray).find(b'"mine"'),
+                wanted="on this other client's stream: nothing",
+            )
+        if own is None:
+            raise Failed("no-answer", sent=answer.request, wanted="a reply")
+
+
+@suite.check(
+    "accepted-at-once",
+    "202 comes before the tool is done",
+    todo=3,
+    after=("own-stream",),
+    read="POST, and where the reply goes",
+    rule="This course: clients limit how long a POST may take (the Python SDK: 5 s)",
+    why="A client that gives up on its POST never sees the reply of a slow tool.",
+    hints={
+        "after-the-tool": "The POST was answered only when the tool was done. Answer it at "
+        "once, and let the tool run in the background.",
+    },
+)
+def accepted_at_once(server: McpServer) -> None:
+    with Session.open(server) as session:
+        params = {"name": "wait", "arguments": {"seconds": LONG}}
+        message = request(session.next_id(), "tools/call", params)
+        try:
+            session.post(message)
+        except Failed as failure:
+            if failure.hint != "no-answer":
+                raise
+            raise Failed(
+                "after-the-tool",
+                sent=failure.sent,
+                wanted=f"HTTP status 202, while the tool still waits its {LONG} s",
+            ) from None
+
+
+@suite.check(
+    "unknown-session",
+    "A POST to a session that does not exist is refused with 404",
+    todo=3,
+    after=("accepted", "unguessable"),
+    read="Sessions",
+    rule="The SDKs' convention: 404; any 4xx passes on a server that is not the course's",
+    scope="protocol",
+    why="A client whose session is gone has to learn it, or it waits for ever.",
+    hints={
+        "crashed": "The server failed over an id that it does not know: it must look, not "
+        "take for granted.",
+        "not-404": "No stream has this id, so no reply can reach anybody: say so.",
+    },
+)
+def unknown_session(server: McpServer) -> None:
+    with Session.open(server) as session, Session.open(server, initialize=False) as other:
+        first, last = changing_part([session.endpoint, other.endpoint])
+        made_up = session.endpoint[first:last].translate(SHIFTED)
+        endpoint = session.endpoint[:first] + made_up + session.endpoint[last:]
+        body = as_json(request(1, "ping")).encode()
+        answer = server.request("POST", endpoint, body, JSON_HEADERS)
+        if refuses(answer.status, server, 404):
+            return
+        raise Failed(
+            "crashed" if answer.status >= 500 else "not-404",
+            sent=answer.request,
+            received=head_and_body(answer),
+            at=len("HTTP status "),
+            wanted=want_refusal(server, 404, "for there is no such session"),
+        )
+
+
+# Each digit becomes another digit, each letter another letter: an id of the same shape.
+SHIFTED = str.maketrans("0123456789abcdefABCDEF", "1234567890bcdefaBCDEFA")
+
+
+# --- JSON-RPC -----------------------------------------------------------------------------
+
+
+@suite.check(
+    "notification",
+    "A notification gets no reply",
+    todo=4,
+    after=("reply-is-json",),
+    read="JSON-RPC",
+    rule="JSON-RPC 2.0 §4.1: MUST NOT be replied to",
+    scope="protocol",
+    why="Nobody asked, and a reply without a request's id is an error to a client.",
+    hints={
+        "replied": "A reply came. A message without `id` is a notification: do what it says, "
+        "and say nothing.",
+    },
+)
+def no_reply_to_notification(server: McpServer) -> None:
+    with Session.open(server) as session:
+        before = len(session.stream.events)
+        sent = [
+            session.post(notification("notifications/initialized")).request,
+            session.post(notification("notifications/nobody-knows-this")).request,
+        ]
+        # Replies come in order: what was said to the notifications is here before this one's.
+        wait_for_ping(session, "after")
+        for event in session.messages(before):
+            message = parsed(event)
+            if message is None or ("method" not in message and message.get("id") != "after"):
+                raise Failed(
+                    "replied",
+                    sent="\n\n".join(sent),
+                    received=session.bytes_of(event),
+                    at=0,
+                    wanted="nothing on the stream",
+                )
+
+
+def wait_for_ping(session: Session, request_id: str) -> None:
+    """Send a ping and wait until something with its id came, or any error for it."""
+    before = len(session.stream.events)
+    session.post(request(request_id, "ping"))
+    session.reply(request_id, after=before)
+
+
+@suite.check(
+    "same-id",
+    "A reply has its request's id, exactly",
+    todo=4,
+    after=("notification",),
+    read="JSON-RPC",
+    rule="JSON-RPC 2.0 §5: MUST be the same as the request's; MCP: a string or an integer",
+    scope="protocol",
+    why="The id is all that tells a client which request a reply answers.",
+    hints={
+        "other-id": "The id came back as another value. Copy it from the request as it is: 7 "
+        'and "7" are two ids.',
+        "no-reply": "No reply came for this id. 0 and an empty string are ids too: ask whether "
+        "`id` is there, not whether it is true.",
+    },
+)
+def same_id(server: McpServer) -> None:
+    with Session.open(server) as session:
+        for request_id in (7, "7", "a-b", 0):
+            before = len(session.stream.events)
+            answer = session.post(request(request_id, "ping"))
+            event = session.stream.event(is_message, after=before)
+            wanted = f'"id": {as_json(request_id)}'
+            if event is None:
+                raise Failed("no-reply", sent=answer.request, wanted=wanted)
+            message = parsed(event) or {}
+            if as_json(message.get("id")) != as_json(request_id):
+                raw = session.bytes_of(event)
+                place = raw.find(b'"id"')
+                value = raw.find(b":", place) + 1
+                value += raw[value : value + 1] == b" "
+                raise Failed(
+                    "other-id",
+                    sent=answer.request,
+                    received=raw,
+                    at=value if place >= 0 else raw.find(b"{"),
+                    wanted=wanted,
+                )
+
+
+@suite.check(
+    "initialize",
+    "initialize is answered with version, capabilities and server info",
+    todo=4,
+    after=("same-id",),
+    read="initialize",
+    rule="MCP 2024-11-05, lifecycle: the server MUST respond with these",
+    scope="protocol",
+    why="A client that can't read this ends the connection.",
+    hints={
+        "incomplete": "There is no result, or something is missing in it, or is not of its "
+        "type.",
+    },
+)
+def initialize(server: McpServer) -> None:
+    with Session.open(server, initialize=False) as session:
+        reply = session.ask("initialize", handshake())
+        result, info = reply.result, reply.result.get("serverInfo")
+        if (
+            isinstance(result.get("protocolVersion"), str)
+            and isinstance(result.get("capabilities"), dict)
+            and isinstance(info, dict)
+            and isinstance(info.get("name"), str)
+            and isinstance(info.get("version"), str)
+        ):
+            return
+        raise Failed(
+            "incomplete",
+            sent=reply.sent,
+            received=reply.raw,
+            at=reply.at('"error"' if reply.error else '"result"'),
+            wanted='"result": {"protocolVersion": "…", "capabilities": {…}, '
+            '"serverInfo": {"name": "…", "version": "…"}}',
+        )
+
+
+@suite.check(
+    "version",
+    "To a version it does not know, it names one that it does",
+    todo=4,
+    after=("initialize",),
+    read="initialize",
+    rule="MCP 2024-11-05, version negotiation: MUST respond with a version it supports",
+    scope="protocol",
+    why="Who agrees to everything agrees to messages that it does not understand.",
+    hints={
+        "echoed": "The server agreed to a revision that never was. It may repeat the client's "
+        "version only when it knows that revision.",
+        "refused": "The reply is no result. The server names a version, and the client decides "
+        "whether to stay.",
+    },
+)
+def version(server: McpServer) -> None:
+    with Session.open(server, initialize=False) as session:
+        reply = session.ask("initialize", handshake("1999-01-01"))
+        named = reply.result.get("protocolVersion")
+        if named is None or named == "1999-01-01":
+            raise Failed(
+                "refused" if named is None else "echoed",
+                sent=reply.sent,
+                received=reply.raw,
+                at=reply.at("1999-01-01") if named else reply.at('"error"'),
+                wanted='"protocolVersion": "2024-11-05", or another that the server speaks',
+            )
+
+
+@suite.check(
+    "unknown-method",
+    "An unknown method gets error -32601",
+    todo=4,
+    after=("same-id",),
+    read="Errors",
+    rule="JSON-RPC 2.0 §5.1: -32601, method not found",
+    scope="protocol",
+    why="A newer client asks for `server/discover` first, and waits 10 s for a silent server.",
+    hints={
+        "ignored": "No reply came. A request always gets one, also when nobody knows its "
+        "method.",
+        "not-the-error": "The reply is not the error that JSON-RPC has for this.",
+    },
+)
+def unknown_method(server: McpServer) -> None:
+    with Session.open(server) as session:
+        for method in ("server/discover", "workshop/nobody-knows-this"):
+            before = len(session.stream.events)
+            request_id = session.next_id()
+            answer = session.post(request(request_id, method))
+            event = session.reply(request_id, after=before)
+            if event is None:
+                raise Failed("ignored", sent=answer.request, wanted=ERROR % METHOD_NOT_FOUND)
+            reply = Reply(answer.request, session.bytes_of(event), parsed(event) or {})
+            # A server of a later revision does know server/discover.
+            if method != "server/discover" or server.exact:
+                expect_error(reply, METHOD_NOT_FOUND)
+
+
+ERROR = '"error": {"code": %d, "message": "…"}'
+PARSE_ERROR = -32700
+INVALID_REQUEST = -32600
+METHOD_NOT_FOUND = -32601
+INVALID_PARAMS = -32602
+
+
+def expect_error(reply: Reply, code: int) -> None:
+    """Raise Failed("not-the-error") unless the reply is this error."""
+    if not reply.error or reply.error.get("code") != code:
+        found = reply.at('"code"') if reply.error else reply.at('"result"')
+        if reply.error and found is not None:
+            found = reply.raw.find(b":", found) + 1
+            found += reply.raw[found : found + 1] == b" "
+        raise Failed(
+            "not-the-error",
+            sent=reply.sent,
+            received=reply.raw,
+            at=found,
+            wanted=ERROR % code,
+        )
+
+
+NONSENSE_HINTS = {
+    "crashed": "The server failed over it. Whatever comes from outside, answer it.",
+    "not-the-error": "The error that JSON-RPC has for this did not come: neither in the answer "
+    "nor on the stream.",
+}
+
+
+@suite.check(
+    "not-json",
+    "A body that is not JSON gets error -32700",
+    todo=5,
+    after=("unknown-method",),
+    read="Errors",
+    rule="JSON-RPC 2.0 §5.1: -32700; in the answer or on the stream; any 4xx passes on a "
+    "server that is not the course's",
+    scope="protocol",
+    why="One bad message must cost neither the server nor the session.",
+    hints=NONSENSE_HINTS,
+)
+def not_json(server: McpServer) -> None:
+    expect_refused(server, b'{"jsonrpc": "2.0", "id": 1, "method"', PARSE_ERROR)
+
+
+@suite.check(
+    "not-json-rpc",
+    "JSON that is no JSON-RPC message gets error -32600",
+    todo=5,
+    after=("not-json",),
+    read="Errors",
+    rule="JSON-RPC 2.0 §5.1: -32600; in the answer or on the stream; any 4xx passes on a "
+    "server that is not the course's",
+    scope="protocol",
+    why="A server that guesses what was meant does what nobody asked for.",
+    hints=NONSENSE_HINTS,
+)
+def not_json_rpc(server: McpServer) -> None:
+    for value in ("ping", {"jsonrpc": "1.0", "id": 1, "method": "ping"}, {"id": 1}):
+        expect_refused(server, as_json(value).encode(), INVALID_REQUEST)
+
+
+def expect_refused(server: McpServer, body: bytes, code: int) -> None:
+    """POST what is no message, and want an error: in the answer, or on the stream."""
+    with Session.open(server) as session:
+        before = len(session.stream.events)
+        try:
+            answer = session.post(body)
+        except Failed as failure:
+            if failure.hint != "no-connection":
+                raise
+            raise Failed("crashed", sent=failure.sent, received=failure.received) from None
+        wait_for_ping(session, "after")
+        replies = [parsed(event) or {} for event in session.messages(before)]
+        errors = [reply["error"] for reply in replies if "error" in reply]
+        try:
+            errors.append(answer.json()["error"])
+        except (ValueError, KeyError, TypeError):
+            pass  # nothing to see in the body
+        codes = [error.get("code") for error in errors if isinstance(error, dict)]
+        if answer.status >= 500:
+            hint = "crashed"
+        elif code in codes or (answer.status >= 400 and not server.exact):
+            return
+        else:
+            hint = "not-the-error"
+        received = head_and_body(answer)
+        at = received.find(b'"code"')
+        raise Failed(
+            hint,
+            sent=answer.request,
+            received=received,
+            at=at if at >= 0 else len("HTTP status "),
+            wanted=ERROR % code,
+        )
+
+
+# --- Tools --------------------------------------------------------------------------------
+
+
+@suite.check(
+    "tools-listed",
+    "tools/list gives each tool's name and inputSchema",
+    after=("initialize",),
+    read="Tools",
+    rule="MCP 2024-11-05, tools: name and inputSchema, a JSON Schema of an object",
+    scope="protocol",
+    why="From this list the model learns what it can call, and how.",
+    hints={
+        "incomplete": "There is no list `tools`, or a tool in it lacks its `name`, or its "
+        '`inputSchema` with "type": "object". The names are written exactly so.',
+    },
+)
+def tools_listed(server: McpServer) -> None:
+    with Session.open(server, initialize=False) as session:
+        capabilities = session.ask("initialize", handshake()).result.get("capabilities")
+        session.post(notification("notifications/initialized"))
+        if not isinstance(capabilities, dict) or "tools" not in capabilities:
+            return  # a server without tools need not list them
+        reply = session.ask("tools/list")
+        tools = reply.result.get("tools")
+        wanted = '"tools": [{"name": "…", "inputSchema": {"type": "object", …}}, …]'
+        if not isinstance(tools, list) or not all(is_listed_right(tool) for tool in tools):
+            raise Failed(
+                "incomplete",
+                sent=reply.sent,
+                received=reply.raw,
+                at=reply.at('"tools"') or reply.at('"result"') or reply.at('"error"'),
+                wanted=wanted,
+            )
+
+
+def is_listed_right(tool: object) -> bool:
+    """Whether a tool in the list has what every client needs."""
+    if not isinstance(tool, dict) or not isinstance(tool.get("name"), str):
+        return False
+    schema = tool.get("inputSchema")
+    return isinstance(schema, dict) and schema.get("type") == "object"
+
+
+@suite.check(
+    "tool-called",
+    "tools/call of `echo` gives the message back as text content",
+    after=("tools-listed",),
+    read="Tools",
+    rule="MCP 2024-11-05, tools: a result is a list `content`",
+    why="A client hands the content to the model, whatever language it is in.",
+    hints={
+        "other-content": "The result has no list `content`, or its first item is not the text "
+        "that went in.",
+    },
+)
+def tool_called(server: McpServer) -> None:
+    said = "hello SSE\n日本 é ✓"
+    with Session.open(server) as session:
+        reply = session.ask("tools/call", {"name": "echo", "arguments": {"message": said}})
+        content = reply.result.get("content")
+        first = content[0] if isinstance(content, list) and content else None
+        text = first.get("text") if isinstance(first, dict) else None
+        if text == said and isinstance(first, dict) and first.get("type") == "text":
+            return
+        raise Failed(
+            "other-content",
+            sent=reply.sent,
+            received=reply.raw,
+            at=reply.at('"result"') if text is None else reply.at('"text"'),
+            wanted=f'"content": [{{"type": "text", "text": {as_json(said)}}}]',
+        )
+
+
+@suite.check(
+    "bad-params",
+    "A call that can't be made gets error -32602",
+    todo=5,
+    after=("tools-listed",),
+    read="Errors",
+    rule="MCP 2024-11-05, tools: unknown tools and invalid arguments are protocol errors; its "
+    "example is -32602; any error passes on a server that is not the course's",
+    scope="protocol",
+    why="The client asked for something that is not in the list: that is the client's mistake.",
+    hints={
+        "ignored": "No reply came. The reply to a call that can't be made is an error.",
+        "tool-error": "The reply is a result with isError. That is for a tool that ran and "
+        "failed; here none could run.",
+        "not-the-error": "The reply is not the error that JSON-RPC has for this.",
+    },
+)
+def bad_params(server: McpServer) -> None:
+    calls: list[dict[str, object]] = [{"name": "nobody-knows-this", "arguments": {}}]
+    if server.exact:
+        calls.append({"name": "echo", "arguments": {}})
+        calls.append({"name": "add", "arguments": {"a": 1, "b": "two"}})
+    with Session.open(server) as session:
+        for params in calls:
+            before = len(session.stream.events)
+            request_id = session.next_id()
+            answer = session.post(request(request_id, "tools/call", params))
+            event = session.reply(request_id, after=before)
+            if event is None:
+                raise Failed("ignored", sent=answer.request, wanted=ERROR % INVALID_PARAMS)
+            reply = Reply(answer.request, session.bytes_of(event), parsed(event) or {})
+            if reply.result.get("isError") is True and server.exact:
+                raise Failed(
+                    "tool-error",
+                    sent=reply.sent,
+                    received=reply.raw,
+                    at=reply.at('"isError"'),
+                    wanted=ERROR % INVALID_PARAMS,
+                )
+            if server.exact or not (reply.error or reply.result.get("isError")):
+                expect_error(reply, INVALID_PARAMS)
+
+
+@suite.check(
+    "tool-fails",
+    "A tool that fails gives a result with isError",
+    todo=5,
+    after=("bad-params",),
+    read="Errors",
+    rule="MCP 2024-11-05, tools: a tool's own errors are results with isError",
+    why="The model reads a result, and can try again. A protocol error it never sees.",
+    hints={
+        "protocol-error": "The reply is a JSON-RPC error. The call was right and the tool "
+        "failed: give a result.",
+        "not-said": "The result does not say that the tool failed: isError must be true.",
+        "ignored": "No reply came: the tool's exception has ended the work on this message.",
+    },
+)
+def tool_fails(server: McpServer) -> None:
+    params = {"name": "add", "arguments": {"a": 1e308, "b": 1e308}}
+    wanted = '"result": {"content": [{"type": "text", "text": "why"}], "isError": true}'
+    with Session.open(server) as session:
+        before = len(session.stream.events)
+        request_id = session.next_id()
+        answer = session.post(request(request_id, "tools/call", params))
+        event = session.reply(request_id, after=before)
+        if event is None:
+            raise Failed("ignored", sent=answer.request, wanted=wanted)
+        reply = Reply(answer.request, session.bytes_of(event), parsed(event) or {})
+        if reply.result.get("isError") is not True:
+            raise Failed(
+                "protocol-error" if reply.error else "not-said",
+                sent=reply.sent,
+                received=reply.raw,
+                at=reply.at('"error"') if reply.error else reply.at('"isError"'),
+                wanted=wanted,
+            )
+
+
+@suite.check(
+    "others-go-on",
+    "While one client's tool waits, the others are served",
+    todo=5,
+    after=("own-stream", "accepted-at-once", "tools-listed"),
+    read="Tools",
+    rule="This course",
+    why="All sessions share one event loop: who blocks it blocks everybody.",
+    hints={
+        "frozen": f"A tool that waits {LONG} s in one session kept another session's ping from "
+        "its reply. time.sleep stops the whole event loop; asyncio.sleep lets it go on.",
+    },
+    alone=True,
+)
+def others_go_on(server: McpServer) -> None:
+    with Session.open(server) as slow, Session.open(server) as quick:
+        params = {"name": "wait", "arguments": {"seconds": LONG}}
+        sent = slow.post(request("slow", "tools/call", params)).request
+        try:
+            quick.ask("ping")
+        except Failed as failure:
+            raise Failed(
+                "frozen",
+                sent=f"{sent}\n\n{failure.sent.decode()}",
+                wanted="the ping's reply, long before the tool is done",
+            ) from None
+
+
+# --- Who may come in ----------------------------------------------------------------------
+
+
+@suite.check(
+    "content-type",
+    "A POST that is not application/json is refused with 415",
+    todo=6,
+    after=("accepted",),
+    read="Who may come in",
+    rule="The SDKs' convention: refused; 415: this course",
+    scope="protocol",
+    why="A web page may send text/plain to any server, unasked. JSON it may not.",
+    hints={
+        "not-415": "A message with the type text/plain was not refused, or not with 415.",
+    },
+)
+def content_type(server: McpServer) -> None:
+    with Session.open(server) as session:
+        answer = session.post(request(1, "ping"), {"Content-Type": "text/plain"})
+        if refuses(answer.status, server, 415):
+            return
+        raise Failed(
+            "not-415",
+            sent=answer.request,
+            received=head_and_body(answer),
+            at=len("HTTP status "),
+            wanted=want_refusal(server, 415, "for it is not JSON"),
+        )
+
+
+def refused_on_both(server: McpServer, headers: dict[str, str], exact: int, why: str) -> None:
+    """Want GET and POST refused with these headers."""
+    with server.open("", headers) as stream:
+        if not refuses(stream.status, server, exact):
+            raise Failed(
+                "get-let-in",
+                sent=stream.request,
+                received=f"HTTP status {stream.status}",
+                at=len("HTTP status "),
+                wanted=want_refusal(server, exact, why),
+            )
+    with Session.open(server) as session:
+        answer = session.post(request(1, "ping"), headers)
+        if not refuses(answer.status, server, exact):
+            raise Failed(
+                "post-let-in",
+                sent=answer.request,
+                received=head_and_body(answer),
+                at=len("HTTP status "),
+                wanted=want_refusal(server, exact, why),
+            )
+
+
+@suite.check(
+    "host",
+    "A request under a foreign Host is refused with 421",
+    todo=6,
+    after=("accepted",),
+    read="Who may come in",
+    rule="The SDKs' convention against DNS rebinding; 421: this course and the Python SDK",
+    scope="protocol",
+    why="A page whose name points to 127.0.0.1 would be of the same origin as this server.",
+    hints={
+        "get-let-in": "GET was not refused, or not with 421, under a name that is another's.",
+        "post-let-in": "GET is guarded, but POST is not.",
+    },
+)
+def foreign_host(server: McpServer) -> None:
+    port = urlsplit(server.url).port
+    name = "rebound.example" if port is None else f"rebound.example:{port}"
+    refused_on_both(server, {"Host": name}, 421, "for this is another's name")
+
+
+@suite.check(
+    "origin",
+    "A request from a foreign page's Origin is refused with 403",
+    todo=6,
+    after=("accepted",),
+    read="Who may come in",
+    rule=f"{TRANSPORT}: MUST validate Origin on all connections; 403: 2025-11-25",
+    scope="protocol",
+    why="Any page that its visitor opens could talk to this server through the browser.",
+    hints={
+        "get-let-in": "GET was not refused, or not with 403, for a page from elsewhere.",
+        "post-let-in": "GET is guarded, but POST is not.",
+        "prefix": "This Origin only begins like the server's own. Compare the whole of it.",
+        "own-refused": "The server's own page was refused: its Origin is http:// and the Host.",
+    },
+)
+def foreign_origin(server: McpServer) -> None:
+    why = "for the page is from elsewhere"
+    refused_on_both(server, {"Origin": "https://evil.example"}, 403, why)
+    parts = urlsplit(server.url)
+    own = f"{parts.scheme}://{parts.netloc}"
+    # A registered domain may well begin with the digits of an address.
+    alike = own.replace(parts.hostname or "", f"{parts.hostname}.evil.example")
+    for given, allowed in ((alike, False), (own, True)):
+        if allowed and not server.exact:
+            continue  # whether a server has pages of its own is its own affair
+        with server.open("", {"Origin": given}) as stream:
+            if (stream.status < 400) != allowed:
+                raise Failed(
+                    "own-refused" if allowed else "prefix",
+                    sent=stream.request,
+                    received=f"HTTP status {stream.status}",
+                    at=len("HTTP status "),
+                    wanted="HTTP status 200" if allowed else want_refusal(server, 403, why),
+                )
+
+
+@suite.check(
+    "body-limit",
+    "A body over 4 MiB is refused with 413 while it comes in",
+    todo=6,
+    after=("content-type",),
+    read="Who may come in",
+    rule="This course; the Python SDK has the same limit",
+    why="A body without an end fills the memory long before it can be measured.",
+    hints={
+        "waits-for-the-end": "More than 4 MiB have come in, the end has not, and no answer "
+        "either. Count while you read.",
+        "not-413": "A body over 4 MiB was answered with another status than 413.",
+    },
+)
+def body_limit(server: McpServer) -> None:
+    with Session.open(server) as session:
+        try:
+            answer = server.request(
+                "POST", session.endpoint, one_byte_too_many(), JSON_HEADERS, finish=False
+            )
+        except Failed as failure:
+            if failure.hint == "no-answer":
+                raise Failed(
+                    "waits-for-the-end",
+                    sent=failure.sent + b"\n\n(4 MiB and one byte, and no end yet)",
+                    wanted="HTTP status 413",
+                ) from None
+            raise
+        if answer.status != 413:
+            raise Failed(
+                "not-413",
+                sent=answer.request + "\n\n(4 MiB and one byte, and no end yet)",
+                received=head_and_body(answer),
+                at=len("HTTP status "),
+                wanted="HTTP status 413",
+            )
+
+
+def one_byte_too_many() -> Iterator[bytes]:
+    """Exactly what has to be read to know: nothing is left unread when the answer comes."""
+    yield b'{"jsonrpc": "2.0", "method": "'
+    left = MAX_BODY - len(b'{"jsonrpc": "2.0", "method": "')
+    while left:
+        size = min(left, 65_536)
+        left -= size
+        yield b"x" * size
+    yield b"x"
+
+
+# --- The end ------------------------------------------------------------------------------
+
+
+@suite.check(
+    "cleaned-up",
+    "When a stream closes, its session is gone",
+    todo=7,
+    after=("accepted", "unknown-session"),
+    read="Cleaning up",
+    rule="This course: GET /health counts the open streams as `connections`",
+    why="What is kept for a client that left is kept for ever: memory, and a way in.",
+    hints={
+        "not-counted": "GET /health gives no number `connections`, or the open stream is not "
+        "counted in it.",
+        "kept": "The stream is closed, and its session is still counted.",
+        "still-open": "It is not counted any more, but POST still finds the session.",
+    },
+    alone=True,
+)
+def cleaned_up(server: McpServer) -> None:
+    before = connections(server, lambda count: count == 0)
+    session = Session.open(server)
+    with session:
+        during = connections(server, lambda count: count > before)
+    if during <= before:
+        raise health_failed("not-counted", during, f'"connections": {before + 1}')
+    afterwards = connections(server, lambda count: count <= before)
+    if afterwards > before or before > 0:
+        raise health_failed("kept", afterwards, '"connections": 0, within a second')
+    answer = session.post(request(1, "ping"))
+    if answer.status != 404:
+        raise Failed(
+            "still-open",
+            sent=answer.request,
+            received=head_and_body(answer),
+            at=len("HTTP status "),
+            wanted="HTTP status 404, for the stream is closed",
+        )
+
+
+def health_failed(hint: str, count: int, wanted: str) -> Failed:
+    received = f'{{… "connections": {count} …}}'
+    at = received.find(str(count))
+    return Failed(hint, sent="GET /health", received=received, at=at, wanted=wanted)
+
+
+def connections(server: McpServer, settled: Callable[[int], bool]) -> int:
+    """The count of GET /health once it has settled, or after a second."""
+    deadline = time.monotonic() + SOON
+    while True:
+        answer = server.request("GET", "/health")
+        try:
+            count = answer.json()["connections"]
+        except (ValueError, KeyError, TypeError):
+            count = None
+        if not isinstance(count, int):
+            raise Failed(
+                "not-counted",
+                sent=answer.request,
+                received=head_and_body(answer),
+                wanted='{"connections": 1, …}',
+            )
+        if settled(count) or time.monotonic() > deadline:
+            return count
+        time.sleep(0.02)
+
+
+@suite.check(
+    "leaves",
+    "Told to leave, it is gone within 2 s with a stream open, with status 0",
+    todo=7,
+    after=("cleaned-up", "reply-on-stream"),
+    read="Ctrl-C",
+    rule="This course",
+    why="A server that can't be stopped is killed, and what it was about to write is lost.",
+    hints={
+        "still-there": "It is still there. uvicorn waits until every answer is complete, and a "
+        "stream never is: end the streams.",
+        "other-status": "It is gone, with another exit status than 0.",
+    },
+    alone=True,
+)
+def leaves(server: McpServer) -> None:
+    if server.program is None:
+        return
+    program = server.program
+    with Session.open(server, initialize=False):
+        program.stop(signal.SIGTERM, seconds=2)
+    status = program.process.returncode
+    if status == 0:
+        return
+    last = "\n".join(program.output.splitlines()[-4:])
+    raise Failed(
+        "still-there" if status == -signal.SIGKILL else "other-status",
+        sent="SIGTERM, with one stream open",
+        received=f"exit status {status}\n{last}",
+        at=len("exit status "),
+        wanted="exit status 0 within 2 s",
+    )
