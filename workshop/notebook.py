@@ -22,8 +22,6 @@ from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 
-from rich.console import Console
-
 from workshop.course import ROOT, Course, CourseError, keep_copy
 from workshop.listening import Listener, listen, post, show_stream
 from workshop.running import Program, running
@@ -145,6 +143,8 @@ class Checked:
 def check(name: str) -> Checked:
     """Run a lesson's checks on the learner's file, and keep the result as progress."""
     # Here, so that a notebook without an exercise does not load what checks need.
+    from rich.console import Console
+
     from workshop import checks
     from workshop.checks.engine import check_program
     from workshop.report_table import report_table
@@ -158,6 +158,15 @@ def check(name: str) -> Checked:
     report = check_program(checks.suite_of(lesson.slug), lesson.work)
     course.record(lesson, len(report.ids("passed")), len(report.results))
     written = StringIO()
-    screen = Console(file=written, width=80, markup=False, highlight=False, soft_wrap=True)
+    # The plain text is for where no HTML is shown: no colours, no HTML of Rich's own.
+    screen = Console(
+        file=written,
+        width=80,
+        color_system=None,
+        force_jupyter=False,
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )
     show_report(screen, course, lesson, report, everything=True)
     return Checked(report.ok, written.getvalue().rstrip(), report_table(course, lesson, report))

@@ -15,6 +15,7 @@ import nbformat
 from nbformat.notebooknode import NotebookNode
 
 from workshop.publishing.difference import PublishError
+from workshop.publishing.markdown import fences, is_snippet
 from workshop.publishing.snippets import fill_snippets, snippet
 
 _SHOWN = re.compile(r"# ((?:scripts|solutions|workshop)/\S+?\.py(?:::[\w.]+)?)")
@@ -33,7 +34,7 @@ def notebook_text(source: str, name: str, root: Path, number: str, starter: str 
             for difference in differences:
                 if not difference.curable:
                     raise PublishError(f"{name}: {difference.what}: {difference.diff}")
-            made = nbformat.v4.new_markdown_cell(text.rstrip("\n"))
+            made = nbformat.v4.new_markdown_cell(_without_paths(text, name).rstrip("\n"))
         elif cell.metadata.get("title") == "exercise":
             if starter is None:
                 raise PublishError(f"{name}: it has an exercise's cell, the lesson has none.")
@@ -67,3 +68,13 @@ def notebook_text(source: str, name: str, root: Path, number: str, starter: str 
         },
     )
     return nbformat.writes(notebook).rstrip("\n") + "\n"
+
+
+def _without_paths(text: str, name: str) -> str:
+    """Text whose snippets have only a language: Jupyter colours no other block."""
+    lines = text.split("\n")
+    for fence in fences(text, name):
+        if is_snippet(fence.info):
+            language = fence.info.split()[0]
+            lines[fence.line - 1] = f"{fence.indent}{fence.mark}{language}"
+    return "\n".join(lines)

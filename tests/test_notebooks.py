@@ -1,0 +1,126 @@
+"""Every notebook runs from top to bottom, solved and unsolved, and shows streams live."""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+from nbformat.notebooknode import NotebookNode
+
+from workshop.course import ROOT, Course, Lesson
+from workshop.publish import publish
+from workshop.publishing.starters import solution_text
+
+COURSE = Course.load()
+LESSONS = [lesson for lesson in COURSE.lessons if lesson.notebook_source.is_file()]
+each_lesson = pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.number)
+
+# `show_stream` and `show` print "   1.234 s | data: …".
+STAMP = re.compile(r"^ *(\d+\.\d{3}) s \|", re.MULTILINE)
+
+
+class Client(NotebookClient):
+    """Runs a notebook and keeps when each piece of printed text arrived."""
+
+    arrived: dict[int, list[tuple[float, str]]]
+
+    def process_message(self, msg: dict[str, Any], cell: NotebookNode, cell_index: int) -> Any:
+        if msg["msg_type"] == "stream":
+            piece = (time.monotonic(), msg["content"]["text"])
+            self.arrived.setdefault(cell_index, []).append(piece)
+        return super().process_message(msg, cell, cell_index)
+
+
+def run(notebook: NotebookNode, work: Path, monkeypatch: pytest.MonkeyPatch) -> Client:
+    """Run a notebook as Jupyter does, in the folder it lies in; a cell's error is raised."""
+    monkeypatch.setenv("WORKSHOP_WORK", str(work))
+    client = Client(
+        notebook,
+        timeout=60,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(ROOT / "notebooks")}},
+    )
+    client.arrived = {}
+    client.execute()
+    return client
+
+
+def read(lesson: Lesson) -> NotebookNode:
+    return nbformat.read(lesson.notebook, as_version=4)
+
+
+def last_check(notebook: NotebookNode, lesson: Lesson) -> tuple[str, str]:
+    """What the notebook's last `check("NN")` shows: (plain text, HTML)."""
+    cells = [
+        cell
+        for cell in notebook.cells
+        if cell.cell_type == "code" and f'check("{lesson.number}")' in cell.source
+    ]
+    (output,) = [out for out in cells[-1].outputs if out.output_type == "execute_result"]
+    return output.data["text/plain"], output.data["text/html"]
+
+
+def stamps(pieces: list[tuple[float, str]]) -> list[float]:
+    return [float(stamp) for stamp in STAMP.findall("".join(text for _, text in pieces))]
+
+
+@each_lesson
+def test_unsolved_it_runs_through_and_says_what_is_missing(
+    lesson: Lesson, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notebook = read(lesson)
+    client = run(notebook, tmp_path, monkeypatch)
+    text, table = last_check(notebook, lesson)
+    assert "failed" in text
+    assert "TODO" in text
+    assert "✗" in table
+    assert "<table" in table
+
+    # Live: a stream that took a while was shown over that while, not after it.
+    spans = []
+    for index, pieces in client.arrived.items():
+        times = stamps(pieces)
+        if len(times) > 1 and (took := times[-1] - times[0]) > 0.3:
+            spans.append(took)
+            with_stamp = [at for at, piece in pieces if STAMP.search(piece)]
+            shown_over = with_stamp[-1] - with_stamp[0]
+            assert shown_over > took / 2, (
+                f"cell {index}: {took:.1f} s shown in {shown_over:.1f}"
+            )
+    assert spans, "no cell shows a stream that takes longer than 0.3 s"
+
+
+@each_lesson
+def test_solved_all_checks_pass(
+    lesson: Lesson, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notebook = read(lesson)
+    magic = f"%%exercise {lesson.number}\n"
+    (exercise,) = [cell for cell in notebook.cells if cell.source.startswith(magic)]
+    solution = solution_text(lesson.solution.read_text(encoding="utf-8"))
+    exercise.source = magic + solution
+    run(notebook, tmp_path, monkeypatch)
+    text, table = last_check(notebook, lesson)
+    assert re.search(r"All \d+ checks passed", text), text
+    assert "✗" not in table
+    assert Course.load(work_root=tmp_path).state(lesson) == "done"
+    assert (tmp_path / lesson.slug / "exercise.py").read_text(encoding="utf-8") == solution
+
+
+@each_lesson
+def test_the_committed_notebook_has_no_outputs_and_is_what_publish_makes(
+    lesson: Lesson,
+) -> None:
+    notebook = read(lesson)
+    nbformat.validate(notebook)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            assert cell.outputs == []
+            assert cell.execution_count is None
+    found = publish(COURSE, [lesson], compare=True, replay=False)
+    assert [one for one in found if one.path.endswith(".ipynb")] == []
