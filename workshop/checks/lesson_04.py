@@ -1,0 +1,728 @@
+"""The checks of lesson 04: JSON-RPC and MCP's handshake over stdin and stdout."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from workshop.checks.engine import Failed, Suite
+from workshop.running import ProgramError
+
+Json = dict[str, Any]
+
+# How long, in seconds, a check waits for a reply. The starts of a dozen children fall into
+# it, on whatever machine this is. Who says nothing at all is found out in less.
+PATIENCE = 2.0
+SHORT = 0.5
+
+STDIO = "MCP, stdio: MUST"
+JSON_RPC = "JSON-RPC 2.0"
+
+# More than one buffer of 8 KiB full of answers, less than one pipe of 64 KiB.
+MANY = 400
+
+
+def environment() -> dict[str, str]:
+    """As an MCP client would start it: with PYTHONUNBUFFERED a missing flush would hide."""
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    return {**kept, "PYTHONDONTWRITEBYTECODE": "1", "NO_COLOR": "1"}
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of stdout: its bytes, and the JSON object in it or None."""
+
+    raw: bytes
+    message: Json | None
+
+
+class Child:
+    """The program under check as a child process, and every byte on its pipes."""
+
+    def __init__(self, path: Path) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, str(path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment(),
+        )
+        self.sent = bytearray()
+        self._out = bytearray()
+        self._log = bytearray()
+        self._grew = threading.Condition()
+        assert self.process.stdout is not None and self.process.stderr is not None
+        self._open = 2
+        for pipe, kept in ((self.process.stdout, self._out), (self.process.stderr, self._log)):
+            threading.Thread(target=self._keep, args=(pipe.fileno(), kept), daemon=True).start()
+
+    def _keep(self, fileno: int, kept: bytearray) -> None:
+        while piece := os.read(fileno, 65_536):
+            with self._grew:
+                kept += piece
+                self._grew.notify_all()
+        with self._grew:
+            self._open -= 1
+            self._grew.notify_all()
+
+    @property
+    def out(self) -> bytes:
+        """What came on stdout so far."""
+        with self._grew:
+            return bytes(self._out)
+
+    @property
+    def log(self) -> str:
+        """The last lines of stderr, which name the exception if there was one."""
+        with self._grew:
+            lines = self._log.decode("utf-8", "replace").splitlines()
+        return "\n".join(lines[-5:])
+
+    def send(self, raw: bytes) -> None:
+        """Write to the program's stdin. When nobody reads there any more, that shows later."""
+        assert self.process.stdin is not None
+        self.sent += raw
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.write(raw)
+            self.process.stdin.flush()
+
+    def close_stdin(self) -> None:
+        assert self.process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.close()
+
+    def wait(self, ready: Callable[[bytes], bool], seconds: float = PATIENCE) -> bool:
+        """Wait until `ready(stdout)`; False when time runs out or both outputs ended first."""
+        deadline = time.monotonic() + seconds
+        with self._grew:
+            while not ready(bytes(self._out)):
+                left = deadline - time.monotonic()
+                if left <= 0 or self._open == 0:
+                    return False
+                self._grew.wait(left)
+            return True
+
+    def status(self, seconds: float = PATIENCE) -> int | None:
+        """The exit status, or None when the program is still there after `seconds`."""
+        try:
+            return self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def next_line(self, start: int = 0) -> Line | None:
+        """The first whole line of stdout from byte `start` on; None when none comes."""
+        if not self.wait(lambda out: b"\n" in out[start:]):
+            return None
+        raw = self.out[start:].partition(b"\n")[0] + b"\n"
+        return Line(raw, json_object(raw))
+
+    def ask(self, message: Json | bytes) -> Line:
+        """Send a message and return the line that comes. Raises Failed when none does."""
+        raw = message if isinstance(message, bytes) else as_line(message)
+        start = len(self.out)
+        self.send(raw)
+        line = self.next_line(start)
+        if line is not None:
+            return line
+        if self.status(0) is not None:
+            raise Failed("no-connection", sent=raw, received=self.log, wanted="a reply")
+        raise Failed("no-answer", sent=raw, received=self.out[start:], wanted="a reply")
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self.close_stdin()
+
+
+@dataclass(slots=True)
+class Target:
+    """The file under check, and the first child of it, which is started for all checks.
+
+    `at_once` is whether that child answered its first message before more came.
+    """
+
+    path: Path
+    first: Child
+    at_once: bool = False
+
+    @contextmanager
+    def child(self) -> Iterator[Child]:
+        """One more child, for one check alone."""
+        child = Child(self.path)
+        try:
+            yield child
+        finally:
+            child.close()
+
+    @contextmanager
+    def session(self) -> Iterator[Child]:
+        """One more child, with the handshake behind it."""
+        with self.child() as child:
+            child.ask(initialize_request("2025-11-25"))
+            child.send(as_line(INITIALIZED))
+            yield child
+
+
+@contextmanager
+def open_program(path: Path) -> Iterator[Target]:
+    """Start the file and send it a ping. Raises ProgramError when that ends it."""
+    first = Child(path)
+    try:
+        first.send(as_line(ping(1)))
+        # Something comes, or it ends, or it stays silent: only the second is our concern.
+        first.wait(lambda out: out != b"", SHORT)
+        status = first.status(0)
+        if status not in (None, 0) and not first.out:
+            raise ProgramError(f"It ended with status {status}. It printed:\n{first.log}")
+        yield Target(path, first)
+    finally:
+        first.close()
+
+
+suite = Suite(
+    "04_stdio_server",
+    open_program=open_program,
+    start_heading="The exercise",
+    start_title="The program starts",
+    start_hint="It ended with an exception before it read anything: the last line names it.",
+)
+
+
+def as_line(message: Json) -> bytes:
+    return json.dumps(message, ensure_ascii=False).encode() + b"\n"
+
+
+def json_object(raw: bytes) -> Json | None:
+    """The JSON object in these bytes, or None."""
+    try:
+        value = json.loads(raw)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def ping(id: int | str) -> Json:
+    return {"jsonrpc": "2.0", "id": id, "method": "ping"}
+
+
+def request(method: str, params: Json) -> Json:
+    return {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+
+
+def initialize_request(version: str) -> Json:
+    client = {"name": "workshop", "version": "1.0.0"}
+    return request(
+        "initialize",
+        {"protocolVersion": version, "capabilities": {}, "clientInfo": client},
+    )
+
+
+INITIALIZED: Json = {"jsonrpc": "2.0", "method": "notifications/initialized"}
+
+
+def place_of(raw: bytes, key: str) -> int | None:
+    """Where the value of a key begins in a line of JSON; None when the key is not there."""
+    found = re.search(rb'"%s"\s*:\s*' % key.encode(), raw)
+    return found.end() if found else None
+
+
+def result_in(line: Line) -> Any:
+    return None if line.message is None else line.message.get("result")
+
+
+def error_code(line: Line) -> Any:
+    """The code of the error in a reply, or None when there is no error in it."""
+    error = None if line.message is None else line.message.get("error")
+    return error.get("code") if isinstance(error, dict) else None
+
+
+def check_code(line: Line, wanted: int, sent: bytes, *, hint: str = "wrong-code") -> None:
+    """Raises Failed when the line is not an error with this code."""
+    if error_code(line) != wanted:
+        at = place_of(line.raw, "code")
+        raise Failed(hint, sent=sent, received=line.raw, at=at, wanted=f'"code": {wanted}')
+
+
+def check_alive(child: Child, sent: bytes) -> None:
+    """Raises Failed "died" when the program does not answer a ping after what was sent."""
+    try:
+        child.ask(ping(1))
+    except Failed as failure:
+        raise Failed(
+            "died", sent=sent, received=child.log, wanted="a server that goes on"
+        ) from failure
+
+
+@suite.check(
+    "reads-lines",
+    "A message is answered when its line arrives",
+    todo=1,
+    read="One message, one line",
+    rule=STDIO,
+    why="The client sends its next message when it has this answer. Until then both wait.",
+    hints={
+        "silent": "Nothing came on stdout, not even after stdin was closed. Does the loop run, "
+        "and does it send what `reply_to` returns?",
+        "only-at-the-end": "The answer came when stdin was closed, which a client does when it "
+        "leaves. `read()` and `readlines()` wait for that: loop over the stream instead.",
+        "first-line-only": "The first line was answered and the second was not. "
+        "Is the `return` inside the loop?",
+    },
+)
+def reads_lines(target: Target) -> None:
+    child, sent = target.first, as_line(ping(1))
+    came = target.at_once = child.wait(lambda out: out != b"", SHORT)
+    if not came:
+        # A server that reads, and only forgets to flush, sends when its buffer is full.
+        child.send(sent * MANY)
+        came = child.wait(lambda out: out != b"", SHORT)
+    if not came:
+        child.close_stdin()
+        late = child.wait(lambda out: out != b"", SHORT)
+        hint = "only-at-the-end" if late else "silent"
+        received = child.out.partition(b"\n")[0] if late else child.log
+        raise Failed(hint, sent=sent, received=received, wanted="a reply while stdin is open")
+    before = len(child.out)
+    child.send(sent * MANY)
+    if not child.wait(lambda out: len(out) > before):
+        raise Failed("first-line-only", sent=sent, received=child.log, wanted="one more reply")
+
+
+@suite.check(
+    "one-line",
+    "A message on stdout is one line, at once, and there is nothing else",
+    todo=2,
+    after=("reads-lines",),
+    read="One message, one line",
+    rule=STDIO,
+    why="The client reads up to a line's end and takes what it has for one message.",
+    hints={
+        "not-flushed": "Nothing came until several kilobytes of answers had piled up: they "
+        "wait in Python's buffer. Call `flush()` after each message.",
+        "no-line-end": "The message has come and its line has no end, so the client reads on. "
+        'Add b"\\n".',
+        "line-break-inside": "The JSON stands in several lines, each is taken for a message. "
+        "Leave `indent` out.",
+        "header": "A header such as Content-Length belongs to the Language Server Protocol. "
+        "MCP has none: just the line.",
+        "stray-text": "This is no message. Who printed it? Stdout belongs to the protocol: "
+        "print to sys.stderr.",
+    },
+)
+def one_line(target: Target) -> None:
+    sent = as_line(ping(1))
+    with target.child() as child:
+        child.send(sent)
+        # One that has shown that it can has the time it needs; the other we need not wait for.
+        if not child.wait(lambda out: out != b"", PATIENCE if target.at_once else 2 * SHORT):
+            raise Failed("not-flushed", sent=sent, wanted="one line, now")
+        child.wait(lambda out: b"\n" in out, SHORT)
+        out = child.out
+    if re.match(rb"[A-Za-z-]+:\s", out):
+        raise Failed("header", sent=sent, received=out, at=0, wanted="a line of JSON")
+    if b"\n" not in out:
+        if json_object(out) is not None:
+            raise Failed("no-line-end", sent=sent, received=out, at=len(out), wanted="\\n")
+        raise Failed("stray-text", sent=sent, received=out, at=0, wanted="a line of JSON")
+    first = out.partition(b"\n")[0]
+    if json_object(first) is None:
+        # Whole over several lines, or no JSON at all?
+        if json_object(out) is not None or first.strip() == b"{":
+            at = len(first)
+            raise Failed("line-break-inside", sent=sent, received=out, at=at, wanted="one line")
+        raise Failed("stray-text", sent=sent, received=out, at=0, wanted="a line of JSON")
+
+
+@suite.check(
+    "leaves",
+    "When stdin ends, the server leaves with status 0",
+    todo=1,
+    after=("one-line",),
+    alone=True,  # a server that stays may do so in a busy loop, which slows the others down
+    read="Leaving",
+    rule="MCP, Lifecycle, Shutdown: the client closes stdin first",
+    why="Closed stdin is how a client says goodbye. A server that stays is a process leaked.",
+    hints={
+        "stays": 'It is still there. An empty read means the end: leave the loop on b"".',
+        "bad-status": "It left, with an exit status that says something went wrong. The end of "
+        "stdin is the normal end: just return.",
+    },
+)
+def leaves(target: Target) -> None:
+    with target.child() as child:
+        child.ask(as_line(ping(1)))
+        child.close_stdin()
+        status = child.status(1.0)
+        if status is None:
+            raise Failed("stays", sent="(end of stdin)", wanted="exit status 0")
+        if status != 0:
+            received = f"exit status {status}\n{child.log}"
+            raise Failed("bad-status", sent="(end of stdin)", received=received, wanted="0")
+
+
+@suite.check(
+    "initialize",
+    "`initialize` is answered with version, capabilities and name",
+    todo=3,
+    after=("one-line",),
+    read="The handshake",
+    rule="MCP 2024-11-05 to 2025-11-25, Lifecycle: MUST",
+    why="Until a client has this answer it asks nothing else.",
+    hints={
+        "no-result": "`initialize` must be answered with a result. If the program ended, "
+        "its last line says why.",
+        "missing": "Three keys belong in the result: `protocolVersion`, `capabilities` and "
+        "`serverInfo`, spelt exactly so.",
+        "no-tools": "Announce the tools: `capabilities` needs an object `tools`, which may be "
+        "empty. A client does not ask for what nobody announced.",
+    },
+)
+def initialize(target: Target) -> None:
+    sent = as_line(initialize_request("2025-11-25"))
+    with target.child() as child:
+        try:
+            line = child.ask(sent)
+        except Failed as failure:
+            raise Failed(
+                "no-result", sent=sent, received=failure.received, wanted="a result"
+            ) from failure
+    result = result_in(line)
+    if not isinstance(result, dict):
+        raise Failed("no-result", sent=sent, received=line.raw, wanted='"result": {…}')
+    for key, kind in (("protocolVersion", str), ("capabilities", dict), ("serverInfo", dict)):
+        if not isinstance(result.get(key), kind):
+            at = place_of(line.raw, "result")
+            raise Failed("missing", sent=sent, received=line.raw, at=at, wanted=f'"{key}"')
+    if not isinstance(result["capabilities"].get("tools"), dict):
+        at = place_of(line.raw, "capabilities")
+        raise Failed("no-tools", sent=sent, received=line.raw, at=at, wanted='{"tools": {}}')
+
+
+@suite.check(
+    "version",
+    "Both sides agree on a version",
+    todo=3,
+    after=("initialize",),
+    read="The handshake",
+    rule="MCP 2024-11-05 to 2025-11-25, Version Negotiation: MUST",
+    why="From here on both keep to what the version says.",
+    hints={
+        "ignored": "The client asked for a version that you speak, and got another one. "
+        "Agree to what it asks if you can.",
+        "echoed": "There is no such version, and you agreed to it. Offer your newest instead: "
+        "then the client can leave, or agree.",
+        "refused": "A version that you don't speak is no error: offer your newest, and let the "
+        "client decide.",
+    },
+)
+def version(target: Target) -> None:
+    for asked in ("2024-11-05", "1900-01-01"):
+        sent = as_line(initialize_request(asked))
+        with target.child() as child:
+            line = child.ask(sent)
+        result = result_in(line)
+        if not isinstance(result, dict):
+            raise Failed("refused", sent=sent, received=line.raw, wanted='"result": {…}')
+        at = place_of(line.raw, "protocolVersion")
+        got = result.get("protocolVersion")
+        if asked == "2024-11-05" and got != asked:
+            raise Failed("ignored", sent=sent, received=line.raw, at=at, wanted=f'"{asked}"')
+        if asked == "1900-01-01" and got == asked:
+            raise Failed(
+                "echoed", sent=sent, received=line.raw, at=at, wanted="a version of yours"
+            )
+
+
+@suite.check(
+    "id",
+    "A reply carries the id of its request",
+    todo=4,
+    after=("one-line",),
+    read="Ids and notifications",
+    rule=f"{JSON_RPC}: MUST be the same",
+    why="It is the only thing that says which question this answer belongs to.",
+    hints={
+        "not-the-id": "This is not the id that was asked with. Take it from the message.",
+        "other-type": 'The id changed its type on the way: 7 and "7" are two ids. '
+        "Give back the value itself.",
+        "zero-lost": "0 is an id like any other, and is false to Python. "
+        'Ask whether "id" is in the message, not whether it is true.',
+    },
+)
+def same_id(target: Target) -> None:
+    with target.child() as child:
+        for id in (7, "seven", 0):
+            sent = as_line(ping(id))
+            line = child.ask(sent)
+            got = None if line.message is None else line.message.get("id")
+            if got == id and type(got) is type(id):
+                continue
+            hint = "not-the-id"
+            if id == 0:
+                hint = "zero-lost"
+            elif str(got) == str(id):
+                hint = "other-type"
+            at = place_of(line.raw, "id")
+            raise Failed(
+                hint, sent=sent, received=line.raw, at=at, wanted=f'"id": {json.dumps(id)}'
+            )
+
+
+@suite.check(
+    "notifications",
+    "A notification gets no reply",
+    todo=4,
+    after=("one-line", "id"),
+    read="Ids and notifications",
+    rule=f"{JSON_RPC}: MUST NOT",
+    why="Nobody waits for it. A client that gets one takes it for an answer to something else.",
+    hints={
+        "answered": "`notifications/initialized` has no id, so nobody waits for a reply. "
+        "Return None before you make one.",
+        "unknown-answered": "Also a notification that you have never heard of gets no reply, "
+        "not even an error: look for the id, not for the name.",
+    },
+)
+def notifications(target: Target) -> None:
+    unknown: Json = {"jsonrpc": "2.0", "method": "notifications/never/heard/of"}
+    with target.child() as child:
+        for notification, hint in ((INITIALIZED, "answered"), (unknown, "unknown-answered")):
+            sent = as_line(notification) + as_line(ping("after"))
+            line = child.ask(sent)
+            if line.message is None or line.message.get("id") != "after":
+                raise Failed(
+                    hint,
+                    sent=sent,
+                    received=line.raw,
+                    at=0,
+                    wanted='the reply to "after", alone',
+                )
+
+
+@suite.check(
+    "tools-list",
+    "`tools/list` lists add and echo",
+    todo=5,
+    after=("initialize", "id", "notifications"),
+    read="Tools",
+    rule="MCP, Tools: MUST",
+    why="The list is all that a model knows of a tool: its name, its use and its arguments.",
+    hints={
+        "no-tools": "The result must be an object whose `tools` are a list with add and echo.",
+        "no-schema": "Each tool needs `inputSchema`, an object that says "
+        '"type": "object". On the wire the name is written in camel case.',
+    },
+)
+def tools_list(target: Target) -> None:
+    sent = as_line(request("tools/list", {}))
+    with target.session() as child:
+        line = child.ask(sent)
+    result = result_in(line)
+    tools = result.get("tools") if isinstance(result, dict) else None
+    known = (
+        {tool.get("name") for tool in tools if isinstance(tool, dict)}
+        if isinstance(tools, list)
+        else set()
+    )
+    if not isinstance(tools, list) or not {"add", "echo"} <= known:
+        at = place_of(line.raw, "result")
+        raise Failed("no-tools", sent=sent, received=line.raw, at=at, wanted='{"tools": […]}')
+    for tool in tools:
+        schema = tool.get("inputSchema")
+        if not isinstance(schema, dict) or schema.get("type") != "object":
+            at = place_of(line.raw, "input_schema") or line.raw.find(tool["name"].encode())
+            raise Failed(
+                "no-schema", sent=sent, received=line.raw, at=at, wanted='"inputSchema": {…}'
+            )
+
+
+def call(target: Target, name: str, arguments: Json) -> tuple[bytes, Line]:
+    """Call a tool in a session of its own. Returns what was sent and what came."""
+    sent = as_line(request("tools/call", {"name": name, "arguments": arguments}))
+    with target.session() as child:
+        return sent, child.ask(sent)
+
+
+@suite.check(
+    "tools-call",
+    "`tools/call` runs add",
+    todo=6,
+    after=("initialize", "id", "notifications"),
+    read="Tools",
+    rule="MCP, Tools: MUST",
+    why="The content is what the model gets to read.",
+    hints={
+        "no-content": "The result needs `content`, a list: "
+        '[{"type": "text", "text": "5"}]. A tool may give back several things.',
+        "no-string": "The `text` of a text content is a string, also when it is a number. "
+        "A client that checks types refuses the whole answer.",
+        "wrong-sum": "The tool gave another sum. Add first, and make a text of the sum.",
+    },
+)
+def tools_call(target: Target) -> None:
+    sent, line = call(target, "add", {"a": 2, "b": 3})
+    result = result_in(line)
+    content = result.get("content") if isinstance(result, dict) else None
+    if not isinstance(content, list) or not content or not isinstance(content[0], dict):
+        at = place_of(line.raw, "content") or place_of(line.raw, "result")
+        raise Failed("no-content", sent=sent, received=line.raw, at=at, wanted='"content": […]')
+    text, at = content[0].get("text"), place_of(line.raw, "text")
+    if not isinstance(text, str):
+        raise Failed("no-string", sent=sent, received=line.raw, at=at, wanted='"text": "5"')
+    if text not in ("5", "5.0"):
+        raise Failed("wrong-sum", sent=sent, received=line.raw, at=at, wanted='"text": "5"')
+
+
+@suite.check(
+    "echo",
+    "`echo` gives a text back as it came",
+    todo=6,
+    after=("tools-call",),
+    read="Tools",
+    rule="this lesson",
+    why="Spaces, line breaks and letters of every script are the caller's, not ours.",
+    hints={"differs": "The text came back changed. Give back exactly what came."},
+)
+def echo(target: Target) -> None:
+    message = "  two lines\nand é 日本 \n"
+    sent, line = call(target, "echo", {"message": message})
+    result = result_in(line)
+    content = result.get("content") if isinstance(result, dict) else None
+    text = content[0].get("text") if content else None
+    if text != message:
+        at = place_of(line.raw, "text")
+        raise Failed("differs", sent=sent, received=line.raw, at=at, wanted=json.dumps(message))
+
+
+@suite.check(
+    "bad-call",
+    "A call that can't be made is refused, and the server goes on",
+    todo=6,
+    after=("tools-call",),
+    read="When something is wrong",
+    rule="MCP, Tools, Error Handling",
+    why="A model guesses names and forgets arguments. It needs to be told, not cut off.",
+    hints={
+        "died": "The call ended the server, and with it everything else the client wanted. "
+        "Turn the exception that its last line names into an RpcError.",
+        "taken": "There is no such tool, and the reply looks like that of one. Raise RpcError.",
+        "wrong-code": "`tools/call` exists, its params are wrong: INVALID_PARAMS.",
+    },
+)
+def bad_call(target: Target) -> None:
+    unknown = as_line(request("tools/call", {"name": "subtract", "arguments": {}}))
+    missing = as_line(request("tools/call", {"name": "add", "arguments": {"a": 2}}))
+    with target.session() as child:
+        for sent in (unknown, missing):
+            try:
+                line = child.ask(sent)
+            except Failed as failure:
+                wanted = '"code": -32602'
+                raise Failed("died", sent=sent, received=child.log, wanted=wanted) from failure
+            result = result_in(line)
+            if isinstance(result, dict) and result.get("isError") is True:
+                continue  # since 2025-11-25 wrong arguments are rather said so
+            if result is not None:
+                at = place_of(line.raw, "result")
+                raise Failed(
+                    "taken", sent=sent, received=line.raw, at=at, wanted='"code": -32602'
+                )
+            check_code(line, -32602, sent)
+
+
+@suite.check(
+    "unknown-method",
+    "An unknown method gets error -32601",
+    todo=7,
+    after=("initialize", "id", "notifications"),
+    read="When something is wrong",
+    rule=f"{JSON_RPC}, section 5.1",
+    why="Newer clients ask `server/discover` first. Who says nothing makes them wait for it.",
+    hints={
+        "silent": "No reply came. The client waits until its patience ends: ten seconds, "
+        "for the official one.",
+        "taken": "The client believes now that this method exists, and what came is its "
+        "result. Raise RpcError.",
+        "wrong-code": "The code for a method that does not exist is METHOD_NOT_FOUND.",
+        "id-lost": "The error does not say which request it is about: the client still waits.",
+    },
+)
+def unknown_method(target: Target) -> None:
+    sent = as_line({**request("server/discover", {}), "id": "who are you"})
+    with target.session() as child:
+        try:
+            line = child.ask(sent)
+        except Failed as failure:
+            wanted = '"code": -32601'
+            raise Failed("silent", sent=sent, received=child.log, wanted=wanted) from failure
+    if line.message is not None and "result" in line.message:
+        at = place_of(line.raw, "result")
+        raise Failed("taken", sent=sent, received=line.raw, at=at, wanted='"code": -32601')
+    check_code(line, -32601, sent)
+    if line.message is not None and line.message.get("id") != "who are you":
+        at = place_of(line.raw, "id")
+        raise Failed("id-lost", sent=sent, received=line.raw, at=at, wanted='"who are you"')
+
+
+@suite.check(
+    "not-json",
+    "A line that is not JSON gets error -32700, and the server goes on",
+    todo=8,
+    after=("one-line",),
+    read="When something is wrong",
+    rule=f"{JSON_RPC}, section 5.1",
+    why="One line that is garbled should cost one message, not the connection.",
+    hints={
+        "died": "The line ended the server. Catch what `json.loads` raises: ValueError.",
+        "silent": "No reply came. There is no id to answer with, so the id is null, "
+        "but the client learns that something was garbled.",
+        "wrong-code": "The code for what is not JSON is PARSE_ERROR.",
+    },
+)
+def not_json(target: Target) -> None:
+    with target.child() as child:
+        for sent in (b"hello\n", b'{"jsonrpc": "2.0", "id": 1, "method": "\xff"}\n'):
+            try:
+                line = child.ask(sent)
+            except Failed as failure:
+                check_alive(child, sent)
+                raise Failed("silent", sent=sent, wanted='"code": -32700') from failure
+            check_code(line, -32700, sent)
+            check_alive(child, sent)
+
+
+@suite.check(
+    "not-a-request",
+    "JSON that is no request gets error -32600, and the server goes on",
+    todo=8,
+    after=("not-json",),
+    read="When something is wrong",
+    rule=f"{JSON_RPC}, section 5.1",
+    why="Valid JSON can be anything: a list, a number, an object with other keys.",
+    hints={
+        "died": "This is JSON, and not what the next line of your code expects. Ask whether it "
+        "is a dict with a string under `method` before you use it.",
+        "wrong-code": "It is JSON, so it is no parse error: INVALID_REQUEST.",
+    },
+)
+def not_a_request(target: Target) -> None:
+    with target.child() as child:
+        for sent in (b"[]\n", as_line({"jsonrpc": "2.0", "id": 1})):
+            try:
+                line = child.ask(sent)
+            except Failed as failure:
+                wanted = '"code": -32600'
+                raise Failed("died", sent=sent, received=child.log, wanted=wanted) from failure
+            check_code(line, -32600, sent)
+            check_alive(child, sent)
