@@ -133,9 +133,10 @@ class EventStreamParser:
         lines: list[str] = []
         if "\n" in text:
             lines = text.split("\n")  # not splitlines(), which cuts at eight more characters
-            lines[0] = "".join([*self._line, lines[0]])
-            self._line, self._line_size = [], 0
             text = lines.pop()
+            if self._line:
+                lines[0] = "".join([*self._line, lines[0]])
+                self._line, self._line_size = [], 0
         if text:
             self._line.append(text)
             self._line_size += len(text)
