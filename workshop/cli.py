@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
     context_settings={"max_content_width": 80},
 )
 
@@ -86,7 +87,7 @@ def start(
 def check(
     name: Annotated[
         str | None,
-        typer.Argument(metavar="[NN]", help="The lesson; without it, the one in progress."),
+        typer.Argument(metavar="NN", help="The lesson; without it, the one in progress."),
     ] = None,
     watch: Annotated[
         bool, typer.Option("--watch", help="Check again whenever you save.")
@@ -104,9 +105,7 @@ def check(
 ) -> None:
     """Run a lesson's checks on your file. Exit status 0 only if all passed."""
     if watch and (url or as_json):
-        raise typer.BadParameter(
-            "it watches a file: use it without --url and --json.", param_hint="--watch"
-        )
+        raise typer.BadParameter("use it without --url and --json.", param_hint="--watch")
     if solution and url:
         raise typer.BadParameter("give either --solution or --url.", param_hint="--url")
     if watch:
@@ -194,13 +193,16 @@ def run_checks(
 
 def reach(url: str) -> None:
     """Raises CourseError when `url` is none, or nothing listens there."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+    except ValueError as error:
+        raise CourseError(f"{url!r} is no URL: {error}.") from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise CourseError(f"{url!r} is no URL of a server. It looks like http://127.0.0.1:8081")
     try:
-        port = parts.port or (443 if parts.scheme == "https" else 80)
         socket.create_connection((parts.hostname, port), timeout=3).close()
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise CourseError(
             f"Nothing answers at {url}: {error}. Start the server first, in another terminal."
         ) from None
@@ -223,9 +225,7 @@ def watch_and_check(name: str | None, *, solution: bool, everything: bool) -> No
                 screen.clear()
                 try:
                     report = run_checks(course, lesson, solution=solution)
-                    show_report(
-                        screen, course, lesson, report, everything=everything, watching=True
-                    )
+                    show_report(screen, course, lesson, report, everything=everything)
                 except CourseError as error:
                     prose(screen, str(error), style="red")  # the file is gone: it may return
                 line(screen)
@@ -301,7 +301,7 @@ def doctor() -> None:
 @app.command()
 def publish(
     lessons: Annotated[
-        list[str] | None, typer.Argument(metavar="[NN]...", help="Lessons; without, all.")
+        list[str] | None, typer.Argument(metavar="NN", help="Lessons; without, all.")
     ] = None,
     check: Annotated[bool, typer.Option("--check", help="Compare, and write nothing.")] = False,
     replay: Annotated[
@@ -324,3 +324,7 @@ def publish(
         typer.echo(f"Made again: {sum(d.curable for d in differences)}.")
     if (check and differences) or not all(d.curable for d in differences):
         raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    app()

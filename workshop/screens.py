@@ -164,7 +164,6 @@ def show_report(
     report: Report,
     *,
     everything: bool = False,
-    watching: bool = False,
 ) -> None:
     """One line for each check, and in full the failure to mend first.
 
@@ -188,8 +187,7 @@ def show_report(
         )
         if file == lesson.work:
             _, typed = next_step(course)
-            if not watching:
-                command(screen, f"Lesson {lesson.number} is done. Next, type:", typed)
+            command(screen, f"Lesson {lesson.number} is done. Next, type:", typed)
         return
     _show_count(screen, report)
     if len(failed) > 1 and not everything:

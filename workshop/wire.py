@@ -22,6 +22,8 @@ from types import ModuleType, TracebackType
 from typing import Any, Self
 from urllib.parse import urljoin, urlsplit
 
+from rich.cells import cell_len
+
 from workshop.checks.engine import Failed
 from workshop.running import Program
 
@@ -345,18 +347,16 @@ def _send_chunked(
 
 def visible(raw: bytes) -> str:
     """Bytes as text in which every line end and every odd byte can be seen."""
-    text = []
-    for character in raw.decode("utf-8", "surrogateescape"):
-        code = ord(character)
-        if character in "\n\r\t\0":
-            text.append({"\n": "\\n", "\r": "\\r", "\t": "\\t", "\0": "\\0"}[character])
-        elif 0xDC80 <= code <= 0xDCFF:
-            text.append(f"\\x{code - 0xDC00:02x}")  # a byte that is not UTF-8
-        elif not character.isprintable():
-            text.append(f"\\u{code:04x}")
-        else:
-            text.append(character)
-    return "".join(text)
+    return "".join(map(_visible, raw.decode("utf-8", "surrogateescape")))
+
+
+def _visible(character: str) -> str:
+    code = ord(character)
+    if character in "\n\r\t\0":
+        return {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\0": "\\0"}[character]
+    if 0xDC80 <= code <= 0xDCFF:
+        return f"\\x{code - 0xDC00:02x}"  # a byte that is not UTF-8
+    return character if character.isprintable() else f"\\u{code:04x}"
 
 
 def point_at(raw: bytes, at: int | None = None, *, width: int = 72, lines: int = 6) -> str:
@@ -368,23 +368,51 @@ def point_at(raw: bytes, at: int | None = None, *, width: int = 72, lines: int =
         drawn = [_clip(visible(line), 0, width)[0] for line in raw.splitlines(keepends=True)]
         more = [f"… {len(drawn) - lines} more lines"] if len(drawn) > lines else []
         return "\n".join(drawn[:lines] + more)
-    start = max(raw.rfind(b"\n", 0, at), raw.rfind(b"\r", 0, at)) + 1
-    ends = [place for end in (b"\n", b"\r") if (place := raw.find(end, at)) >= 0]
-    end = min(ends) + 1 if ends else len(raw)
-    before = raw[:start].splitlines(keepends=True)[-(lines - 2) :]
-    column = len(visible(raw[start:at]))
-    line, column = _clip(visible(raw[start:end]), column, width)
+    all_lines = raw.splitlines(keepends=True)
+    number = start = 0
+    while number < len(all_lines) and start + len(all_lines[number]) <= at:
+        start += len(all_lines[number])
+        number += 1
+    if number == len(all_lines) and raw and not raw.endswith((b"\n", b"\r")):
+        # The byte that should have come belongs to the line that is not ended.
+        number -= 1
+        start -= len(all_lines[number])
+    here = all_lines[number] if number < len(all_lines) else b""
+    line, column = _clip(visible(here), _column(here, at - start), width)
+    before = all_lines[max(0, number - lines + 2) : number]
     drawn = [_clip(visible(one), 0, width)[0] for one in before]
     return "\n".join([*drawn, line, " " * column + "^"])
 
 
+def _column(line: bytes, at: int) -> int:
+    """The terminal's column, from 0, of the character that byte `at` belongs to."""
+    column = place = 0
+    for character in line.decode("utf-8", "surrogateescape"):
+        place += len(character.encode("utf-8", "surrogateescape"))
+        if place > at:
+            break
+        column += cell_len(_visible(character))
+    return column
+
+
 def _clip(text: str, column: int, width: int) -> tuple[str, int]:
-    """The part of a long line around `column`, and where `column` stands in it."""
-    if len(text) <= width:
+    """The part of a long line around `column`, and where `column` stands in it.
+
+    Both count the cells of a terminal: "世" takes two.
+    """
+    total = cell_len(text)
+    if total <= width:
         return text, column
-    first = max(0, min(column - width // 2, len(text) - width + 1))
-    part = text[first : first + width - 2]
-    if first == 0:
-        return part + " …", column
-    tail = " …" if first + width - 2 < len(text) else ""
-    return "… " + part[2:] + tail, column - first
+    last = total - width + 1  # the first cell of the last part, with room for a caret after it
+    first = max(0, min(column - width // 2, last))
+    end = total if first == last else first + width - 2
+    lead = first + 2 if first else 0
+    part, place = "", 0
+    for character in text:
+        size = cell_len(character)
+        if place >= lead and place + size <= end:
+            # A wide character that the lead cuts in two leaves a blank.
+            part = part or ("… ".ljust(place - first) if first else "")
+            part += character
+        place += size
+    return part + ("" if end == total else " …"), column - first

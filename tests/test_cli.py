@@ -1,0 +1,456 @@
+"""The `workshop` command: what each command prints, and its exit status."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from io import BytesIO, TextIOWrapper
+from pathlib import Path
+
+import pytest
+from rich.cells import cell_len
+from rich.console import Console
+from typer.testing import CliRunner, Result
+
+from tests import mini_course
+from workshop import checks, cli
+from workshop.checks.engine import Failed, Report
+from workshop.checks.engine import Result as CheckResult
+from workshop.course import Course
+from workshop.running import free_port
+from workshop.screens import show_overview, show_report
+
+Run = Callable[..., Result]
+
+WRONG = 'EVENT = b"data: hallo\\n\\n"\nNAME = "greeting"\n'
+RIGHT = 'EVENT = b"data: hello\\n\\n"\nNAME = "greeting"\n'
+
+
+@pytest.fixture
+def course(tmp_path: Path) -> Course:
+    return mini_course.build(tmp_path)
+
+
+@pytest.fixture
+def run(course: Course, monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.setattr(cli, "load_course", lambda: mini_course.load(course.root))
+    monkeypatch.setattr(checks, "suite_of", mini_course.suite_of)
+    monkeypatch.delenv("COLUMNS", raising=False)
+    runner = CliRunner()
+
+    def run(*words: str, status: int = 0) -> Result:
+        result = runner.invoke(cli.app, list(words), env={"NO_COLOR": "1"})
+        assert result.exit_code == status, result.output
+        for line in [] if "--json" in words else result.output.splitlines():
+            assert len(line) <= 80 and line == line.rstrip(), repr(line)
+        return result
+
+    return run
+
+
+def write(course: Course, text: str) -> None:
+    course.lesson("1").work.write_text(text, encoding="utf-8")
+
+
+def test_the_overview_says_where_you_are_and_the_one_next_thing(
+    run: Run, course: Course
+) -> None:
+    first = run().output
+    assert first.splitlines()[0].endswith("0 of 2 lessons done")
+    assert "> 01  A greeting   10 min  not started" in first
+    assert first.endswith("Next, type:\n  uv run workshop start 01\n")
+
+    run("start", "1")
+    assert run().output.endswith("Next, type:\n  uv run workshop check 01 --watch\n")
+
+    run("check", status=1)
+    assert "in progress (1 of 4 checks)" in run().output
+
+    write(course, RIGHT)
+    run("check")
+    done = run().output
+    assert "  01  A greeting   10 min  done" in done
+    assert "> 02  A farewell" in done
+    assert done.endswith("Next, type:\n  uv run workshop start 02\n")
+
+
+def test_the_overview_of_a_learner_who_has_done_everything(run: Run, course: Course) -> None:
+    for lesson in course.lessons:
+        course.start(lesson)
+        course.record(lesson, 4, 4)
+    assert "2 of 2 lessons done" in run().output
+    assert run().output.splitlines()[-1].startswith("  uv run workshop check 05 --url http://")
+
+
+def test_of_two_started_lessons_the_one_written_to_last_is_in_progress(
+    run: Run, course: Course
+) -> None:
+    for lesson in course.lessons:
+        course.start(lesson)
+    os.utime(course.lesson("1").work, (1, 1))
+    assert "> 02" in run().output
+    os.utime(course.lesson("2").work, (0, 0))
+    assert "> 01" in run().output
+
+
+def test_start_says_what_to_read_what_to_edit_and_what_to_type(
+    run: Run, course: Course
+) -> None:
+    assert run("start", "01_greeting").output == (
+        "01  A greeting\n\n"
+        "  Read  lessons/01_greeting.md\n"
+        "  Edit  work/01_greeting/exercise.py\n\n"
+        "  TODO 1  Write the event\n"
+        "  TODO 2  Name it\n\n"
+        "Next, type:\n"
+        "  uv run workshop check 01 --watch\n"
+    )
+    assert "It builds on lesson 01, which you have not done yet." in run("start", "2").output
+
+
+def test_start_refuses_to_overwrite_and_reset_keeps_what_was_there(
+    run: Run, course: Course
+) -> None:
+    run("start", "1")
+    write(course, "mine")
+    assert "uv run workshop start 01 --reset" in run("start", "1", status=2).stderr
+    assert course.lesson("1").work.read_text(encoding="utf-8") == "mine"
+    reset = run("start", "1", "--reset").output
+    assert "Kept  work/01_greeting/exercise.backup.py, what you had" in reset
+    kept = course.lesson("1").work.with_name("exercise.backup.py")
+    assert kept.read_text(encoding="utf-8") == "mine"
+
+
+def test_a_failing_check_says_everything_in_order(run: Run, course: Course) -> None:
+    run("start", "1")
+    write(course, WRONG)
+    output = run("check", "1", status=1).output
+    assert output.partition(" in ")[0] + " in" == (
+        "01  A greeting\n"
+        "    work/01_greeting/exercise.py\n"
+        "\n"
+        "   1 ✓ The file runs\n"
+        "   2 ✗ The event says `hello`                                             TODO 1\n"
+        "   3 · It is one event                                               waits for 2\n"
+        "   4 ✓ Its name is `greeting`, whatever the program that sends it may call\n"
+        "       itself in"
+    )
+    detail = output[output.index(" 2 ✗ The event says `hello`\n") :].split("in 0.")[0]
+    assert detail == (
+        " 2 ✗ The event says `hello`\n"
+        "     WHATWG HTML, parsing an event stream\n"
+        "     Sent       hello\\r\\n\n"
+        "     Came back  data: hallo\\n\n"
+        "                       ^\n"
+        "     Wanted     data: hello\n"
+        "     Hint       End it with a blank line: [/red] is no markup here.\n"
+        "\n"
+        "     Why        Without the blank line a client waits for ever [see the text].\n"
+        '     Read       "The blank line" in lessons/01_greeting.md\n'
+        "     TODO 1     work/01_greeting/exercise.py\n"
+        "\n"
+        "2 passed, 1 failed, 1 waiting "
+    )
+    assert output.endswith("One hint more:              uv run workshop hint 01\n")
+
+
+def test_the_first_failure_is_shown_in_full_and_the_others_on_request(run: Run) -> None:
+    run("start", "1")
+    short = run("check", "1", status=1).output
+    assert "work/01_greeting/exercise.py:3" in short, "the line of the TODO"
+    assert short.count("Hint ") == 1
+    assert "See every failure in full:  uv run workshop check 01 --all" in short
+    full = run("check", "1", "--all", status=1).output
+    assert full.count("Hint ") == 2
+    assert "GET /name\n                Accept: text/plain\n     Came back  nothing" in full
+    assert "--all" not in full
+
+
+def test_passing_is_said_in_short_with_what_is_next(run: Run, course: Course) -> None:
+    run("start", "1")
+    write(course, RIGHT)
+    output = run("check", "01").output
+    assert "All 4 checks passed in 0." in output
+    assert output.endswith("Lesson 01 is done. Next, type:\n  uv run workshop start 02\n")
+
+
+def test_a_file_that_does_not_run_says_why(run: Run, course: Course) -> None:
+    run("start", "1")
+    write(course, "EVENT = (\n")
+    output = run("check", "1", status=1).output
+    assert "It printed SyntaxError: '(' was never closed" in output
+    assert output.count("waits for 1") == 3
+
+
+def test_the_solution_can_be_checked_and_counts_for_nothing(run: Run, course: Course) -> None:
+    output = run("check", "1", "--solution").output
+    assert "solutions/01_greeting/exercise.py" in output
+    assert "Next" not in output
+    assert "not started" in run().output
+
+
+def test_json_is_all_that_is_printed(run: Run, course: Course) -> None:
+    run("start", "1")
+    found = json.loads(run("check", "1", "--json", status=1).stdout)
+    assert found["passed"] is False
+    assert [check["state"] for check in found["checks"]] == [
+        "passed",
+        "failed",
+        "waiting",
+        "failed",
+    ]
+    assert found["checks"][1] | {"seconds": 0} == {
+        "id": "event",
+        "title": "The event says `hello`",
+        "state": "failed",
+        "rule": "WHATWG HTML, parsing an event stream",
+        "todo": 1,
+        "seconds": 0,
+        "hint": "wrong",
+        "hint_text": "End it with a blank line: [/red] is no markup here.",
+        "sent": "hello\r\n",
+        "received": "",
+        "at": 0,
+        "wanted": "data: hello",
+        "why": "Without the blank line a client waits for ever [see the text].",
+        "read": "The blank line",
+    }
+    write(course, RIGHT)
+    assert json.loads(run("check", "1", "--json").stdout)["passed"] is True
+    missing = json.loads(run("check", "2", "--json", status=2).stdout)
+    assert missing["passed"] is False and "workshop start 02" in missing["error"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["check", "1"], "uv run workshop start 01"),
+        (["check"], "No lesson is in progress"),
+        (["check", "7"], "There is no lesson '7'"),
+        (["check", "x"], "There is no lesson 'x'"),
+        (["check", "1", "--url", "localhost:8081"], "It looks like http://127.0.0.1:8081"),
+        (["check", "1", "--url", "http://[::1"], "no URL"),
+        (["check", "1", "--url", "http://127.0.0.1:99999"], "no URL: Port out of range"),
+        (["check", "1", "--solution", "--url", "http://127.0.0.1:1"], "either --solution or"),
+        (["check", "1", "--watch", "--json"], "without --url and --json"),
+        (["check", "2", "--solution"], "has no exercise"),
+        (["hint", "1"], "uv run workshop start 01"),
+        (["solution", "1"], "uv run workshop start 01"),
+        (["solution", "2"], "has no exercise"),
+        (["start", "9"], "There is no lesson '9'"),
+        (["publish", "9"], "There is no lesson '9'"),
+        (["chek"], "Did you mean 'check'?"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_plain_words(
+    run: Run, words: list[str], said: str
+) -> None:
+    result = run(*words, status=2)
+    assert said in result.stderr.replace("\n", " ")
+    assert result.stdout == ""
+
+
+def test_nothing_at_the_url_is_a_clear_failure(run: Run) -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    assert f"Nothing answers at {url}" in run("check", "1", "--url", url, status=2).stderr
+
+
+def test_a_lesson_whose_checks_need_a_file_says_so(run: Run) -> None:
+    with http.server.HTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler) as it:
+        url = f"http://127.0.0.1:{it.server_port}"
+        said = run("check", "1", "--url", url, status=2).stderr.replace("\n", " ")
+    assert "need a file; they can't check a URL" in said
+
+
+def test_hints_come_one_at_a_time_for_the_first_todo_that_fails(
+    run: Run, course: Course
+) -> None:
+    run("start", "1")
+    first = run("hint", "1").output
+    assert first.startswith("TODO 1  Write the event\n        work/01_greeting/exercise.py:3\n")
+    assert "Hint 1 of 3\n  What ends an event?\n" in first
+    assert "2 hints are left. For the next, type:\n  uv run workshop hint 01" in first
+    assert "1 hint is left." in run("hint", "1").output
+    for _ in range(2):
+        last = run("hint", "1").output
+        assert "What ends an event?" in last and "EVENT = b'data: …'" in last
+        assert last.endswith("uv run workshop solution 01\n")
+    # The ladder of the next TODO begins when the first passes.
+    write(course, 'EVENT = b"data: hello\\n\\n"\nNAME = ""\n')
+    assert "Hint 1 of 2\n  What is it?\n" in run("hint", "1").output
+    write(course, RIGHT)
+    assert "you need no hint" in run("hint", "1").output
+
+
+def test_a_hint_for_a_file_that_does_not_run_is_what_it_printed(
+    run: Run, course: Course
+) -> None:
+    run("start", "1")
+    write(course, "EVENT =\n")
+    assert "SyntaxError: invalid syntax" in run("hint", "1").output
+    assert course.hints_given(course.lesson("1"), 1) == 0
+
+
+def test_the_solution_is_shown_beside_yours_without_its_marks(run: Run, course: Course) -> None:
+    run("start", "1")
+    output = run("solution", "1").output
+    assert '-EVENT = b""\n+EVENT = b"data: hello\\n\\n"' in output
+    assert "# ---" not in output
+    write(course, mini_course.SOLUTION)  # with marks: then the marks differ
+    assert "-# --- solution" in run("solution", "1").output
+
+
+def test_a_file_like_the_solution_is_said_to_be(run: Run, course: Course) -> None:
+    run("start", "1")
+    lines = mini_course.SOLUTION.splitlines(keepends=True)
+    kept = [text for text in lines if not text.startswith(("# ---", "# EVENT", "# NAME"))]
+    write(course, "".join(kept))
+    assert "Your file is the solution" in run("solution", "1").output
+
+
+def test_broken_progress_is_said_and_does_not_stop_anything(run: Run, course: Course) -> None:
+    run("start", "1")
+    (course.work_root / "progress.json").write_text("{", encoding="utf-8")
+    assert "progress.corrupt.json" in run().stderr
+
+
+# --- the screens themselves ----------------------------------------------------------------
+
+
+def screen(width: int = 80, *, encoding: str = "utf-8", colour: bool = False) -> Console:
+    file = TextIOWrapper(BytesIO(), encoding=encoding, newline="")
+    return Console(
+        file=file,
+        width=width,
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+        force_terminal=colour,
+        color_system="standard" if colour else None,
+    )
+
+
+def printed(console: Console) -> str:
+    file = console.file
+    assert isinstance(file, TextIOWrapper)
+    file.flush()
+    file.seek(0)
+    return file.read()
+
+
+def report(failure: Failed, hint: str = "Look.") -> Report:
+    result = CheckResult("a", "A", "failed", "Because.", "Here", "MUST", None, failure, hint)
+    return Report("01_greeting", "http://127.0.0.1:1", [result])
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 200])
+@pytest.mark.parametrize(
+    "received",
+    [
+        b"[bold]x[/bold] [red] :smile: \x1b[31m http://x",
+        "é世界\U0001f600".encode() * 40,
+        b"\xff\x00\r\n" * 30,
+        b"x" * 500,
+        b"",
+    ],
+)
+def test_what_came_back_is_shown_to_the_byte_and_never_too_wide(
+    course: Course, width: int, received: bytes
+) -> None:
+    for at in (None, 0, len(received) // 2, len(received)):
+        console = screen(width)
+        failure = Failed("h", sent=received, received=received, at=at, wanted="w " * 90)
+        show_report(console, course, course.lesson("1"), report(failure))
+        text = printed(console)
+        assert "\x1b" not in text and "\x00" not in text
+        assert ("^" in text) == (at is not None)
+        assert max(cell_len(line) for line in text.splitlines()) <= min(width, 80)
+
+
+def test_the_caret_stands_under_the_byte_also_after_wide_characters(course: Course) -> None:
+    console = screen()
+    received = "data: 世界 x".encode()
+    failure = Failed("h", received=received, at=received.index(b"x"))
+    show_report(console, course, course.lesson("1"), report(failure))
+    lines = printed(console).splitlines()
+    caret = next(number for number, text in enumerate(lines) if text.strip() == "^")
+    before = lines[caret - 1][: lines[caret - 1].index("x")]
+    assert cell_len(before) == lines[caret].index("^")
+
+
+def test_square_brackets_are_no_markup(course: Course) -> None:
+    console = screen()
+    failure = Failed("h", received=b"[bold]x[/bold] :smile:", wanted="[red]")
+    show_report(console, course, course.lesson("1"), report(failure, "[/]"))
+    text = printed(console)
+    assert "[bold]x[/bold] :smile:" in text and "[red]" in text and "[/]" in text
+
+
+def test_the_end_of_a_long_traceback_is_what_is_shown(course: Course) -> None:
+    console = screen()
+    trace = "\n".join(f"line {n}" for n in range(40)) + "\nValueError: here\n"
+    failure = Failed("did-not-start", received=trace, wanted="a program that runs")
+    show_report(console, course, course.lesson("1"), report(failure))
+    text = printed(console)
+    assert "ValueError: here" in text and "line 39" in text and "line 3\n" not in text
+
+
+def test_colour_is_for_terminals_and_marks_are_for_unicode(course: Course) -> None:
+    plain, coloured, ascii_only = screen(), screen(colour=True), screen(encoding="ascii")
+    for console in (plain, coloured, ascii_only):
+        show_report(console, course, course.lesson("1"), report(Failed("h", received="x")))
+        show_overview(console, course)
+    assert "\x1b" not in printed(plain)
+    assert "\x1b[" in printed(coloured)
+    assert "no A" in printed(ascii_only)
+
+
+# --- as a learner runs it --------------------------------------------------------------------
+
+
+def workshop(*words: str, work: Path, **env: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "workshop.cli", *words],
+        cwd=work,
+        env={**os.environ, "WORKSHOP_WORK": str(work), "PYTHONUTF8": "1", **env},
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=60,
+        check=False,
+    )
+
+
+def test_the_real_course_from_any_folder(tmp_path: Path) -> None:
+    here = workshop(work=tmp_path)
+    assert here.returncode == 0 and here.stderr == ""
+    assert "uv run workshop start 01" in here.stdout
+    started = workshop("start", "01", work=tmp_path)
+    assert started.returncode == 0, started.stderr
+    assert (tmp_path / "01_flask_stream" / "exercise.py").is_file()
+    checked = workshop("check", work=tmp_path)
+    assert checked.returncode == 1 and "TODO 1" in checked.stdout, checked.stderr
+    assert "\x1b" not in checked.stdout
+    assert max(len(line) for line in checked.stdout.splitlines()) <= 80
+
+
+def test_the_overview_needs_none_of_the_slow_packages(tmp_path: Path) -> None:
+    program = (
+        "import sys\n"
+        "from workshop import cli\n"
+        "try: cli.app([])\n"
+        "except SystemExit: pass\n"
+        "print({'mcp', 'fastapi', 'starlette', 'agents', 'flask'} & set(sys.modules))"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "WORKSHOP_WORK": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert run.stdout.endswith("set()\n")
