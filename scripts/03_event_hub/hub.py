@@ -30,6 +30,9 @@ PIECE = 65_536
 DONE = encode_event("[DONE]")
 HEARTBEAT = encode_event(None, comment="heartbeat")
 
+# One encoder for all events: json.dumps makes a new one for each call with options.
+to_json = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+
 Address = tuple[str, int]
 
 
@@ -157,9 +160,8 @@ class Hub:
         if topic.closed:
             raise HubError(410, f"The type {type!r} is closed.")
         try:
-            text = json.dumps(data, ensure_ascii=False, allow_nan=False)
             # Encoded once: the history and every subscriber share these bytes.
-            wire = encode_event(text, event=type, id=str(self.last_id + 1))
+            wire = encode_event(to_json(data), event=type, id=str(self.last_id + 1))
         except ValueError as error:
             raise HubError(400, f"JSON can't carry this: {error}") from None
         self.last_id += 1

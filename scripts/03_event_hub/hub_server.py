@@ -17,6 +17,7 @@ import argparse
 import asyncio
 import contextlib
 import json
+import os
 import signal
 import socket
 import sys
@@ -197,9 +198,8 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), backlog=2_048)
     except OSError as error:
-        sys.exit(
-            f"Can't listen on {host}:{port}: {error.strerror}. Choose another: --port 3010"
-        )
+        why = os.strerror(error.errno or 0)
+        sys.exit(f"Can't listen on {host}:{port}: {why}. Choose another port: --port 3010")
 
 
 def serve(app: FastAPI, hub: Hub, listener: socket.socket, heartbeat: float) -> None:
