@@ -192,7 +192,7 @@ async def test_the_server_leaves_when_the_official_client_does(tmp_path: Path) -
         ):
             await session.initialize()
             pid = int(re.findall(r"\[(\d+)\]", log.read_text(encoding="utf-8"))[0])
-    assert "stdin ended after 2 messages, leaving" in log.read_text(encoding="utf-8")
+    assert "stdin ended, messages read: 2" in log.read_text(encoding="utf-8")
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
 
@@ -217,7 +217,7 @@ def test_the_comparison() -> None:
     assert table["clients a server knows"] == ("1", "2")
     assert table["a server dies, answered"] == ("1 of 2 clients", "0 of 2 clients")
     # It had a state of its own: the other server's calls are not in its count.
-    assert "The second stdio server, on its stderr: stdin ended after 4 messages" in output
+    assert "The second stdio server, on its stderr: stdin ended, messages read: 4" in output
     # What the lesson says about the times: a pipe is quicker, and for one more client a
     # process takes longer to start than a stream to open.
     for row, quicker in (("a call, median", 0), ("second client ready", 1)):

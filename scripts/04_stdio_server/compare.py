@@ -73,7 +73,7 @@ class StdioConnection:
         """End the server. Returns the last thing it wrote on stderr."""
         # Closes stdin, which ends the server, and reads stderr to its end.
         _, log = self.process.communicate()
-        return log.decode("utf-8", "replace").strip().rpartition(": ")[2]
+        return log.decode("utf-8", "replace").splitlines()[-1].partition(": ")[2]
 
 
 class SseConnection:

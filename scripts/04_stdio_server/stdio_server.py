@@ -306,7 +306,7 @@ def main() -> None:
     log("ready: one JSON-RPC message a line, Ctrl-D to end")
     try:
         serve(incoming, outgoing, session)
-        log(f"stdin ended after {session.messages} messages, leaving")
+        log(f"stdin ended, messages read: {session.messages}")
     except BrokenPipeError:
         # The client has gone, and nobody is left to tell. No more is written, not even
         # what Python itself would on its way out.

@@ -102,9 +102,9 @@ class Child:
         with contextlib.suppress(BrokenPipeError):
             self.process.stdin.close()
 
-    def wait(self, ready: Callable[[bytes], bool], seconds: float = PATIENCE) -> bool:
+    def wait(self, ready: Callable[[bytes], bool], seconds: float | None = None) -> bool:
         """Wait until `ready(stdout)`; False when time runs out or both outputs ended first."""
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + (PATIENCE if seconds is None else seconds)
         with self._grew:
             while not ready(bytes(self._out)):
                 left = deadline - time.monotonic()
@@ -113,7 +113,7 @@ class Child:
                 self._grew.wait(left)
             return True
 
-    def status(self, seconds: float = PATIENCE) -> int | None:
+    def status(self, seconds: float) -> int | None:
         """The exit status, or None when the program is still there after `seconds`."""
         try:
             return self.process.wait(seconds)
