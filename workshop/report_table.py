@@ -91,7 +91,7 @@ def _parts(course: Course, lesson: Lesson, result: Result) -> Iterator[tuple[str
     if failure.sent:
         yield "Sent", _bytes(sent_lines(failure.sent, _WIDTH))
     if failure.received or failure.at is not None:
-        label = "It printed" if failure.hint == "did-not-start" else "Came back"
+        label = "It printed" if failure.hint == "did-not-start" else failure.label
         yield label, _bytes(received_lines(failure.received, failure.at, _WIDTH))
     if failure.wanted:
         yield "Wanted", _inline(failure.wanted)

@@ -264,9 +264,9 @@ def _show_failure(
     if failure.hint == "did-not-start":
         _labelled(screen, "It printed", _printed_lines(failure.received, room), "red")
     elif failure.received or failure.at is not None:
-        _labelled(screen, "Came back", received_lines(failure.received, failure.at, room))
+        _labelled(screen, failure.label, received_lines(failure.received, failure.at, room))
     elif failure.sent:
-        _labelled(screen, "Came back", ["nothing"], "dim")
+        _labelled(screen, failure.label, ["nothing"], "dim")
     if failure.wanted:
         _labelled(screen, "Wanted", _folded(failure.wanted, room), "green")
     _labelled(screen, "Hint", _folded(result.hint, room), "bold")

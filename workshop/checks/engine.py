@@ -32,6 +32,8 @@ COMMON_HINTS = {
     "Look at what it printed: an exception there names the line.",
     "no-answer": "The server took the request and sent no answer in time. "
     "Does something wait for ever, or block the event loop?",
+    "crashed": "Your code raised an exception. Its last lines name the line to look at.",
+    "hangs": "Your code was still running after a second. Is there a loop that never ends?",
 }
 
 
@@ -41,6 +43,7 @@ class Failed(Exception):
     `hint` is a key of the check's `hints` (or of COMMON_HINTS); `sent` and
     `received` are what went over the wire; `at` is the index of the wrong byte
     in `received`, under which a caret is drawn; `wanted` is what should have come.
+    `label` says what `received` is when it is not what came back: "Misread", "Raised".
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class Failed(Exception):
         received: str | bytes = b"",
         at: int | None = None,
         wanted: str = "",
+        label: str = "Came back",
     ) -> None:
         super().__init__(hint)
         self.hint = hint
@@ -58,6 +62,7 @@ class Failed(Exception):
         self.received = received.encode() if isinstance(received, str) else received
         self.at = at
         self.wanted = wanted
+        self.label = label
 
 
 @dataclass(frozen=True, slots=True)
