@@ -56,23 +56,25 @@ class EventStreamParser:
     browsers do, hand its `last_event_id` to the new one.
     `reconnection_time` is how many milliseconds the stream asks a client to wait
     before it connects again, or None when it did not say.
-    `max_event_bytes` bounds the lines of one event, from one blank line to the next,
-    without comments and line ends; it is what keeps a stream from filling the memory.
+    `max_event_size` bounds the lines of one event, from one blank line to the next, in
+    characters, comments and line ends left out: without a bound, a stream that never
+    ends its event would fill the memory.
     """
 
-    def __init__(self, *, last_event_id: str = "", max_event_bytes: int = 1_048_576) -> None:
+    def __init__(self, *, last_event_id: str = "", max_event_size: int = 1_048_576) -> None:
         self.last_event_id = last_event_id
         self.reconnection_time: int | None = None
-        self.max_event_bytes = max_event_bytes
+        self.max_event_size = max_event_size
 
-        # 9.2.6: a stream is decoded as UTF-8. Bytes that are not UTF-8 become U+FFFD, and
-        # "-sig" passes over one byte order mark at the start. A character can come in
-        # pieces: the decoder keeps the first of them until it has seen the last.
-        self._decoder = codecs.getincrementaldecoder("utf-8-sig")("replace")
+        # 9.2.6: a stream is decoded as UTF-8, and what is not UTF-8 becomes U+FFFD.
+        # A character can come in pieces: this decoder waits for the last of them.
+        self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
+        self._at_start = True
         self._after_cr = False  # the last character was CR: an LF now belongs to it
         self._line: list[str] = []  # the line that has begun and not ended, in pieces
-        self._line_bytes = 0  # of `_line`
-        self._event_bytes = 0  # of the lines that ended since the last blank line
+        self._line_size = 0  # of the pieces in `_line`
+        self._event_size = 0  # of the lines that ended since the last blank line
+        self._error: EventTooLarge | None = None
 
         # The three buffers of 9.2.6.
         self._data: list[str] = []
@@ -87,8 +89,10 @@ class EventStreamParser:
         Raises EventTooLarge when the event that has begun goes over the bound. Events
         that were complete before it are returned first, and the next call raises.
         """
+        if self._error is not None:
+            raise self._error
         events: list[Event] = []
-        for line in self._end_lines(self._decoder.decode(chunk)):
+        for line in self._end_lines(self._decode(chunk)):
             if not line:  # 9.2.6: a blank line dispatches the event
                 self._dispatch(events)
                 continue
@@ -97,18 +101,28 @@ class EventStreamParser:
             # with an empty value; with nothing before it, a comment.
             name, _, value = line.partition(":")
             if name:
-                self._event_bytes += len(line) if line.isascii() else len(line.encode())
-                if self._event_bytes > self.max_event_bytes:
+                self._event_size += len(line)
+                if self._event_size > self.max_event_size:
                     break
                 self._process_field(name, value.removeprefix(" "))
-        if self._event_bytes + self._line_bytes > self.max_event_bytes and not events:
-            raise EventTooLarge(f"An event is larger than {self.max_event_bytes} bytes.")
+        if self._event_size + self._line_size > self.max_event_size:
+            if self._event_size <= self.max_event_size and self._line[0].startswith(":"):
+                self._line, self._line_size = [":"], 0  # nobody will miss this comment
+            else:
+                self._error = EventTooLarge(
+                    f"An event is over {self.max_event_size} characters"
+                )
+                if not events:
+                    raise self._error
         return events
 
     def _end_lines(self, text: str) -> list[str]:
         """The lines that `text` ends, without their ends (9.2.5: CRLF, LF or CR)."""
         if not text:
             return []
+        if self._at_start:
+            text = text.removeprefix("\ufeff")  # 9.2.5: one byte order mark may lead
+            self._at_start = False
         # A CR ends its line at once, or the event would wait for the next byte, which
         # may be long in coming. So when that byte is LF, it is the rest of a CRLF.
         if self._after_cr:
@@ -116,20 +130,16 @@ class EventStreamParser:
         self._after_cr = text.endswith("\r")
         if "\r" in text:
             text = text.replace("\r\n", "\n").replace("\r", "\n")
-        # Not str.splitlines(): it cuts at eight more characters that are data here.
-        lines = text.split("\n")
-        rest = lines.pop()
-        if lines:
-            self._line.append(lines[0])
-            lines[0] = "".join(self._line)
-            self._line = []
-            self._line_bytes = 0
-        if rest:
-            self._line.append(rest)
-            self._line_bytes += len(rest) if rest.isascii() else len(rest.encode())
-            if self._line[0].startswith(":"):  # a comment: nobody will miss the rest of it
-                self._line = [":"]
-                self._line_bytes = 0
+        lines: list[str] = []
+        if "\n" in text:
+            lines = text.split("\n")  # not splitlines(), which cuts at eight more characters
+            text = lines.pop()
+            if self._line:
+                lines[0] = "".join([*self._line, lines[0]])
+                self._line, self._line_size = [], 0
+        if text:
+            self._line.append(text)
+            self._line_size += len(text)
         return lines
 
     def _process_field(self, name: str, value: str) -> None:
@@ -141,9 +151,11 @@ class EventStreamParser:
         elif name == "id":
             if "\0" not in value:
                 self._last_event_id = value
-        elif name == "retry" and value.isascii() and value.isdigit():
+        elif name == "retry" and value.isascii() and value.isdigit() and len(value) < 20:
+            # Browsers, too, pass over a number that 64 bits can't hold. Without that
+            # limit a long one would be a ValueError out of int().
             self.reconnection_time = int(value)
-        # Any other field is ignored, and so is one whose name has another case.
+        # Any other field is ignored, also one of these names in other letters: `Data`.
 
     def _dispatch(self, events: list[Event]) -> None:
         """9.2.6, "dispatch the event", when there is one."""
@@ -155,7 +167,7 @@ class EventStreamParser:
             events.append(Event(self._event_type or "message", data, self.last_event_id))
             self._data = []
         self._event_type = ""  # steps 2 and 7; the last event id buffer stays (step 1)
-        self._event_bytes = 0
+        self._event_size = 0
 
 
 def encode_event(
@@ -198,7 +210,7 @@ def encode_event(
             raise ValueError(f"retry: {retry!r} is not a whole number of milliseconds")
         lines.append(f"retry: {retry}")
     if data is not None:
-        # Not str.splitlines(): it cuts at ten more characters that are no line ends here.
+        # Not str.splitlines(): it cuts at eight more characters that end no line here.
         lines += [f"data: {line}" for line in LINE_END.split(data)]
     return "".join(f"{line}\n" for line in [*lines, ""]).encode("utf-8")
 
