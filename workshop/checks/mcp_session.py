@@ -91,12 +91,27 @@ class Session:
         session = cls(stream, server, event.data)
         if initialize:
             try:
-                session.ask("initialize", handshake())
-                session.post(notification("notifications/initialized"))
+                session.shake_hands()
             except Failed:
                 session.close()
                 raise
         return session
+
+    def shake_hands(self) -> None:
+        """Send `initialize`, await whatever comes, and say that it is done.
+
+        Whether the reply is right is for the checks that are about it.
+        """
+        before = len(self.stream.events)
+        answer = self.post(request(self.next_id(), "initialize", handshake()))
+        if self.stream.event(is_message, after=before) is None:
+            raise Failed(
+                "no-answer",
+                sent=answer.request,
+                received=self.since(before) or answer.body,
+                wanted="the reply to initialize, as a `message` event",
+            )
+        self.post(notification("notifications/initialized"))
 
     def next_id(self) -> int:
         """An id that this session has not used yet."""
