@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
+from tests.lessons_summary import pytest_terminal_summary as pytest_terminal_summary
 from tests.parts import CHROMIUM_FLAGS, require
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
 
 import typer
+from dotenv import load_dotenv
 
-from workshop.course import Course, CourseError, Lesson
+from workshop.course import ROOT, Course, CourseError, Lesson
 
 if TYPE_CHECKING:
     from workshop.checks.engine import Report
@@ -48,7 +49,8 @@ def explained() -> Iterator[Course]:
 
 
 def load_course() -> Course:
-    """The course that this package stands in."""
+    """The course that this package stands in, with the settings of its `.env`."""
+    load_dotenv(ROOT / ".env")
     return Course.load()
 
 

@@ -53,8 +53,8 @@ TOOLS = (
     Tool(
         "curl",
         ("curl",),
-        ("01", "02", "05"),
-        "",
+        (),
+        "the commands in the lessons",
         (
             ("Debian, Ubuntu", "sudo apt-get install curl"),
             ("macOS", "brew install curl"),
@@ -67,7 +67,7 @@ TOOLS = (
         (),
         "the tests of the lessons' pages",
         (
-            ("Debian, Ubuntu", "sudo apt-get install --no-install-recommends chromium"),
+            ("Debian, Ubuntu", "sudo apt-get install chromium"),
             ("macOS", "brew install --cask chromium"),
             ("Windows", "winget install Hibbiki.Chromium"),
         ),
@@ -290,10 +290,11 @@ def version_of(program: str) -> str:
 
 def key(course: Course) -> Finding:
     """Whether OPENAI_API_KEY is set. What it is, is never said."""
-    if os.environ.get("OPENAI_API_KEY"):
-        return Finding("Key", "OPENAI_API_KEY", "there", "set in the environment")
+    # First: `workshop` itself reads .env into its environment.
     if dotenv_values(course.root / ".env").get("OPENAI_API_KEY"):
         return Finding("Key", "OPENAI_API_KEY", "there", "set in .env")
+    if os.environ.get("OPENAI_API_KEY"):
+        return Finding("Key", "OPENAI_API_KEY", "there", "set in the environment")
     lesson = "lesson 08"
     if "08" not in {one.number for one in course.lessons}:
         lesson += " (still to come)"
@@ -302,5 +303,5 @@ def key(course: Course) -> Finding:
         "OPENAI_API_KEY",
         "missing",
         f"not set. Only {lesson} can use one, and it works without.",
-        (("anywhere", "copy .env.example to .env and write the key into it"),),
+        (("anywhere", "cp .env.example .env, and write it there"),),
     )
