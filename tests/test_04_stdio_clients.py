@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -12,15 +13,17 @@ from pathlib import Path
 
 import pytest
 from mcp import ClientSession, MCPError, StdioServerParameters
-from mcp.client import Client
+from mcp.client import Client, session
 from mcp.client.stdio import stdio_client
 
 from tests.conftest import ROOT
+from tests.parts import missing, require
 from workshop.running import environment, running
 
 FOLDER = ROOT / "scripts/04_stdio_server"
 SERVER = FOLDER / "stdio_server.py"
 CLIENT = FOLDER / "stdio_client.py"
+NODE = ROOT / "tests/node"
 SSE_SERVER = ROOT / "scripts/05_sse_server/sse_server.py"
 
 
@@ -90,6 +93,13 @@ def test_a_server_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
             "      flush=True)\ninput()",
             "No revision in common",
         ),
+        (
+            "import sys, time\n"
+            'body = \'{"jsonrpc":"2.0","id":1,"result":{"protocolVersion":"2025-11-25"}}\'\n'
+            "sys.stdout.write(f'Content-Length: {len(body)}\\r\\n\\r\\n{body}')\n"
+            "sys.stdout.flush()\ntime.sleep(60)",
+            "No answer to request 1",
+        ),
     ],
 )
 def test_the_client_says_what_is_wrong_with_a_server(
@@ -146,31 +156,70 @@ def test_the_same_print_on_stderr_does_no_harm() -> None:
 async def test_the_stray_print_makes_the_official_client_wait_in_vain() -> None:
     async with (
         stdio_client(parameters(FOLDER / "stray_print_broken.py")) as (read, write),
-        ClientSession(read, write, read_timeout_seconds=0.5) as session,
+        ClientSession(read, write, read_timeout_seconds=0.5) as peer,
     ):
-        await session.initialize()
-        assert len((await session.list_tools()).tools) == 2
+        await peer.initialize()
+        assert len((await peer.list_tools()).tools) == 2
         with pytest.raises(MCPError, match="timed out"):
-            await session.call_tool("add", {"a": 2, "b": 3})
+            await peer.call_tool("add", {"a": 2, "b": 3})
+
+
+async def test_a_stray_line_of_its_own_is_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "server.py"
+    path.write_text(
+        f"import sys\nsys.path.insert(0, {str(FOLDER)!r})\nimport stdio_server\n"
+        "print('hello', flush=True)\nstdio_server.main()\n",
+        encoding="utf-8",
+    )
+    status, output = run(CLIENT, str(path))
+    assert status == 0
+    assert " 2 server ! hello" in output
+    async with (
+        stdio_client(parameters(path)) as (read, write),
+        ClientSession(read, write, read_timeout_seconds=5) as peer,
+    ):
+        await peer.initialize()
+        result = await peer.call_tool("add", {"a": 2, "b": 3})
+        assert result.content[0].model_dump()["text"] == "5"
+
+
+async def test_silence_on_server_discover_stalls_the_official_client(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert session.DISCOVER_TIMEOUT_SECONDS == 10, "what the lesson says"
+    monkeypatch.setattr(session, "DISCOVER_TIMEOUT_SECONDS", 1.5)
+    path = tmp_path / "server.py"
+    path.write_text(
+        f"import sys\nsys.path.insert(0, {str(FOLDER)!r})\nimport stdio_server as s\n"
+        "answer = s.answer\n"
+        "s.answer = lambda message, session: (\n"
+        "    None if message['method'] == 'server/discover' else answer(message, session))\n"
+        "s.main()\n",
+        encoding="utf-8",
+    )
+    began = time.monotonic()
+    async with Client(stdio_client(parameters(path)), read_timeout_seconds=5) as client:
+        assert time.monotonic() - began > 1.5
+        assert client.protocol_version == "2025-11-25"
 
 
 async def test_the_official_sessions_handshake() -> None:
     async with (
         stdio_client(parameters(SERVER)) as (read, write),
-        ClientSession(read, write, read_timeout_seconds=5) as session,
+        ClientSession(read, write, read_timeout_seconds=5) as peer,
     ):
-        agreed = await session.initialize()
+        agreed = await peer.initialize()
         assert agreed.protocol_version == "2025-11-25"
         assert agreed.server_info.name == "stdio-server-by-hand"
-        await session.send_ping()
-        assert [tool.name for tool in (await session.list_tools()).tools] == ["echo", "add"]
-        sum_ = await session.call_tool("add", {"a": 2, "b": 3})
+        await peer.send_ping()
+        assert [tool.name for tool in (await peer.list_tools()).tools] == ["echo", "add"]
+        sum_ = await peer.call_tool("add", {"a": 2, "b": 3})
         assert sum_.content[0].model_dump()["text"] == "5"
         text = "two\nlines, \u2028 and 日本"
-        echo = await session.call_tool("echo", {"message": text})
+        echo = await peer.call_tool("echo", {"message": text})
         assert echo.content[0].model_dump()["text"] == text
         with pytest.raises(MCPError, match="No tool is named 'nope'"):
-            await session.call_tool("nope", {})
+            await peer.call_tool("nope", {})
 
 
 async def test_the_official_client_probes_first_and_does_not_stall() -> None:
@@ -188,13 +237,35 @@ async def test_the_server_leaves_when_the_official_client_does(tmp_path: Path) -
     with log.open("w", encoding="utf-8") as errlog:
         async with (
             stdio_client(parameters(SERVER), errlog=errlog) as (read, write),
-            ClientSession(read, write, read_timeout_seconds=5) as session,
+            ClientSession(read, write, read_timeout_seconds=5) as peer,
         ):
-            await session.initialize()
+            await peer.initialize()
             pid = int(re.findall(r"\[(\d+)\]", log.read_text(encoding="utf-8"))[0])
     assert "stdin ended, messages read: 2" in log.read_text(encoding="utf-8")
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+def test_the_typescript_sdks_client() -> None:
+    node = require("node")
+    if not (NODE / "node_modules/@modelcontextprotocol/sdk").is_dir():
+        missing("The TypeScript SDK", "npm ci --prefix tests/node")
+    done = subprocess.run(
+        [node, "stdio_client.mjs", sys.executable, str(SERVER)],
+        cwd=NODE,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {
+        "server": "stdio-server-by-hand",
+        "tools": ["echo", "add"],
+        "sum": "5",
+        "echo": "two\nlines, \u2028 and 日本",
+        "unknown": -32602,
+    }
 
 
 def rows(output: str) -> dict[str, tuple[str, str]]:

@@ -89,8 +89,8 @@ def read_message(body: bytes) -> Json:
 def write_message(message: Json) -> bytes:
     """JSON in one line, and its end.
 
-    json.dumps writes a line break inside a string as the two characters \\ and n. All that
-    is not ASCII it escapes too: some readers also end a line at U+2028.
+    A line break inside a string becomes a backslash and an n. All that is not ASCII is
+    escaped too: some readers also end a line at U+2028.
     """
     return json.dumps(message).encode("ascii") + b"\n"
 
