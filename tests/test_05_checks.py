@@ -1,0 +1,122 @@
+"""Lesson 05's checks on servers that we did not write, and on the exercise as it is solved."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+from tests.parts import missing, require
+from workshop.checks.engine import Report, check_program, check_url
+from workshop.checks.lesson_05 import changing_part, suite
+from workshop.running import Program, free_port, running
+
+SCRIPTS = ROOT / "scripts/05_sse_server"
+LOW_LEVEL = ROOT / "tests/servers/low_level_sse.py"
+NODE = ROOT / "tests/node"
+
+# What stays unguarded unless a server of these is told the hosts and origins to allow. The
+# report is right: the specification says MUST of Origin, and any page could talk to them.
+UNGUARDED = ["host", "origin"]
+
+
+def failed(report: Report) -> list[str]:
+    assert report.results
+    assert report.ids("waiting") == [], report.as_json()
+    return report.ids("failed")
+
+
+def test_our_server_passes_all_checks() -> None:
+    report = check_program(suite, SCRIPTS / "sse_server.py")
+    assert report.ok, report.as_json()
+
+
+def test_the_sdks_server_passes_the_protocols_checks() -> None:
+    # `run` on 127.0.0.1 arms the SDK's own guard of Host and Origin.
+    with running(SCRIPTS / "sdk_server.py") as program:
+        report = check_url(suite, f"{program.url}/sse")
+    assert failed(report) == [], report.as_json()
+    assert len(report.results) >= 20
+
+
+@pytest.mark.parametrize(("options", "wanted"), [([], UNGUARDED), (["--guarded"], [])])
+def test_the_sdks_low_level_transport_lets_strangers_in_unless_told(
+    options: list[str], wanted: list[str]
+) -> None:
+    with running(LOW_LEVEL, *options) as program:
+        report = check_url(suite, f"{program.url}/sse")
+    assert failed(report) == wanted, report.as_json()
+
+
+# The TypeScript SDK looks at POST only: what opens a stream, it never asks.
+@pytest.mark.parametrize("guarded", [False, True])
+def test_the_typescript_sdks_transport_lets_strangers_in(guarded: bool) -> None:
+    with typescript_server(*["guarded"] * guarded) as program:
+        report = check_url(suite, f"{program.url}/sse")
+    assert failed(report) == UNGUARDED, report.as_json()
+
+
+@contextmanager
+def typescript_server(*arguments: str) -> Iterator[Program]:
+    node = require("node")
+    if not (NODE / "node_modules/@modelcontextprotocol/sdk").is_dir():
+        missing("The TypeScript SDK", "npm ci --prefix tests/node")
+    port = free_port()
+    process = subprocess.Popen(
+        [node, "sse_server.mjs", str(port), *arguments],
+        cwd=NODE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    program = Program(process, port)
+    try:
+        program.wait_until_listening(seconds=20)
+        yield program
+    finally:
+        program.stop(seconds=3)
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+def with_todos_up_to(done: int) -> str:
+    """The exercise as it is when this many of its TODOs are solved."""
+    source = (ROOT / "solutions/05_sse_server/exercise.py").read_text(encoding="utf-8")
+    lines: list[str] = []
+    todo, part = 0, "end"
+    for line in source.splitlines():
+        text = line.strip()
+        if text.startswith("# TODO "):
+            todo = int(text.removeprefix("# TODO ").partition(":")[0])
+        if text in ("# --- solution", "# --- starter", "# --- end"):
+            part = text.removeprefix("# --- ")
+        elif part == "end" or part == ("solution" if todo <= done else "starter"):
+            lines.append(line.replace("# ", "", 1) if part == "starter" else line)
+    return "\n".join(lines) + "\n"
+
+
+@pytest.mark.parametrize("done", range(7))
+def test_the_first_failure_names_the_todo_that_is_next(done: int, tmp_path: Path) -> None:
+    program = tmp_path / "exercise.py"
+    program.write_text(with_todos_up_to(done), encoding="utf-8")
+    report = check_program(suite, program)
+    todos = [result.todo for result in report.results if result.state == "failed"]
+    assert todos[0] == done + 1, report.as_json()
+    assert all(todo is not None and todo > done for todo in todos), report.as_json()
+
+
+@pytest.mark.parametrize(
+    ("endpoints", "part"),
+    [
+        (["/m?id=abc&v=1", "/m?id=xyz&v=1"], "abc"),
+        (["/m?id=7", "/m?id=8"], "7"),
+        (["/m?id=1", "/m?id=10"], ""),
+        (["/m", "/m"], ""),
+    ],
+)
+def test_the_changing_part_of_endpoints(endpoints: list[str], part: str) -> None:
+    first, last = changing_part(endpoints)
+    assert endpoints[0][first:last] == part
