@@ -108,7 +108,8 @@ def test_solved_all_checks_pass(
     text, table = last_check(notebook, lesson)
     assert re.search(r"All \d+ checks passed", text), text
     assert "✗" not in table
-    assert Course.load(work_root=tmp_path).state(lesson) == "done"
+    course = Course.load(work_root=tmp_path)
+    assert course.state(course.lesson(lesson.number)) == "done"
     assert (tmp_path / lesson.slug / "exercise.py").read_text(encoding="utf-8") == solution
 
 
