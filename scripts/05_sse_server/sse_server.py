@@ -361,7 +361,7 @@ class EventStream(Response):
             session.close()
         # If it was not the client who ended it, say that it is over.
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(1):
+            async with asyncio.timeout(0.5):
                 await send({"type": "http.response.body", "body": b""})
 
 
@@ -402,7 +402,8 @@ async def open_stream() -> EventStream:
 @app.post("/message")
 async def post_message(request: Request) -> Response:
     """Take one message. Its reply goes to the session's stream, or without one comes back."""
-    if request.headers.get("content-type", "").partition(";")[0].strip() != JSON_TYPE:
+    kind = request.headers.get("content-type", "").partition(";")[0].strip()
+    if kind.lower() != JSON_TYPE:
         return Refusal(415, f"Send Content-Type: {JSON_TYPE}\n")
     body = await read_body(request)
     if body is None:
@@ -564,6 +565,8 @@ def main() -> None:
     arguments = parser.parse_args()
     if not arguments.heartbeat > 0:
         parser.error("--heartbeat must be more than 0 seconds")
+    if not 0 <= arguments.port <= 65535:
+        parser.error("--port must be between 0 and 65535")
 
     listener = listen(arguments.host, arguments.port)
     port = listener.getsockname()[1]
