@@ -1,0 +1,75 @@
+"""Feeds a learner's parser in a process of its own, where it may hang, print or crash.
+
+Started with the path of the file. Each line on standard input is a JSON list of runs,
+and a run is a list of chunks in hexadecimal: a new parser is fed with them. Each line on
+standard output answers one of those, with one object for each run:
+
+    {"steps": [[[type, data, last_event_id], …], …], "last_event_id": …,
+     "reconnection_time": …, "printed": …}     one step for each chunk
+    {"error": "…", "printed": …}               the end of the traceback
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import io
+import json
+import os
+import sys
+import traceback
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+
+def load(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location("learners_file", path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["learners_file"] = module  # where dataclasses look it up
+    spec.loader.exec_module(module)
+    return module
+
+
+def run(module: ModuleType, chunks: list[bytes]) -> dict[str, Any]:
+    parser = module.EventStreamParser()
+    steps = []
+    for chunk in chunks:
+        events = parser.feed(chunk)
+        if not isinstance(events, list):
+            raise TypeError(f"feed returned {events!r}, and not a list")
+        steps.append([[event.type, event.data, event.last_event_id] for event in events])
+    return {
+        "steps": steps,
+        "last_event_id": parser.last_event_id,
+        "reconnection_time": parser.reconnection_time,
+    }
+
+
+def main() -> None:
+    # What the learner's code prints must not get into the answers.
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    module = load(Path(sys.argv[1]))
+    print(json.dumps("ready"), file=answers, flush=True)
+    for line in sys.stdin:
+        found = []
+        for chunks in json.loads(line):
+            printed = io.StringIO()
+            with contextlib.redirect_stdout(printed):
+                try:
+                    one = run(module, [bytes.fromhex(chunk) for chunk in chunks])
+                    json.dumps(one)  # an attribute may be anything
+                except BaseException as error:  # sys.exit() too
+                    # Without the line of this file: the learner's own remain.
+                    trace = error.__traceback__ and error.__traceback__.tb_next
+                    lines = traceback.format_exception(type(error), error, trace)
+                    one = {"error": "".join(lines[-4:])}
+            found.append(one | {"printed": printed.getvalue()[:200]})
+        print(json.dumps(found), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    main()
