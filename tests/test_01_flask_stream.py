@@ -23,6 +23,8 @@ from werkzeug.serving import make_server
 
 from tests.conftest import ROOT
 from tests.parts import require
+from workshop.checks import suite_of
+from workshop.checks.engine import check_program, check_url
 from workshop.running import HOST, free_port, running
 from workshop.wire import Server
 
@@ -333,6 +335,37 @@ def test_a_head_request_makes_the_generator_and_never_starts_it() -> None:
     assert seen == ["made"]
 
 
+# The checks
+
+
+def test_the_checks_pass_on_the_lessons_own_server_by_its_url() -> None:
+    with running(FLASK_SERVER, "--interval", "0.05") as program:
+        report = check_url(suite_of("01_flask_stream"), program.url)
+    assert report.ok, report.as_json()
+    assert len(report.results) == 4
+
+
+def test_another_right_solution_passes_too(tmp_path: Path) -> None:
+    """Taken in the view and given back by the response: `call_on_close` runs for HEAD too."""
+    solution = SOLUTION.read_text(encoding="utf-8")
+    for old, new in [
+        ("    listeners.up()\n", ""),
+        ("        listeners.down()\n", ""),
+        ("    return Response(\n        updates", "    answer = Response(\n        updates"),
+        (
+            "    )\n    # --- starter",
+            "    )\n    listeners.up()\n    answer.call_on_close(listeners.down)\n"
+            "    return answer\n    # --- starter",
+        ),
+    ]:
+        assert solution.count(old) == 1
+        solution = solution.replace(old, new)
+    other = tmp_path / "exercise.py"
+    other.write_text(solution, encoding="utf-8")
+    report = check_program(suite_of("01_flask_stream"), other)
+    assert report.ok, report.as_json()
+
+
 # In the browser
 
 
@@ -396,8 +429,9 @@ def test_a_stream_can_end_for_good_in_two_ways(chromium: Browser) -> None:
     with running(END_FOR_GOOD, "--interval", "0.01") as program:
         with opened(chromium, program.url) as page:
             page.wait_for_function(closed, arg="done-event-state")
-            # Its second request is the proof that half a second has gone by as well.
-            page.wait_for_function(closed, arg="no-content-state")
+            page.get_by_text("error, readyState 0").wait_for()
+            # `retry: 500` is obeyed: on its own, Chromium would wait three seconds.
+            page.wait_for_function(closed, arg="no-content-state", timeout=2_500)
             updates = [f"Update {number}" for number in range(5)]
             assert page.inner_text("#done-event").split("\n") == [
                 "open",

@@ -146,7 +146,7 @@ def content_type(target: Target) -> None:
     after=("answers",),
     scope="protocol",
     read="Three headers",
-    rule=f"{STANDARD}: recommended",
+    rule="RFC 9111: no-cache, a stored response is not reused without asking",
     why="A copy of a stream is old news that looks fresh.",
     hints={
         "cached": 'Add headers={"Cache-Control": "no-cache"} to the Response.',
