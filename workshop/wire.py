@@ -11,6 +11,7 @@ import http.client
 import importlib.util
 import json
 import socket
+import string
 import sys
 import threading
 import time
@@ -20,7 +21,7 @@ from functools import cache
 from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any, Self
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import quote, urljoin, urlsplit
 
 from rich.cells import cell_len
 
@@ -297,6 +298,8 @@ class Server:
         line = target.path or "/"
         if target.query:
             line += f"?{target.query}"
+        # What may not stand in a URL is escaped, as a browser does with a link's.
+        line = quote(line, safe=string.punctuation)
         shown = "\n".join(
             [f"{method} {line}", *(f"{name}: {value}" for name, value in asked.items())]
         )

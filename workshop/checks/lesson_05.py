@@ -174,7 +174,7 @@ def endpoint_uri(server: McpServer) -> None:
         # No URI begins so: RFC 3986 knows neither quotation marks nor brackets there.
         if not uri or uri[0] in "\"'{[<":
             hint = "not-bare"
-        elif origin(urljoin(server.url, uri)) != origin(server.url):
+        elif origin(server.url, uri) != origin(server.url):
             hint = "other-origin"
         else:
             return
@@ -187,11 +187,14 @@ def endpoint_uri(server: McpServer) -> None:
         )
 
 
-def origin(url: str) -> tuple[str, str | None, int | None]:
-    """Scheme, host and port of a URL."""
-    parts = urlsplit(url)
-    default = {"http": 80, "https": 443}.get(parts.scheme)
-    return parts.scheme, parts.hostname, parts.port or default
+def origin(base: str, uri: str = "") -> tuple[str, str | None, int | None] | None:
+    """Scheme, host and port of a URI on a page at `base`; None when it is no URI."""
+    try:
+        parts = urlsplit(urljoin(base, uri))
+        default = {"http": 80, "https": 443}.get(parts.scheme)
+        return parts.scheme, parts.hostname, parts.port or default
+    except ValueError:
+        return None
 
 
 @suite.check(
