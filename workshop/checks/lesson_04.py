@@ -89,6 +89,12 @@ class Child:
             lines = self._log.decode("utf-8", "replace").splitlines()
         return "\n".join(lines[-5:])
 
+    @property
+    def ended(self) -> bool:
+        """Whether the program is gone: nobody holds its outputs open any more."""
+        with self._grew:
+            return self._open == 0
+
     def send(self, raw: bytes) -> None:
         """Write to the program's stdin. When nobody reads there any more, that shows later."""
         assert self.process.stdin is not None
@@ -135,9 +141,22 @@ class Child:
         line = self.next_line(start)
         if line is not None:
             return line
-        if self.status(0) is not None:
+        if self.ended:
             raise Failed("no-connection", sent=raw, received=self.log, wanted="a reply")
         raise Failed("no-answer", sent=raw, received=self.out[start:], wanted="a reply")
+
+    def replies_before_pong(self, raw: bytes, died: str) -> list[Line]:
+        """Send `raw` and a ping; return the lines that come before the ping's answer.
+
+        So that nobody has to wait to find out that nothing comes. Raises Failed with the
+        hint `died` when the ping is not answered.
+        """
+        start = len(self.out)
+        self.send(raw + as_line(ping("after")))
+        if not self.wait(lambda out: b'"after"' in out[start:] and out.endswith(b"\n")):
+            raise Failed(died, sent=raw, received=self.log, wanted="a server that goes on")
+        lines = self.out[start:].splitlines(keepends=True)
+        return [Line(line, json_object(line)) for line in lines if b'"after"' not in line]
 
     def close(self) -> None:
         self.process.kill()
@@ -145,7 +164,7 @@ class Child:
         self.close_stdin()
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Target:
     """The file under check, and the first child of it, which is started for all checks.
 
@@ -154,7 +173,7 @@ class Target:
 
     path: Path
     first: Child
-    at_once: bool = False
+    at_once: bool
 
     @contextmanager
     def child(self) -> Iterator[Child]:
@@ -181,11 +200,11 @@ def open_program(path: Path) -> Iterator[Target]:
     try:
         first.send(as_line(ping(1)))
         # Something comes, or it ends, or it stays silent: only the second is our concern.
-        first.wait(lambda out: out != b"", SHORT)
-        status = first.status(0)
+        at_once = first.wait(lambda out: out != b"", 2 * SHORT)
+        status = first.status(SHORT) if first.ended else None
         if status not in (None, 0) and not first.out:
             raise ProgramError(f"It ended with status {status}. It printed:\n{first.log}")
-        yield Target(path, first)
+        yield Target(path, first, at_once)
     finally:
         first.close()
 
@@ -254,16 +273,6 @@ def check_code(line: Line, wanted: int, sent: bytes, *, hint: str = "wrong-code"
         raise Failed(hint, sent=sent, received=line.raw, at=at, wanted=f'"code": {wanted}')
 
 
-def check_alive(child: Child, sent: bytes) -> None:
-    """Raises Failed "died" when the program does not answer a ping after what was sent."""
-    try:
-        child.ask(ping(1))
-    except Failed as failure:
-        raise Failed(
-            "died", sent=sent, received=child.log, wanted="a server that goes on"
-        ) from failure
-
-
 @suite.check(
     "reads-lines",
     "A message is answered when its line arrives",
@@ -282,7 +291,7 @@ def check_alive(child: Child, sent: bytes) -> None:
 )
 def reads_lines(target: Target) -> None:
     child, sent = target.first, as_line(ping(1))
-    came = target.at_once = child.wait(lambda out: out != b"", SHORT)
+    came = target.at_once
     if not came:
         # A server that reads, and only forgets to flush, sends when its buffer is full.
         child.send(sent * MANY)
@@ -498,16 +507,9 @@ def notifications(target: Target) -> None:
     unknown: Json = {"jsonrpc": "2.0", "method": "notifications/never/heard/of"}
     with target.child() as child:
         for notification, hint in ((INITIALIZED, "answered"), (unknown, "unknown-answered")):
-            sent = as_line(notification) + as_line(ping("after"))
-            line = child.ask(sent)
-            if line.message is None or line.message.get("id") != "after":
-                raise Failed(
-                    hint,
-                    sent=sent,
-                    received=line.raw,
-                    at=0,
-                    wanted='the reply to "after", alone',
-                )
+            sent = as_line(notification)
+            for line in child.replies_before_pong(sent, "no-connection")[:1]:
+                raise Failed(hint, sent=sent, received=line.raw, at=0, wanted="nothing")
 
 
 @suite.check(
@@ -650,6 +652,7 @@ def bad_call(target: Target) -> None:
     rule=f"{JSON_RPC}, section 5.1",
     why="Newer clients ask `server/discover` first. Who says nothing makes them wait for it.",
     hints={
+        "died": "The question ended the server. Turn the exception into an RpcError.",
         "silent": "No reply came. The client waits until its patience ends: ten seconds, "
         "for the official one.",
         "taken": "The client believes now that this method exists, and what came is its "
@@ -661,11 +664,10 @@ def bad_call(target: Target) -> None:
 def unknown_method(target: Target) -> None:
     sent = as_line({**request("server/discover", {}), "id": "who are you"})
     with target.session() as child:
-        try:
-            line = child.ask(sent)
-        except Failed as failure:
-            wanted = '"code": -32601'
-            raise Failed("silent", sent=sent, received=child.log, wanted=wanted) from failure
+        replies = child.replies_before_pong(sent, "died")
+    if not replies:
+        raise Failed("silent", sent=sent, wanted='"code": -32601')
+    line = replies[0]
     if line.message is not None and "result" in line.message:
         at = place_of(line.raw, "result")
         raise Failed("taken", sent=sent, received=line.raw, at=at, wanted='"code": -32601')
@@ -679,7 +681,7 @@ def unknown_method(target: Target) -> None:
     "not-json",
     "A line that is not JSON gets error -32700, and the server goes on",
     todo=8,
-    after=("one-line",),
+    after=("one-line", "id"),
     read="When something is wrong",
     rule=f"{JSON_RPC}, section 5.1",
     why="One line that is garbled should cost one message, not the connection.",
@@ -693,13 +695,10 @@ def unknown_method(target: Target) -> None:
 def not_json(target: Target) -> None:
     with target.child() as child:
         for sent in (b"hello\n", b'{"jsonrpc": "2.0", "id": 1, "method": "\xff"}\n'):
-            try:
-                line = child.ask(sent)
-            except Failed as failure:
-                check_alive(child, sent)
-                raise Failed("silent", sent=sent, wanted='"code": -32700') from failure
-            check_code(line, -32700, sent)
-            check_alive(child, sent)
+            replies = child.replies_before_pong(sent, "died")
+            if not replies:
+                raise Failed("silent", sent=sent, wanted='"code": -32700')
+            check_code(replies[0], -32700, sent)
 
 
 @suite.check(
@@ -713,16 +712,14 @@ def not_json(target: Target) -> None:
     hints={
         "died": "This is JSON, and not what the next line of your code expects. Ask whether it "
         "is a dict with a string under `method` before you use it.",
+        "silent": "No reply came. Whoever sent this believes that it was understood.",
         "wrong-code": "It is JSON, so it is no parse error: INVALID_REQUEST.",
     },
 )
 def not_a_request(target: Target) -> None:
     with target.child() as child:
         for sent in (b"[]\n", as_line({"jsonrpc": "2.0", "id": 1})):
-            try:
-                line = child.ask(sent)
-            except Failed as failure:
-                wanted = '"code": -32600'
-                raise Failed("died", sent=sent, received=child.log, wanted=wanted) from failure
-            check_code(line, -32600, sent)
-            check_alive(child, sent)
+            replies = child.replies_before_pong(sent, "died")
+            if not replies:
+                raise Failed("silent", sent=sent, wanted='"code": -32600')
+            check_code(replies[0], -32600, sent)

@@ -1,0 +1,94 @@
+"""Lesson 04's checks: on the exercise half done, and on servers that are not the exercise."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+from workshop.checks import lesson_04, suite_of
+from workshop.checks.engine import Report, check_program
+from workshop.publishing.starters import starter_text
+
+SLUG = "04_stdio_server"
+SOLUTION = ROOT / "solutions" / SLUG / "exercise.py"
+LAST_TODO = 8
+
+SPAN = re.compile(
+    r"( *)# TODO (\d+):.*?# --- solution\n(.*?)( *)# --- starter.*?# --- end\n", re.S
+)
+
+
+def solved_up_to(number: int) -> str:
+    """The exercise with the first TODOs done and the others as the starter has them."""
+
+    def keep(span: re.Match[str]) -> str:
+        return span[3] if int(span[2]) <= number else span[0]
+
+    return starter_text(SPAN.sub(keep, SOLUTION.read_text(encoding="utf-8")), "half")
+
+
+def check(tmp_path: Path, source: str) -> Report:
+    path = tmp_path / "exercise.py"
+    path.write_text(source, encoding="utf-8")
+    return check_program(suite_of(SLUG), path)
+
+
+@pytest.mark.parametrize("done", range(LAST_TODO + 1))
+def test_each_todo_that_is_solved_leads_to_the_next(tmp_path: Path, done: int) -> None:
+    report = check(tmp_path, solved_up_to(done))
+    failed = [result for result in report.results if result.state == "failed"]
+    if done == LAST_TODO:
+        assert report.ok
+    else:
+        assert min(result.todo or 0 for result in failed) == done + 1, report.as_json()
+    passed = {result.todo for result in report.results if result.state == "passed"}
+    assert passed <= {None, *range(1, done + 1)}, "a check passes without its TODO"
+    assert report.seconds < 3
+
+
+def test_the_lessons_own_server_passes() -> None:
+    report = check_program(suite_of(SLUG), ROOT / "scripts/04_stdio_server/stdio_server.py")
+    assert report.ok, report.as_json()
+
+
+def test_the_stray_print_is_found_and_pointed_at() -> None:
+    program = ROOT / "scripts/04_stdio_server/stray_print_broken.py"
+    report = check_program(suite_of(SLUG), program)
+    failures = {result.id: result.failure for result in report.results}
+    failure = failures["tools-call"]
+    assert failure is not None
+    assert failure.received.startswith(b"running a tool ... {")
+
+
+def test_the_caret_stands_under_the_stray_byte(tmp_path: Path) -> None:
+    printing = 'if __name__ == "__main__":\n    print("ready", flush=True)\n'
+    source = SOLUTION.read_text(encoding="utf-8")
+    report = check(tmp_path, source.replace('if __name__ == "__main__":\n', printing))
+    (result,) = [one for one in report.results if one.state == "failed"]
+    assert result.failure is not None
+    assert (result.id, result.failure.hint) == ("one-line", "stray-text")
+    assert (result.failure.at, result.failure.received[:6]) == (0, b"ready\n")
+
+
+def test_the_official_sdks_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Its start takes more than a second of computing, and a dozen of it start at once.
+    monkeypatch.setattr(lesson_04, "SHORT", 10.0)
+    monkeypatch.setattr(lesson_04, "PATIENCE", 60.0)
+    report = check(
+        tmp_path,
+        "from mcp.server import MCPServer\n"
+        "server = MCPServer('official')\n"
+        "@server.tool()\n"
+        "def add(a: int, b: int) -> str:\n"
+        "    return str(a + b)\n"
+        "@server.tool()\n"
+        "def echo(message: str) -> str:\n"
+        "    return message\n"
+        "server.run(transport='stdio')\n",
+    )
+    # It logs what is not JSON and says nothing to the client: the one difference.
+    found = [(one.id, one.failure.hint) for one in report.results if one.failure]
+    assert found == [("not-json", "silent")], report.as_json()
