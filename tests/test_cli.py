@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from io import BytesIO, TextIOWrapper
 from pathlib import Path
 
@@ -21,8 +22,8 @@ from workshop import checks, cli
 from workshop.checks.engine import Failed, Report
 from workshop.checks.engine import Result as CheckResult
 from workshop.course import Course
-from workshop.running import free_port
-from workshop.screens import show_overview, show_report
+from workshop.running import free_port, recorded, running
+from workshop.screens import exceptions_in, show_overview, show_report
 
 Run = Callable[..., Result]
 
@@ -397,6 +398,78 @@ def test_the_end_of_a_long_traceback_is_what_is_shown(course: Course) -> None:
     show_report(console, course, course.lesson("1"), report(failure))
     text = printed(console)
     assert "ValueError: here" in text and "line 39" in text and "line 3\n" not in text
+
+
+RAISED = """INFO:     Started server process [1]
+Traceback (most recent call last):
+  File "/x/site-packages/uvicorn/protocols/http/h11_impl.py", line 410, in run_asgi
+    result = await app(
+             ^^^^^^^^^^
+  File "/home/me/work/01_greeting/exercise.py", line 7, in greet
+    return names[name]
+           ~~~~~^^^^^^
+  File "/usr/lib/python3.11/collections.py", line 1, in __missing__
+    raise KeyError(key)
+KeyError: 'x'
+INFO:     127.0.0.1:1 - "POST /message HTTP/1.1" 500 Internal Server Error
+Traceback (most recent call last):
+  File "/x/site-packages/anyio/x.py", line 1, in f
+    pass
+asyncio.exceptions.CancelledError
+  + Exception Group Traceback (most recent call last):
+  |   File "/home/me/work/01_greeting/exercise.py", line 9, in other
+  |     assert False
+  | AssertionError
+"""
+
+
+def test_exceptions_of_the_learners_file_are_found_in_what_it_printed() -> None:
+    assert exceptions_in(RAISED, Path("work/01_greeting/exercise.py")) == [
+        (7, "return names[name]", "KeyError: 'x'"),
+        (9, "assert False", "AssertionError"),
+    ]
+
+
+def test_an_exception_is_shown_with_the_failure_and_once(course: Course) -> None:
+    lesson = course.lesson("1")
+    failure = Failed("h", received="x")
+    failed = replace(report(failure), subject=str(lesson.work))
+    console = screen()
+    show_report(console, course, lesson, failed, printed=[RAISED, RAISED])
+    text = printed(console)
+    assert text.count("While it was checked, your program raised:\n") == 1
+    assert (
+        "       work/01_greeting/exercise.py:7\n"
+        "         return names[name]\n"
+        "         KeyError: 'x'\n"
+        "       work/01_greeting/exercise.py:9\n"
+    ) in text
+    assert text.count("KeyError") == 1
+
+
+def test_what_programs_print_is_recorded(tmp_path: Path) -> None:
+    path = tmp_path / "server.py"
+    path.write_text(
+        "import socket, sys\n"
+        "print('said', file=sys.stderr)\n"
+        "socket.create_server(('127.0.0.1', int(sys.argv[2]))).accept()\n"
+        "input()\n",
+        encoding="utf-8",
+    )
+    with recorded() as programs, running(path) as program:
+        program.wait_for_output("EOFError")
+    assert [one.output.partition("\n")[0] for one in programs] == ["said"]
+    with running(path):
+        pass
+    assert len(programs) == 1
+
+
+def test_a_check_that_breaks_is_no_traceback(run: Run, course: Course) -> None:
+    run("start", "1")
+    write(course, 'EVENT = "not bytes"\nNAME = "greeting"\n')
+    said = run("check", "1", status=2).stderr.replace("\n", " ")
+    assert said.startswith("A check broke on what it got: AssertionError")
+    assert "please report it, with your file." in said
 
 
 def test_colour_is_for_terminals_and_marks_are_for_unicode(course: Course) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import socket
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
@@ -16,6 +17,7 @@ import typer
 from dotenv import load_dotenv
 
 from workshop.course import ROOT, Course, CourseError, Lesson
+from workshop.running import recorded
 
 if TYPE_CHECKING:
     from workshop.checks.engine import Report
@@ -116,7 +118,8 @@ def check(
     try:
         with explained() as course, json_error(as_json):
             lesson = chosen(course, name)
-            report = run_checks(course, lesson, solution=solution, url=url)
+            with recorded() as programs:
+                report = run_checks(course, lesson, solution=solution, url=url)
             if as_json:
                 typer.echo(report.as_json())
             else:
@@ -124,7 +127,10 @@ def check(
 
                 # A stranger's server has no first TODO: show all that is to be said of it.
                 everything = everything or url is not None
-                show_report(console(), course, lesson, report, everything=everything)
+                printed = [program.output for program in programs]
+                show_report(
+                    console(), course, lesson, report, everything=everything, printed=printed
+                )
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
     raise typer.Exit(0 if report.ok else 1)
@@ -181,14 +187,21 @@ def run_checks(
         suite = checks.suite_of(lesson.slug)
     except ModuleNotFoundError:
         raise CourseError(f"Lesson {lesson.number} has no checks.") from None
-    if url is not None:
-        if suite.open_url is None:
-            raise CourseError(
-                f"The checks of lesson {lesson.number} need a file; they can't check a URL."
-            )
-        return check_url(suite, url)
-    report = check_program(suite, program)
-    if not solution:
+    if url is not None and suite.open_url is None:
+        raise CourseError(
+            f"The checks of lesson {lesson.number} need a file; they can't check a URL."
+        )
+    try:
+        report = check_url(suite, url) if url is not None else check_program(suite, program)
+    except Exception as error:
+        # A check met an answer that its author did not think of.
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        raise CourseError(
+            f"A check broke on what it got: {type(error).__name__}: {error}, in "
+            f"{place.filename}:{place.lineno}. That is a mistake of the course: please report "
+            "it, with your file."
+        ) from error
+    if url is None and not solution:
         course.record(lesson, len(report.ids("passed")), len(report.results))
     return report
 
@@ -226,8 +239,12 @@ def watch_and_check(name: str | None, *, solution: bool, everything: bool) -> No
                 seen = snapshot(program.parent)
                 screen.clear()
                 try:
-                    report = run_checks(course, lesson, solution=solution)
-                    show_report(screen, course, lesson, report, everything=everything)
+                    with recorded() as programs:
+                        report = run_checks(course, lesson, solution=solution)
+                    printed = [program.output for program in programs]
+                    show_report(
+                        screen, course, lesson, report, everything=everything, printed=printed
+                    )
                 except CourseError as error:
                     prose(screen, str(error), style="red")  # the file is gone: it may return
                 line(screen)

@@ -129,6 +129,23 @@ class Program:
         return took
 
 
+_recordings: list[list[Program]] = []
+
+
+@contextmanager
+def recorded() -> Iterator[list[Program]]:
+    """Yield a list that every program started by `running` meanwhile is added to.
+
+    Whoever runs checks can then show what the programs printed.
+    """
+    programs: list[Program] = []
+    _recordings.append(programs)
+    try:
+        yield programs
+    finally:
+        _recordings.remove(programs)
+
+
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """The environment every program gets: plain UTF-8 output, printed at once."""
     return {
@@ -172,6 +189,8 @@ def running(
         cwd=cwd,
     )
     started = Program(process, chosen)
+    for programs in _recordings:
+        programs.append(started)
     try:
         started.wait_until_listening(seconds=seconds)
         yield started

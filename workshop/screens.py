@@ -27,6 +27,7 @@ from workshop.wire import point_at, visible
 WIDEST = 80
 INDENT = 5  # of what stands under a check's title
 LABEL = 11  # width of "Came back" and the like
+MOST_EXCEPTIONS = 3
 MOST_LINES = 12  # of what was sent, came back, or was printed
 
 
@@ -164,10 +165,12 @@ def show_report(
     report: Report,
     *,
     everything: bool = False,
+    printed: Sequence[str] = (),
 ) -> None:
     """One line for each check, and in full the failure to mend first.
 
-    With `everything` all failures are shown in full.
+    With `everything` all failures are shown in full. Exceptions in what the
+    programs `printed` are shown too: they say what a missing answer does not.
     """
     file = Path(report.subject) if "://" not in report.subject else None
     line(screen, (f"{lesson.number}  {lesson.title}", "bold"))
@@ -178,6 +181,8 @@ def show_report(
     for result in failed if everything else failed[:1]:
         line(screen)
         _show_failure(screen, course, lesson, report, result, file)
+    if failed and file:
+        _show_exceptions(screen, course, file, printed)
     line(screen)
     if not failed:
         prose(
@@ -277,10 +282,47 @@ def _show_failure(
         _labelled(screen, f"TODO {result.todo}", [place_of_todo(course, file, result.todo)])
 
 
+def _show_exceptions(
+    screen: Console, course: Course, file: Path, printed: Sequence[str]
+) -> None:
+    found = list(dict.fromkeys(one for text in printed for one in exceptions_in(text, file)))
+    if not found:
+        return
+    line(screen)
+    line(screen, " " * INDENT, "While it was checked, your program raised:")
+    room = width_of(screen) - INDENT - 4
+    for number, code, error in found[:MOST_EXCEPTIONS]:
+        line(screen, " " * (INDENT + 2), (f"{course.shown(file)}:{number}", "dim"))
+        line(screen, " " * (INDENT + 4), _rows(visible(code.encode()), room)[0])
+        for row in _rows(visible(error.encode()), room)[:3]:
+            line(screen, " " * (INDENT + 4), (row, "red"))
+
+
+def exceptions_in(printed: str, file: Path) -> list[tuple[int, str, str]]:
+    """The exceptions that went through `file`: (line, what stands there, the error).
+
+    The line is the last one of the file that the traceback names: below it come only
+    the libraries that it called.
+    """
+    found = []
+    for block in printed.split("Traceback (most recent call last):\n")[1:]:
+        frames = re.findall(
+            rf'^ *(?:[|+] *)?File "[^"\n]*{re.escape(file.name)}", line (\d+).*\n(.*)$',
+            block,
+            re.MULTILINE,
+        )
+        error = re.search(r"^(?: *\| *)?([A-Za-z_][\w.]*(?::.*)?)$", block, re.MULTILINE)
+        if frames and error:
+            number, code = frames[-1]
+            found.append((int(number), code.strip(" |"), error[1]))
+    return found
+
+
 def _labelled(screen: Console, label: str, lines: list[str], style: str = "") -> None:
     for number, one in enumerate(lines):
         lead = label if number == 0 else ""
-        line(screen, " " * INDENT, (f"{lead:{LABEL}}", "dim"), (one, style))
+        one_style = "bold red" if one.strip() == "^" else style
+        line(screen, " " * INDENT, (f"{lead:{LABEL}}", "dim"), (one, one_style))
 
 
 def sent_lines(sent: bytes, width: int) -> list[str]:
