@@ -1,0 +1,44 @@
+"""Lesson 03's programs, for its tests: loaded as modules, or started."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType
+
+from tests.conftest import ROOT
+from workshop.running import Program, running
+from workshop.wire import Server
+
+FOLDER = ROOT / "scripts" / "03_event_hub"
+HUB = FOLDER / "hub_server.py"
+
+# The lesson's files import each other, and other lessons have files of the same names.
+_NAMES = ("event_stream", "hub", "hub_server", "sse_client", "faulty_proxy")
+_loaded: dict[str, ModuleType] = {}
+
+
+def load_lesson(name: str) -> ModuleType:
+    """A module of the lesson, all of its imports taken from the lesson's own folder."""
+    if not _loaded:
+        before = {each: sys.modules.pop(each, None) for each in _NAMES}
+        sys.path.insert(0, str(FOLDER))
+        try:
+            for each in _NAMES:
+                _loaded[each] = importlib.import_module(each)
+        finally:
+            sys.path.remove(str(FOLDER))
+            for each, module in before.items():
+                sys.modules.pop(each, None)
+                if module is not None:
+                    sys.modules[each] = module
+    return _loaded[name]
+
+
+@contextmanager
+def running_hub(*flags: str, port: int | None = None) -> Iterator[tuple[Server, Program]]:
+    """The hub on a free port, counting from 1, with a quick heartbeat unless `flags` differ."""
+    with running(HUB, "--first-id", "1", "--retry", "50", *flags, port=port) as program:
+        yield Server(program.url, program), program
