@@ -100,7 +100,8 @@ def check(
         bool, typer.Option("--solution", help="Check the solution instead of your file.")
     ] = False,
     url: Annotated[
-        str | None, typer.Option("--url", help="Check any server that runs at this URL.")
+        str | None,
+        typer.Option("--url", help="Check any server, by the URL of its event stream."),
     ] = None,
     everything: Annotated[
         bool, typer.Option("--all", help="Show every failure in full, not only the first.")
@@ -214,7 +215,9 @@ def reach(url: str) -> None:
     except ValueError as error:
         raise CourseError(f"{url!r} is no URL: {error}.") from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise CourseError(f"{url!r} is no URL of a server. It looks like http://127.0.0.1:8081")
+        raise CourseError(
+            f"{url!r} is no URL of a server. It looks like http://127.0.0.1:8081/sse"
+        )
     try:
         socket.create_connection((parts.hostname, port), timeout=3).close()
     except OSError as error:

@@ -120,7 +120,7 @@ def show_overview(screen: Console, course: Course) -> None:
     line(screen)
     if current is None:
         prose(screen, "You have done every lesson. Now build a server of your own.")
-        command(screen, "When it runs, type this with its URL:", typed)
+        command(screen, "When it runs, type this with the URL of its event stream:", typed)
         return
     prose(screen, f"Lesson {current.number}: {current.summary}")
     line(screen, "  Read  ", course.shown(current.text))

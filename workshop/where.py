@@ -36,4 +36,4 @@ def next_step(course: Course) -> tuple[Lesson | None, str]:
         return lesson, f"uv run workshop check {lesson.number} --watch"
     if lesson := next_to_start(course):
         return lesson, f"uv run workshop start {lesson.number}"
-    return None, "uv run workshop check 05 --url http://127.0.0.1:8000"
+    return None, "uv run workshop check 05 --url http://127.0.0.1:8000/sse"
