@@ -42,7 +42,7 @@ Json = dict[str, Any]
 
 
 class RpcError(Exception):
-    """What goes back instead of a result: a code that programs read, a text that people read."""
+    """What goes back instead of a result: a code for programs, a text for people."""
 
     def __init__(self, code: int, text: str) -> None:
         super().__init__(text)
