@@ -252,7 +252,6 @@ async def test_json_that_is_none_is_reported_and_skipped() -> None:
         b"event: t\nid: %d\ndata: %s\n\n" % (number, data)
         for number, data in enumerate(bodies)
     )
-    )
     got, reports = await listen_to(OddHub(body))
     assert got == [{"n": 1}, {"n": 2}]
     assert len([report for report in reports if "skipped" in report]) == 3

@@ -1,0 +1,138 @@
+"""Lesson 03's dashboard in Chromium, and the fan-out beside two libraries."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.hub_parts import FOLDER, running_hub
+
+
+def listen(page: Page, types: str) -> None:
+    page.fill("#types", types)
+    page.click("#listen button")
+    expect(page.locator("#state")).to_have_text("open")
+
+
+def publish(page: Page, type: str, data: str) -> None:
+    page.fill("#type", type)
+    page.fill("#data", data)
+    page.click("#publish button")
+
+
+def test_the_page_shows_what_it_listens_to_and_publishes(chromium: Browser) -> None:
+    with running_hub() as (_, hub):
+        page = chromium.new_page()
+        problems: list[str] = []
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.goto(hub.url)
+        listen(page, "orders, news")
+        publish(page, "news", '{"text": "<img src=x onerror=alert(1)>"}')
+        expect(page.locator("#answer")).to_have_text("Published as 1, receivers: 1.")
+        expect(page.locator("#events li").first).to_contain_text("<img src=x")
+        publish(page, "other", "{}")
+        expect(page.locator("#answer")).to_have_text("Published as 2, receivers: 0.")
+        publish(page, "orders", "{oops")
+        expect(page.locator("#answer")).to_contain_text("400: The body is not JSON")
+        publish(page, "orders", '{"n": 1}')
+        expect(page.locator("#count")).to_have_text("2")
+        expect(page.locator("#last-id")).to_have_text("3")
+        page.close()
+        assert problems == []
+
+
+def test_the_page_comes_back_and_has_what_it_missed(chromium: Browser) -> None:
+    """The browser sends Last-Event-ID itself, also when no event had arrived before."""
+    with running_hub() as (_, hub):
+        from workshop.running import running
+
+        target = ("--target", hub.url, "--cut-after", "1", "--times", "2")
+        with running(FOLDER / "faulty_proxy.py", *target) as proxy:
+            page = chromium.new_page()
+            page.goto(proxy.url)
+            listen(page, "orders")
+            for number in range(5):
+                publish(page, "orders", f'{{"n": {number}}}')
+                expect(page.locator("#answer")).to_contain_text(f"as {number + 1},")
+            expect(page.locator("#count")).to_have_text("5")
+            expect(page.locator("#reconnects")).to_have_text("2")
+            rows = page.locator("#events li code").all_text_contents()
+            assert rows == [f'{{"n": {number}}}' for number in (4, 3, 2, 1, 0)]
+            assert "Last-Event-ID: 1 " in proxy.output
+            page.close()
+
+
+def test_the_page_resumes_after_an_id_and_shows_a_gap(chromium: Browser) -> None:
+    with running_hub("--history", "2") as (server, hub):
+        for number in range(5):
+            server.post_json("/events/orders", {"n": number})
+        page = chromium.new_page()
+        page.goto(hub.url)
+        page.fill("#from", "1")
+        listen(page, "orders")
+        expect(page.locator("#events li")).to_have_count(3)
+        expect(page.locator("#events li.gap")).to_contain_text('"after": 1, "through": 3')
+        page.close()
+
+
+def test_the_page_stops_when_its_types_are_closed(chromium: Browser) -> None:
+    with running_hub() as (server, hub):
+        page = chromium.new_page()
+        page.goto(hub.url)
+        listen(page, "orders,news")
+        server.request("DELETE", "/events/orders")
+        expect(page.locator("#events li").first).to_contain_text('{"type": "orders"}')
+        expect(page.locator("#state")).to_have_text("open")
+        server.request("DELETE", "/events/news")
+        expect(page.locator("#state")).to_have_text("closed")
+        page.click("#listen button")
+        expect(page.locator("#state")).to_have_text("closed")  # 204: nothing will come
+        page.close()
+
+
+def test_the_page_says_reconnecting_while_the_hub_is_away(chromium: Browser) -> None:
+    with running_hub() as (_, hub):
+        page = chromium.new_page()
+        page.goto(hub.url)
+        listen(page, "orders")
+        hub.stop()
+        expect(page.locator("#state")).to_have_text("reconnecting")
+        with running_hub(port=hub.port):
+            expect(page.locator("#state")).to_have_text("open", timeout=20_000)
+            publish(page, "orders", '{"n": 1}')
+            expect(page.locator("#events li").first).to_contain_text('{"n": 1}')
+        page.close()
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_page_fits_its_window(chromium: Browser, width: int) -> None:
+    with running_hub() as (_, hub):
+        page = chromium.new_page(viewport={"width": width, "height": 800})
+        page.goto(hub.url)
+        listen(page, "orders")
+        publish(page, "orders", '{"text": "' + "long" * 100 + '"}')
+        expect(page.locator("#events li")).to_have_count(1)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        page.close()
+
+
+def test_the_fan_out_is_at_least_as_fast_as_both_libraries() -> None:
+    """A short run of the benchmark; its margin is for a busy machine."""
+    done = subprocess.run(
+        [
+            *(sys.executable, str(FOLDER / "benchmark.py"), "--subscribers", "1", "100"),
+            *("--rounds", "5", "--deliveries", "3000"),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    rows = [line.replace("x)", "").split() for line in done.stdout.splitlines()[-2:]]
+    for row in rows:
+        ratios = [float(part.strip("(")) for part in row if "." in part]
+        assert len(ratios) == 2, done.stdout
+        assert min(ratios) >= 0.9, done.stdout
