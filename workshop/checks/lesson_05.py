@@ -42,7 +42,7 @@ LONG = 1.5  # seconds that a slow tool takes: longer than any check waits
 @contextmanager
 def open_program(path: Path) -> Iterator[McpServer]:
     """Start the file. Raises ProgramError."""
-    with running(path, "--heartbeat", str(HEARTBEAT), seconds=6) as program:
+    with running(path, "--heartbeat", str(HEARTBEAT), seconds=10) as program:
         yield McpServer(f"{program.url}/sse", program, exact=True)
 
 
