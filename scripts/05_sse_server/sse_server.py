@@ -420,12 +420,11 @@ async def post_message(request: Request) -> Response:
         # stream an error without a usable id answers no request that anybody waits for.
         return Response(write_message(error.reply()) + b"\n", 400, media_type=JSON_TYPE)
 
-    if session is not None:
-        if reply is not None:
-            session.send(event("message", write_message(reply)))
-        return PlainTextResponse("Accepted\n", 202)
-    if reply is not None:
+    if reply is None:
+        return Response(status_code=202)
+    if session is None:
         return Response(write_message(reply) + b"\n", media_type=JSON_TYPE)
+    session.send(event("message", write_message(reply)))
     return Response(status_code=202)
 
 
