@@ -13,6 +13,7 @@ import pytest
 from tests.conftest import ROOT
 from tests.lessons_summary import OTHER, lesson_of
 from tests.parts import INSTALL
+from workshop.cli import app
 
 
 def sources(*folders: str) -> list[Path]:
@@ -61,6 +62,17 @@ def test_ci_runs_the_command_of_the_readme() -> None:
         (ROOT / ".ci" / "run").read_text(encoding="utf-8"),
         re.MULTILINE,
     )
+
+
+@pytest.mark.parametrize("name", ["README.md", "CONTRIBUTING.md"])
+def test_what_the_readme_names_is_there(name: str) -> None:
+    text = (ROOT / name).read_text(encoding="utf-8")
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)", text):
+        assert (ROOT / target).exists(), target
+    for target in re.findall(r"uv run (scripts/\S+)", text):
+        assert (ROOT / target).is_file(), target
+    commands = {one.callback.__name__ for one in app.registered_commands if one.callback}
+    assert set(re.findall(r"uv run workshop (\w+)", text)) <= commands
 
 
 @pytest.mark.parametrize("name", ["run", "newest"])
