@@ -1,0 +1,179 @@
+# %% [markdown]
+# # Lesson 02: The event stream format
+#
+# The lesson hands-on: you look at streams as bytes, break three parsers and an encoder, and
+# write a parser that reads what a browser reads. 60 minutes. The text with all the reasons is
+# [lessons/02_event_format.md](../lessons/02_event_format.md).
+#
+# The format is that of the HTML standard, section 9.2, and the same in every revision of MCP
+# that streams over HTTP.
+#
+# Run the cells from top to bottom with Shift-Enter.
+
+# %%
+import http.client
+import sys
+import time
+
+from workshop.course import ROOT
+from workshop.notebook import check, show_stream, start
+
+sys.path.insert(0, str(ROOT / "scripts/02_event_format"))
+from event_stream import EventStreamParser, encode_event
+
+# %% [markdown]
+# ## Bytes in, events out
+#
+# A parser takes bytes and returns the events that they complete.
+
+# %%
+EventStreamParser().feed(b"data: hello\n\n")
+
+# %% [markdown]
+# The bytes may come from anywhere. Start lesson 01's server, and look at what it sends:
+
+# %%
+server = start("scripts/01_flask_stream/flask_server.py", "--interval", "0.5")
+show_stream(server.url + "/mcp-sse")
+
+# %% [markdown]
+# Now the same stream through the parser. Each line is printed when its event came.
+
+# %%
+connection = http.client.HTTPConnection("127.0.0.1", server.port)
+connection.request("GET", "/mcp-sse")
+response = connection.getresponse()
+parser = EventStreamParser()
+began = time.monotonic()
+while chunk := response.read1(65_536):
+    for event in parser.feed(chunk):
+        print(f"{time.monotonic() - began:8.3f} s | {event}", flush=True)
+connection.close()
+
+# %% [markdown]
+# ## The parser that everybody writes first
+
+
+# %%
+def starts_with(stream: bytes) -> list[str]:
+    lines = stream.decode().splitlines()
+    return [line.removeprefix("data: ") for line in lines if line.startswith("data: ")]
+
+
+starts_with(b"data: hello\n\n")
+
+# %% [markdown]
+# Three events that are just as correct. How many of them does it find, and how many do we?
+
+# %%
+stream = b"data:no space\n\nevent: add\ndata: two\ndata: lines\n\ndata\n\n"
+print("starts_with:", starts_with(stream))
+for event in EventStreamParser().feed(stream):
+    print("parser:     ", event)
+
+# %% [markdown]
+# A line is a field: a name, a colon, a value, and one space after the colon does not count. The
+# blank line makes an event of the fields before it:
+#
+# ```python scripts/02_event_format/event_stream.py::EventStreamParser._dispatch
+# ```
+
+# %% [markdown]
+# ## Ids
+#
+# An id counts from its blank line on, and stays until another one comes. What is the last event
+# id here? Say it before you run the cell.
+
+# %%
+parser = EventStreamParser()
+for event in parser.feed(b"id: 7\ndata: a\n\ndata: b\n\nid: 8\n\nid: 9\ndata: c\n"):
+    print(event)
+print("last event id:", parser.last_event_id)
+
+# %% [markdown]
+# `id: 8` has no data, so it is no event, and counts all the same. `id: 9` does not: its event
+# was never complete, and a client that says it has 9 would never get it.
+
+# %% [markdown]
+# ## Three line ends
+#
+# LF, CR and CRLF end a line, and nothing else does. `splitlines()` thinks otherwise:
+
+# %%
+"data: a\u2028b".splitlines()
+
+# %% [markdown]
+# A CR at the end of a chunk ends its line at once. When an LF follows in the next chunk, it
+# belongs to that CR and is no blank line:
+
+# %%
+parser = EventStreamParser()
+for chunk in (b"data: a\r\n\r", b"\ndata: b\n\n"):
+    print(f"{chunk!r:20} completes {parser.feed(chunk)}")
+
+# %% [markdown]
+# ## Chunks end anywhere
+#
+# In a line, and in a character. Feed the same stream byte by byte; the middle row is what
+# happens when each chunk is decoded by itself.
+
+# %%
+stream = "data: naïve\n\n".encode()
+single = [stream[i : i + 1] for i in range(len(stream))]
+print(stream)
+print("".join(byte.decode("utf-8", "replace") for byte in single).encode("unicode_escape"))
+parser = EventStreamParser()
+print([event for byte in single for event in parser.feed(byte)])
+
+# %% [markdown]
+# ## Injection
+#
+# Ada chooses her own name. This server puts it into the stream as it is:
+
+
+# %%
+def greeting(name: str) -> bytes:
+    return f"event: joined\ndata: {name} is here\n\n".encode()
+
+
+name = "Ada\n\nevent: admin\ndata: delete everything;"
+for event in EventStreamParser().feed(greeting(name)):
+    print(event)
+
+# %% [markdown]
+# Two events, and one of them is hers. The encoder cuts data at all three line ends, and
+# refuses them where they can't be cut:
+
+# %%
+print(encode_event(f"{name} is here", event="joined").decode())
+try:
+    encode_event("hello", event="joined\ndata: more")
+except ValueError as error:
+    print("ValueError:", error)
+
+# %% [markdown]
+# ## The exercise
+#
+# This is the starter: the broken parser from above, with its parts in the right places. Six
+# things are wrong, each marked with a `TODO`. Change the cell and run it: it is written to your
+# file, and `check` feeds your parser in a process of its own. In a terminal,
+# `uv run workshop hint 02` gives a hint, and one more at each call.
+
+# %% exercise
+
+# %%
+check("02")
+
+# %% [markdown]
+# When a stream is misread you see how it was fed, and a caret under the byte that was misread.
+#
+# ## What to remember
+#
+# - A blank line makes the event. No data line, no event; an empty data line is data.
+# - An `id` line counts from its blank line on, and stays until another one comes.
+# - CR, LF and CRLF end a line.
+# - A chunk may end in a line, in a CRLF, in a character. Keep what is unfinished.
+# - Text from others goes through an encoder that knows all three line ends.
+
+# %%
+server.stop()
