@@ -310,7 +310,7 @@ def reads_lines(target: Target) -> None:
 
 @suite.check(
     "one-line",
-    "A message on stdout is one line, at once, and there is nothing else",
+    "On stdout there are messages, one a line, and nothing else",
     todo=2,
     after=("reads-lines",),
     read="One message, one line",
@@ -609,7 +609,7 @@ def echo(target: Target) -> None:
 
 @suite.check(
     "bad-call",
-    "A call that can't be made is refused, and the server goes on",
+    "A call that can't be made is refused",
     todo=6,
     after=("tools-call",),
     read="When something is wrong",
@@ -679,7 +679,7 @@ def unknown_method(target: Target) -> None:
 
 @suite.check(
     "not-json",
-    "A line that is not JSON gets error -32700, and the server goes on",
+    "A line that is not JSON gets error -32700",
     todo=8,
     after=("one-line", "id"),
     read="When something is wrong",
@@ -703,7 +703,7 @@ def not_json(target: Target) -> None:
 
 @suite.check(
     "not-a-request",
-    "JSON that is no request gets error -32600, and the server goes on",
+    "JSON that is no request gets error -32600",
     todo=8,
     after=("not-json",),
     read="When something is wrong",
