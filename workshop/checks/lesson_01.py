@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager
 from pathlib import Path
 
 from workshop.checks.engine import Failed, Suite
@@ -17,34 +15,24 @@ PATH = "/mcp-sse"
 # `?interval=` is the exercise's own: a server that does not know it ignores it.
 QUICK = f"{PATH}?interval=0.02"
 UNHURRIED = f"{PATH}?interval=0.1"
-HELD = f"{PATH}?interval=3600"  # nobody waits for the second event: the producer is held
+# Nobody waits for the second event: the producer is held. Who leaves such a stream is
+# never noticed, so the count that follows is compared with the count before.
+HELD = f"{PATH}?interval=3600"
 
 STANDARD = "WHATWG HTML, server-sent events"
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
-    """The same program three times: a held stream stays in its program's count."""
-
-    stream: Server
-    held: Server
-    count: Server
+@contextmanager
+def open_program(path: Path) -> Iterator[Server]:
+    """Start the file. Raises ProgramError."""
+    with running(path) as program:
+        yield Server(program.url, program)
 
 
 @contextmanager
-def open_program(path: Path) -> Iterator[Target]:
-    """Start the file three times, side by side. Raises ProgramError."""
-    with ExitStack() as stack, ThreadPoolExecutor() as pool:
-        opening = [pool.submit(stack.enter_context, running(path)) for _ in range(3)]
-        programs = [future.result() for future in opening]
-        yield Target(*(Server(program.url, program) for program in programs))
-
-
-@contextmanager
-def open_url(url: str) -> Iterator[Target]:
+def open_url(url: str) -> Iterator[Server]:
     """A server that already runs."""
-    server = Server(url)
-    yield Target(server, server, server)
+    yield Server(url)
 
 
 suite = Suite(
@@ -61,7 +49,29 @@ def head_of(stream: Stream) -> str:
     return "\n".join([f"HTTP/1.1 {stream.status}", *lines])
 
 
-def read_count(server: Server, name: str, wanted: int) -> tuple[Answer, object]:
+def read_count(server: Server, name: str) -> tuple[Answer, object]:
+    """The answer of /listeners, and the count of this name in it; None if there is none."""
+    answer = server.request("GET", "/listeners")
+    try:
+        counts = answer.json()
+    except ValueError:
+        counts = None
+    return answer, counts.get(name) if isinstance(counts, dict) else None
+
+
+def count_before(server: Server, name: str) -> int:
+    """The count once it stands still: the streams of the checks before have ended."""
+    deadline = time.monotonic() + SOON
+    _, last = read_count(server, name)
+    while True:
+        time.sleep(0.03)
+        _, value = read_count(server, name)
+        if value == last or time.monotonic() > deadline:
+            return value if isinstance(value, int) else 0
+        last = value
+
+
+def count_after(server: Server, name: str, wanted: int) -> tuple[Answer, object]:
     """Ask /listeners until it says `wanted`, or for a second; the last answer.
 
     A listener that left is noticed when the next event is sent to it, so the
@@ -69,19 +79,14 @@ def read_count(server: Server, name: str, wanted: int) -> tuple[Answer, object]:
     """
     deadline = time.monotonic() + SOON
     while True:
-        answer = server.request("GET", "/listeners")
-        try:
-            counts = answer.json()
-        except ValueError:
-            counts = None
-        value = counts.get(name) if isinstance(counts, dict) else None
+        answer, value = read_count(server, name)
         if value == wanted or time.monotonic() > deadline:
             return answer, value
         time.sleep(0.02)
 
 
-def below_zero(value: object) -> bool:
-    return isinstance(value, int) and value < 0
+def less(value: object, wanted: int) -> bool:
+    return isinstance(value, int) and value < wanted
 
 
 @suite.check(
@@ -97,8 +102,9 @@ def below_zero(value: object) -> bool:
         "Response, and is the path exactly that?"
     },
 )
-def answers(target: Target) -> None:
-    with target.stream.open(QUICK) as stream:
+def answers(server: Server) -> None:
+    with server.open(QUICK) as stream:
+        stream.wait_closed()
         if stream.status != 200:
             received = head_of(stream)
             raise Failed(
@@ -124,8 +130,9 @@ def answers(target: Target) -> None:
         'content_type="text/event-stream".'
     },
 )
-def content_type(target: Target) -> None:
-    with target.stream.open(QUICK) as stream:
+def content_type(server: Server) -> None:
+    with server.open(QUICK) as stream:
+        stream.wait_closed()
         if stream.headers.get_content_type() != "text/event-stream":
             received = head_of(stream)
             # A response without the header is read as text/plain: no byte to point at.
@@ -152,8 +159,9 @@ def content_type(target: Target) -> None:
         "cached": 'Add headers={"Cache-Control": "no-cache"} to the Response.',
     },
 )
-def not_cached(target: Target) -> None:
-    with target.stream.open(QUICK) as stream:
+def not_cached(server: Server) -> None:
+    with server.open(QUICK) as stream:
+        stream.wait_closed()
         said = stream.headers.get("Cache-Control", "").lower()
         if "no-cache" not in said and "no-store" not in said:
             received = head_of(stream)
@@ -178,8 +186,9 @@ def not_cached(target: Target) -> None:
         "Leave it out: the server adds its own.",
     },
 )
-def connection_header(target: Target) -> None:
-    with target.stream.open(QUICK) as stream:
+def connection_header(server: Server) -> None:
+    with server.open(QUICK) as stream:
+        stream.wait_closed()
         if len(stream.headers.get_all("Connection") or []) > 1:
             received = head_of(stream)
             raise Failed(
@@ -204,10 +213,10 @@ def connection_header(target: Target) -> None:
         "the events? Give the Response the generator itself, not a string or a list."
     },
 )
-def streams(target: Target) -> None:
+def streams(server: Server) -> None:
     wanted = "the first event, though the second one takes an hour"
     try:
-        stream = target.stream.open(HELD)
+        stream = server.open(HELD)
     except Failed as failure:
         if failure.hint != "no-answer":
             raise
@@ -233,8 +242,8 @@ def streams(target: Target) -> None:
         "an event without data is never dispatched.",
     },
 )
-def data_field(target: Target) -> None:
-    with target.stream.open(QUICK) as stream:
+def data_field(server: Server) -> None:
+    with server.open(QUICK) as stream:
         stream.wait_closed()
         raw = stream.raw
         at = 0
@@ -275,8 +284,8 @@ def data_field(target: Target) -> None:
         "that event away. The blank line comes after an event, not before the next.",
     },
 )
-def blank_line(target: Target) -> None:
-    with target.stream.open(QUICK) as stream:
+def blank_line(server: Server) -> None:
+    with server.open(QUICK) as stream:
         stream.wait_closed()
         raw = stream.raw
         wanted = "data: Update 0\\n\\ndata: Update 1\\n\\n"
@@ -323,8 +332,8 @@ def blank_line(target: Target) -> None:
         "It is the word `Update`, a space and the feed's number, nothing else.",
     },
 )
-def numbers(target: Target) -> None:
-    with target.stream.open(QUICK) as stream:
+def numbers(server: Server) -> None:
+    with server.open(QUICK) as stream:
         stream.wait_closed()
         texts = [event.data for event in stream.events]
         wanted = [f"Update {number}" for number in range(5)]
@@ -352,27 +361,29 @@ def numbers(target: Target) -> None:
     "Two who listen are counted as two",
     todo=3,
     after=("streams",),
+    alone=True,
     read="Who is listening?",
     rule="this course",
     why="A server that does not know who is there can neither limit nor end it.",
     hints={
-        "not-counted": "Two streams are open, and `listeners` says 0. "
+        "not-counted": "Two streams are open, and `listeners` stays as it was. "
         "Call `listeners.up()` where the stream begins.",
-        "wrong-count": "Two streams are open, and `listeners` says something else. "
+        "wrong-count": "Two streams are open, and `listeners` is not two higher. "
         "Count each of them in once, not once for each event.",
     },
 )
-def counts_in(target: Target) -> None:
-    with target.held.open(HELD) as first, target.held.open(HELD) as second:
+def counts_in(server: Server) -> None:
+    before = count_before(server, "listeners")
+    with server.open(HELD) as first, server.open(HELD) as second:
         first.wait(lambda stream: len(stream.raw) > 0)
         second.wait(lambda stream: len(stream.raw) > 0)
-        answer, value = read_count(target.held, "listeners", 2)
-        if value != 2:
+        answer, value = count_after(server, "listeners", before + 2)
+        if value != before + 2:
             raise Failed(
-                "not-counted" if value == 0 else "wrong-count",
-                sent=f"two streams: {HELD}\n{answer.request}",
+                "not-counted" if value == before else "wrong-count",
+                sent=f"two streams, both still open: GET {HELD}\n{answer.request}",
                 received=answer.body,
-                wanted='"listeners": 2',
+                wanted=f'"listeners": {before + 2}, two more than before',
             )
 
 
@@ -381,6 +392,7 @@ def counts_in(target: Target) -> None:
     "A stream that never began is not counted",
     todo=3,
     after=("counts-in",),
+    alone=True,
     read="Who is listening?",
     rule="Python: closing a generator that never started runs none of it",
     why="What was counted in before the generator began, its `finally` will never count out.",
@@ -389,15 +401,16 @@ def counts_in(target: Target) -> None:
         "was made but never started. Count inside the generator, next to its `try`.",
     },
 )
-def not_started(target: Target) -> None:
-    head = target.count.request("HEAD", PATH)
-    answer, value = read_count(target.count, "listeners", 0)
-    if value != 0:
+def not_started(server: Server) -> None:
+    before = count_before(server, "listeners")
+    head = server.request("HEAD", PATH)
+    answer, value = count_after(server, "listeners", before)
+    if value != before:
         raise Failed(
             "counted-before-start",
             sent=f"{head.request}\n{answer.request}",
             received=answer.body,
-            wanted='"listeners": 0',
+            wanted=f'"listeners": {before}, as before',
         )
 
 
@@ -406,26 +419,28 @@ def not_started(target: Target) -> None:
     "A stream that ended is counted out, once",
     todo=4,
     after=("not-started",),
+    alone=True,
     read="Who is listening?",
     rule="this course",
     why="A count that only grows says nothing, and a limit built on it locks everybody out.",
     hints={
         "still-counted": "The stream has ended and is still counted. "
         "For each `listeners.up()` there must be one `listeners.down()`.",
-        "below-zero": "Fewer than none are listening: the stream was counted out twice. "
+        "counted-out-twice": "Fewer are counted than before: the stream was counted out twice. "
         "`finally` runs after a normal end too: call `listeners.down()` only there.",
     },
 )
-def counts_out_at_end(target: Target) -> None:
-    with target.count.open(QUICK) as stream:
+def counts_out_at_end(server: Server) -> None:
+    before = count_before(server, "listeners")
+    with server.open(QUICK) as stream:
         stream.wait_closed()
-    answer, value = read_count(target.count, "listeners", 0)
-    if value != 0:
+    answer, value = count_after(server, "listeners", before)
+    if value != before:
         raise Failed(
-            "below-zero" if below_zero(value) else "still-counted",
+            "counted-out-twice" if less(value, before) else "still-counted",
             sent=f"{stream.request}\n(read to its end)\n{answer.request}",
             received=answer.body,
-            wanted='"listeners": 0',
+            wanted=f'"listeners": {before}, as before',
         )
 
 
@@ -434,26 +449,28 @@ def counts_out_at_end(target: Target) -> None:
     "A listener who leaves in the middle is counted out, once",
     todo=4,
     after=("counts-out-at-end",),
+    alone=True,
     read="Who is listening?",
     rule="Python: closing a generator raises GeneratorExit at its `yield`",
     why="Most listeners leave in the middle: somebody closes a page.",
     hints={
         "still-counted": "The listener has left and is still counted. The generator was "
         "closed at its `yield`: lines after the loop do not run then, `finally` does.",
-        "below-zero": "Fewer than none are listening: who left was counted out twice. "
+        "counted-out-twice": "Fewer are counted than before: who left was counted out twice. "
         "One `finally` is enough for every way a stream can end.",
     },
 )
-def counts_out_on_leave(target: Target) -> None:
-    with target.count.open(UNHURRIED) as stream:
+def counts_out_on_leave(server: Server) -> None:
+    before = count_before(server, "listeners")
+    with server.open(UNHURRIED) as stream:
         stream.wait(lambda stream: len(stream.raw) > 0)
-    answer, value = read_count(target.count, "listeners", 0)
-    if value != 0:
+    answer, value = count_after(server, "listeners", before)
+    if value != before:
         raise Failed(
-            "below-zero" if below_zero(value) else "still-counted",
+            "counted-out-twice" if less(value, before) else "still-counted",
             sent=f"{stream.request}\n(left after the first event)\n{answer.request}",
             received=answer.body,
-            wanted='"listeners": 0',
+            wanted=f'"listeners": {before}, as before',
         )
 
 
@@ -462,6 +479,7 @@ def counts_out_on_leave(target: Target) -> None:
     "Whatever a listener held is freed, once",
     todo=4,
     after=("counts-out-on-leave",),
+    alone=True,
     read="Who is listening?",
     rule="this course",
     why="A feed that stays open is a leak: a subscription, a cursor or a file, for each visit.",
@@ -472,12 +490,20 @@ def counts_out_on_leave(target: Target) -> None:
         "Close the feed in the `finally` and nowhere else.",
     },
 )
-def feed_closed(target: Target) -> None:
-    answer, value = read_count(target.count, "open_feeds", 0)
-    if value != 0:
-        raise Failed(
-            "feed-closed-twice" if below_zero(value) else "feed-open",
-            sent=f"one stream read to its end, one left in the middle\n{answer.request}",
-            received=answer.body,
-            wanted='"open_feeds": 0',
-        )
+def feed_closed(server: Server) -> None:
+    before = count_before(server, "open_feeds")
+    # One after the other: together, one feed too many could hide one too few.
+    for path, how in [(QUICK, "read to its end"), (UNHURRIED, "left after the first event")]:
+        with server.open(path) as stream:
+            if path == QUICK:
+                stream.wait_closed()
+            else:
+                stream.wait(lambda stream: len(stream.raw) > 0)
+        answer, value = count_after(server, "open_feeds", before)
+        if value != before:
+            raise Failed(
+                "feed-closed-twice" if less(value, before) else "feed-open",
+                sent=f"{stream.request}\n({how})\n{answer.request}",
+                received=answer.body,
+                wanted=f'"open_feeds": {before}, as before',
+            )
