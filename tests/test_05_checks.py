@@ -108,6 +108,44 @@ def test_the_first_failure_names_the_todo_that_is_next(done: int, tmp_path: Path
     assert all(todo is not None and todo > done for todo in todos), report.as_json()
 
 
+# Other line ends, no blank after the colon, no type for messages, JSON in several lines.
+ANOTHER_WAY_TO_ENCODE = """\
+    lines = "" if event == "message" else f"event:{event}\\r\\n"
+    for line in data.splitlines():
+        lines += f"data:{line}\\r\\n"
+    return f"{lines}\\r\\n".encode()
+"""
+# Other events after the first one, and messages that answer nothing.
+MORE_TO_SAY = """\
+    yield encode_event("hello", "{}")
+    while True:
+        notice = {"jsonrpc": "2.0", "method": "notifications/message", "params": {}}
+        yield encode_event("message", json.dumps(notice))
+        try:
+"""
+ERROR_ON_THE_STREAM = """\
+        session.outbox.put_nowait(error.reply())
+        return Response("Accepted\\n", 202)
+"""
+
+
+def test_what_the_protocol_leaves_open_passes(tmp_path: Path) -> None:
+    text = (ROOT / "solutions/05_sse_server/exercise.py").read_text(encoding="utf-8")
+    for find, replace in [
+        ('f"/message?session_id=', 'f"message?session_id='),  # relative to the stream
+        ('    return f"event: {event}\\ndata: {data}\\n\\n".encode()\n', ANOTHER_WAY_TO_ENCODE),
+        ("json.dumps(message)", "json.dumps(message, indent=1)"),
+        ("    while True:\n        try:\n", MORE_TO_SAY),
+        ("        return JSONResponse(error.reply(), 400)\n", ERROR_ON_THE_STREAM),
+    ]:
+        assert text.count(find) == 1, find
+        text = text.replace(find, replace)
+    program = tmp_path / "exercise.py"
+    program.write_text(text, encoding="utf-8")
+    report = check_program(suite, program)
+    assert report.ok, report.as_json()
+
+
 @pytest.mark.parametrize(
     ("endpoints", "part"),
     [

@@ -25,7 +25,7 @@ from workshop.checks.mcp_session import (
     Session,
     as_json,
     handshake,
-    is_message,
+    is_reply,
     notification,
     parsed,
     request,
@@ -280,7 +280,7 @@ def heartbeat(server: McpServer) -> None:
         came = session.stream.raw[after:]
         if not came.endswith((b"\n", b"\r")):
             raise Failed("no-line-end", sent=sent, received=came, at=len(came), wanted=wanted)
-        for event in session.messages():
+        for event in session.replies():
             if parsed(event) is None:
                 raw = session.bytes_of(event)
                 raise Failed("as-message", sent=sent, received=raw, at=0, wanted=wanted)
@@ -345,7 +345,7 @@ def reply_on_stream(server: McpServer) -> None:
             raise Failed(
                 "in-the-body", sent=sent, received=head_and_body(answer), wanted=wanted
             )
-        if session.stream.event(is_message, after=before) is not None:
+        if session.stream.event(is_reply, after=before) is not None:
             return
         for event in session.stream.events[before:]:
             if parsed(event) is not None and "jsonrpc" in event.data:
@@ -392,7 +392,7 @@ def reply_is_json(server: McpServer) -> None:
     with Session.open(server, initialize=False) as session:
         before = len(session.stream.events)
         answer = session.post(request(1, "initialize", handshake()))
-        event = session.stream.event(is_message, after=before)
+        event = session.stream.event(is_reply, after=before)
         if event is None:
             raise Failed("no-answer", sent=answer.request, wanted="a `message` event")
         fault = fault_of(event)
@@ -450,10 +450,10 @@ def own_stream(server: McpServer) -> None:
         Session.open(server, initialize=False) as other,
     ):
         answer = asking.post(request("mine", "ping"))
-        own = asking.stream.event(is_message)
+        own = asking.stream.event(is_reply)
         # What the other stream got by mistake comes before the reply to its own ping.
         other.post(request("other", "ping"))
-        other.stream.event(is_message)
+        other.stream.event(is_reply)
         stray = other.reply("mine", seconds=0)
         if stray is not None:
             raw = other.bytes_of(stray)
@@ -530,7 +530,7 @@ def same_id(server: McpServer) -> None:
         for request_id in (7, "7", "a-b", 0):
             before = len(session.stream.events)
             answer = session.post(request(request_id, "ping"))
-            event = session.stream.event(is_message, after=before)
+            event = session.stream.event(is_reply, after=before)
             wanted = f'"id": {as_json(request_id)}'
             if event is None:
                 raise Failed("no-reply", sent=answer.request, wanted=wanted)
@@ -572,9 +572,9 @@ def no_reply_to_notification(server: McpServer) -> None:
         ]
         # Replies come in order: what was said to the notifications is here before this one's.
         wait_for_ping(session, "after")
-        for event in session.messages(before):
+        for event in session.replies(before):
             message = parsed(event)
-            if message is None or ("method" not in message and message.get("id") != "after"):
+            if message is None or message.get("id") != "after":
                 raise Failed(
                     "replied",
                     sent="\n\n".join(sent),
@@ -761,7 +761,7 @@ def expect_refused(server: McpServer, body: bytes, code: int) -> None:
                 raise
             raise Failed("crashed", sent=failure.sent, received=failure.received) from None
         wait_for_ping(session, "after")
-        replies = [parsed(event) or {} for event in session.messages(before)]
+        replies = [parsed(event) or {} for event in session.replies(before)]
         errors = [reply["error"] for reply in replies if "error" in reply]
         try:
             errors.append(answer.json()["error"])

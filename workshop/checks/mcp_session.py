@@ -37,6 +37,11 @@ def is_message(event: ReceivedEvent) -> bool:
     return event.type == "message"
 
 
+def is_reply(event: ReceivedEvent) -> bool:
+    """Whether it is a message that should be a reply: a server may ask and notify, too."""
+    return is_message(event) and "method" not in (parsed(event) or {})
+
+
 @dataclass(frozen=True, slots=True)
 class Reply:
     """A JSON-RPC response with what was sent for it and the bytes it came in."""
@@ -104,7 +109,7 @@ class Session:
         """
         before = len(self.stream.events)
         answer = self.post(request(self.next_id(), "initialize", handshake()))
-        if self.stream.event(is_message, after=before) is None:
+        if self.stream.event(is_reply, after=before) is None:
             raise Failed(
                 "no-answer",
                 sent=answer.request,
@@ -130,9 +135,9 @@ class Session:
         asked = {**JSON_HEADERS, **(headers or {})}
         return self.server.request("POST", self.endpoint, body, asked, seconds=seconds)
 
-    def messages(self, after: int = 0) -> list[ReceivedEvent]:
-        """The `message` events that came, from event `after` on."""
-        return [event for event in self.stream.events[after:] if is_message(event)]
+    def replies(self, after: int = 0) -> list[ReceivedEvent]:
+        """The replies that came, from event `after` on."""
+        return [event for event in self.stream.events[after:] if is_reply(event)]
 
     def reply(
         self, request_id: object, *, after: int = 0, seconds: float = SOON
@@ -143,13 +148,12 @@ class Session:
             message = parsed(event)
             return (
                 message is not None
-                and "method" not in message
                 and "id" in message
                 and as_json(message["id"]) == as_json(request_id)
             )
 
         return self.stream.event(
-            lambda event: is_message(event) and fits(event), after=after, seconds=seconds
+            lambda event: is_reply(event) and fits(event), after=after, seconds=seconds
         )
 
     def ask(
