@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from copy import copy
 from pathlib import Path
@@ -103,3 +104,22 @@ def test_the_official_sdks_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     # It logs what is not JSON and says nothing to the client: the one difference.
     found = [(one.id, one.failure.hint) for one in report.results if one.failure]
     assert found == [("not-json", "silent")], report.as_json()
+
+
+def definitions(path: Path) -> dict[str, str]:
+    """The text of each function and class of a file, by its name."""
+    text = path.read_text(encoding="utf-8")
+    return {
+        node.name: ast.get_source_segment(text, node) or ""
+        for node in ast.parse(text).body
+        if isinstance(node, ast.FunctionDef | ast.ClassDef)
+    }
+
+
+def test_lesson_05_says_the_same_in_the_same_words() -> None:
+    """What a learner has read here is recognised there. Change both, or neither."""
+    here = definitions(ROOT / "scripts/04_stdio_server/stdio_server.py")
+    there = definitions(ROOT / "scripts/05_sse_server/sse_server.py")
+    for name in ("RpcError", "read_message", "is_number", "Tool", "add", "echo"):
+        assert here[name] == there[name], name
+    assert {"initialize", "ping", "list_tools", "call_tool", "answer"} <= set(here) & set(there)

@@ -289,14 +289,19 @@ def test_a_client_that_vanished_is_no_failure(
         assert b"Traceback" not in server.stderr.read()
 
 
-def test_the_end_of_stdin_with_stderr_gone_is_no_failure(
-    server: subprocess.Popen[bytes],
-) -> None:
-    assert server.stdin and server.stderr
-    assert ask(server, PING) == PONG
-    server.stderr.close()
-    server.stdin.close()
-    assert server.wait(timeout=2) == 0
+def test_a_client_that_does_not_want_the_log_is_served_all_the_same() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    process = subprocess.Popen(
+        [sys.executable, str(SERVER)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=writing,
+    )
+    os.close(writing)
+    output, _ = process.communicate(line(PING), timeout=10)
+    assert json.loads(output) == PONG
+    assert process.returncode == 0
 
 
 def test_what_a_tool_or_its_child_prints_does_not_reach_the_client() -> None:

@@ -8,6 +8,7 @@ The transport is the same in every revision of MCP. The handshake that is spoken
 over it here, `initialize`, stands in every revision up to 2025-11-25.
 """
 
+import contextlib
 import json
 import math
 import os
@@ -290,7 +291,8 @@ def take_the_wire() -> tuple[BinaryIO, BinaryIO]:
 
 def log(text: str) -> None:
     """Tell a person something. Stderr is free for that; stdout belongs to the protocol."""
-    print(f"stdio_server[{os.getpid()}]: {text}", file=sys.stderr, flush=True)
+    with contextlib.suppress(BrokenPipeError):  # a client need not read it
+        print(f"stdio_server[{os.getpid()}]: {text}", file=sys.stderr, flush=True)
 
 
 def leave(number: int, frame: FrameType | None) -> NoReturn:
