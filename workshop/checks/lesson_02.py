@@ -621,6 +621,66 @@ def retry(parser: Parser) -> None:
     )
 
 
+# --- TODO 4: line ends -------------------------------------------------------------------
+
+
+@suite.check(
+    "crlf",
+    "CRLF ends a line, once",
+    todo=4,
+    after=("one-event", "no-data", "data-lines"),
+    read="Three line ends",
+    rule=PARSING,
+    why="Servers on Windows, and many HTTP libraries, write CRLF.",
+    hints={
+        "cr-in-the-value": "Each CR of a CRLF belongs to the line end, not to the value.",
+        "two-line-ends": "CRLF is one line end. Taken as two, each line has a blank one after.",
+    },
+)
+def crlf(parser: Parser) -> None:
+    stream = b"data: a\r\ndata: b\r\n\r\n"
+    expect(
+        parser,
+        Case(b"data: a\r\n\n", message("a"), 7, "cr-in-the-value"),
+        Case(stream, message("a\nb"), 8, "two-line-ends"),
+    )
+
+
+@suite.check(
+    "cr",
+    "CR alone ends a line",
+    todo=4,
+    after=("crlf",),
+    read="Three line ends",
+    rule=PARSING,
+    why="The standard names three line ends, and a browser takes all of them.",
+    hints={"not-a-line-end": "A CR with no LF after it ends a line just as LF does."},
+)
+def cr(parser: Parser) -> None:
+    expect(parser, Case(b"data: a\rdata: b\r\rx\n", message("a\nb"), 7, "not-a-line-end"))
+
+
+@suite.check(
+    "other-separators",
+    "Nothing else ends a line",
+    todo=4,
+    after=("one-event",),
+    read="Three line ends",
+    rule=PARSING,
+    why="JSON may have U+2028 in its strings as it is. One such character would cut a message.",
+    hints={
+        "cut-at-another": "str.splitlines() cuts at eight more characters: VT, FF, FS, GS, RS, "
+        "NEL, U+2028 and U+2029. Cut at CR and LF only."
+    },
+)
+def other_separators(parser: Parser) -> None:
+    def one(character: str) -> Case:
+        stream = f"data: a{character}b\n\n".encode()
+        return Case(stream, message(f"a{character}b"), 7, "cut-at-another")
+
+    expect(parser, *map(one, "\v\f\x1c\x1d\x1e\x85\u2028\u2029"))
+
+
 # --- TODO 5: pieces ----------------------------------------------------------------------
 
 
@@ -669,43 +729,7 @@ def unfinished(parser: Parser) -> None:
         expect(parser, case)
 
 
-# --- TODO 4: line ends -------------------------------------------------------------------
-
-
-@suite.check(
-    "crlf",
-    "CRLF ends a line, once",
-    todo=4,
-    after=("one-event", "no-data", "data-lines"),
-    read="Three line ends",
-    rule=PARSING,
-    why="Servers on Windows, and many HTTP libraries, write CRLF.",
-    hints={
-        "cr-in-the-value": "Each CR of a CRLF belongs to the line end, not to the value.",
-        "two-line-ends": "CRLF is one line end. Taken as two, each line has a blank one after.",
-    },
-)
-def crlf(parser: Parser) -> None:
-    stream = b"data: a\r\ndata: b\r\n\r\n"
-    expect(
-        parser,
-        Case(b"data: a\r\n\n", message("a"), 7, "cr-in-the-value"),
-        Case(stream, message("a\nb"), 8, "two-line-ends"),
-    )
-
-
-@suite.check(
-    "cr",
-    "CR alone ends a line",
-    todo=4,
-    after=("crlf",),
-    read="Three line ends",
-    rule=PARSING,
-    why="The standard names three line ends, and a browser takes all of them.",
-    hints={"not-a-line-end": "A CR with no LF after it ends a line just as LF does."},
-)
-def cr(parser: Parser) -> None:
-    expect(parser, Case(b"data: a\rdata: b\r\rx\n", message("a\nb"), 7, "not-a-line-end"))
+# --- TODO 4 again: line ends in pieces ---------------------------------------------------
 
 
 @suite.check(
@@ -748,27 +772,6 @@ def crlf_in_two_chunks(parser: Parser) -> None:
         *every_cut(stream, wanted, "lf-counted-again"),
         Case(stream, wanted, 8, "forgot-the-cr", empty),
     )
-
-
-@suite.check(
-    "other-separators",
-    "Nothing else ends a line",
-    todo=4,
-    after=("one-event",),
-    read="Three line ends",
-    rule=PARSING,
-    why="JSON may have U+2028 in its strings as it is. One such character would cut a message.",
-    hints={
-        "cut-at-another": "str.splitlines() cuts at eight more characters: VT, FF, FS, GS, RS, "
-        "NEL, U+2028 and U+2029. Cut at CR and LF only."
-    },
-)
-def other_separators(parser: Parser) -> None:
-    def one(character: str) -> Case:
-        stream = f"data: a{character}b\n\n".encode()
-        return Case(stream, message(f"a{character}b"), 7, "cut-at-another")
-
-    expect(parser, *map(one, "\v\f\x1c\x1d\x1e\x85\u2028\u2029"))
 
 
 # --- TODO 6: characters ------------------------------------------------------------------
