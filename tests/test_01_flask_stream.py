@@ -223,7 +223,8 @@ def test_what_arrives_while_the_producer_is_held(program: str, arrived: bytes) -
             started.stop()
             rest = read_until(listener, b"never")
         assert "made Update 1" not in started.output
-    assert rest == b"", "something was sent after all"
+    # A chunk's own line end may have come a moment after the event in it.
+    assert rest.strip() == b"", "something was sent after all"
 
 
 def test_only_the_late_lump_has_a_length() -> None:
