@@ -19,8 +19,6 @@ from typing import Any
 import httpx2
 import psutil
 import pytest
-from mcp import ClientSession
-from mcp.client.sse import sse_client
 
 from workshop.running import HOST, Program, environment, free_port, running
 from workshop.wire import load
@@ -342,50 +340,6 @@ def test_without_a_session_the_reply_is_the_response(server: Program) -> None:
     assert answer.json()["result"]["content"][0]["text"] == "hello SSE"
     answer = post(server, {"jsonrpc": "2.0", "method": "notifications/initialized"})
     assert (answer.status_code, answer.content) == (202, b"")
-
-
-ONLY_SIMPLIFIED = """
-import asyncio, sys
-import uvicorn
-from fastapi import FastAPI
-from fastapi.responses import StreamingResponse
-
-sys.path.insert(0, sys.argv.pop(1))
-import sse_server
-
-async def beats():
-    while True:
-        yield "event: heartbeat\\ndata: {}\\n\\n"
-        await asyncio.sleep(0.1)
-
-app = FastAPI()
-app.post("/message")(sse_server.post_message)
-
-@app.get("/sse")
-async def stream():
-    return StreamingResponse(beats(), media_type="text/event-stream")
-
-uvicorn.run(app, port=int(sys.argv[2]), timeout_graceful_shutdown=1)
-"""
-
-
-async def test_an_sdk_client_never_connects_to_the_simplified_form_alone(
-    tmp_path: Path,
-) -> None:
-    """Heartbeats, and replies in the POST's body: the client waits for `endpoint`."""
-    program = tmp_path / "simplified.py"
-    program.write_text(ONLY_SIMPLIFIED.replace("sys.argv.pop(1)", repr(str(SERVER.parent))))
-    import anyio
-
-    with running(program) as server:
-        assert post(server, call("add", {"a": 2, "b": 3})).status_code == 200
-        with anyio.move_on_after(1.5) as waited:
-            async with (
-                sse_client(f"{server.url}/sse") as (read, write),
-                ClientSession(read, write) as session,
-            ):
-                await session.initialize()
-        assert waited.cancelled_caught
 
 
 # --- JSON-RPC -----------------------------------------------------------------------------
