@@ -324,12 +324,12 @@ def test_the_work_grows_with_the_bytes_and_no_faster(what: str, size: int) -> No
     def seconds(total: int) -> float:
         parser = EventStreamParser(max_event_size=10**9)
         piece = b"x" * size if size else b"data: x\n"
-        began = time.perf_counter()
+        began = time.process_time()
         parser.feed(b"data: ")
         for _ in range(total):
             parser.feed(piece)
         parser.feed(b"\n\n")
-        return time.perf_counter() - began
+        return time.process_time() - began
 
     # Eight times the bytes take eight times as long, sixty-four times if it were quadratic.
     ratio = min(seconds(80_000) for _ in range(3)) / min(seconds(10_000) for _ in range(3))

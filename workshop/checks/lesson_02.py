@@ -9,6 +9,7 @@ import select
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -54,7 +55,7 @@ class Driver:
         lines = self._errors.read().decode("utf-8", "replace").splitlines()
         return "\n".join(lines[-12:])
 
-    def ask(self, runs: list[list[bytes]], *, seconds: float = 1.0) -> list[dict[str, Any]]:
+    def ask(self, runs: list[list[bytes]], *, seconds: float) -> list[dict[str, Any]]:
         """Feed a new parser for each run. Raises TimeoutError, and EOFError at its death."""
         assert self._process.stdin is not None
         question = json.dumps([[chunk.hex() for chunk in chunks] for chunks in runs]) + "\n"
@@ -95,16 +96,16 @@ class Parser:
         self._path = path
         self._idle: queue.SimpleQueue[Driver] = queue.SimpleQueue()
         self._idle.put(Driver(path))
+        self._starting = threading.Lock()
+        self._patience = 1.0  # seconds for an answer that takes milliseconds
 
     def ask(self, runs: list[list[bytes]]) -> list[dict[str, Any]]:
         """Feed each run to a parser of its own. Raises Failed when there is no answer."""
+        driver = self._take()
         try:
-            driver = self._idle.get(timeout=0.2)
-        except queue.Empty:  # another check's question takes long
-            driver = Driver(self._path)
-        try:
-            answer = driver.ask(runs)
+            answer = driver.ask(runs, seconds=self._patience)
         except (TimeoutError, EOFError) as error:
+            self._patience = 0.4  # it hung once: the others shall not take as long
             hint = "hangs" if isinstance(error, TimeoutError) else "crashed"
             shown = calls(runs[0]) + (" and others after it" if len(runs) > 1 else "")
             printed = driver.printed
@@ -115,6 +116,18 @@ class Parser:
         else:
             self._idle.put(driver)
         return answer
+
+    def _take(self) -> Driver:
+        while True:
+            with suppress(queue.Empty):
+                return self._idle.get(timeout=0.1)
+            # Another check's question takes long. One process more, and one at a time:
+            # many that start beside one that spins would be slower than the wait.
+            if self._starting.acquire(blocking=False):
+                try:
+                    return Driver(self._path)
+                finally:
+                    self._starting.release()
 
     def stop(self) -> None:
         """End all processes."""
