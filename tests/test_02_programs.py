@@ -200,6 +200,7 @@ def test_compare_shows_what_others_make_of_an_id() -> None:
     assert [text.count("(") for text in printed] == [0, 1, 1]
 
 
+@pytest.mark.quiet
 def test_the_parser_is_the_fastest_on_every_kind_of_stream() -> None:
     slower: set[str] = set()
     for _ in range(3):  # what is slower must be so each time, not once on a busy machine

@@ -119,6 +119,7 @@ def test_the_page_fits_its_window(chromium: Browser, width: int) -> None:
         page.close()
 
 
+@pytest.mark.quiet
 def test_the_fan_out_is_at_least_as_fast_as_both_libraries() -> None:
     """A short run of the benchmark; its margin is for a busy machine."""
     done = subprocess.run(

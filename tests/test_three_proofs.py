@@ -35,7 +35,18 @@ def test_the_starter_fails_and_says_which_todo(slug: str) -> None:
 def test_the_solution_passes(slug: str) -> None:
     report = check_program(suite_of(slug), ROOT / "solutions" / slug / "exercise.py")
     assert report.ok, report.as_json()
-    assert report.seconds < 3, f"feedback took {report.seconds:.1f} s"
+
+
+@pytest.mark.quiet
+@pytest.mark.parametrize("slug", SLUGS)
+def test_feedback_comes_within_three_seconds(slug: str) -> None:
+    def seconds() -> float:
+        solved = check_program(suite_of(slug), ROOT / "solutions" / slug / "exercise.py")
+        unsolved = check_program(suite_of(slug), ROOT / "scripts" / slug / "exercise.py")
+        return max(solved.seconds, unsolved.seconds)
+
+    # The machine may be busy with something of its own: the best of three counts.
+    assert any(seconds() < 3 for _ in range(3))
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ their own, with `--port`. Nothing here imports a lesson's code.
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import signal
@@ -25,15 +26,22 @@ class ProgramError(Exception):
     """The program ended, or did not answer in time. The text says what it printed."""
 
 
+# Each process draws from a slice of its own, one after the other: two test runs side by
+# side would otherwise, once in a while, both find the same port free and both start on it.
+_SLICE = 200
+_first = 20_000 + os.getpid() % 50 * _SLICE
+_next = itertools.count(random.randrange(_SLICE))
+
+
 def free_port() -> int:
     """A TCP port on 127.0.0.1 that nothing listens on.
 
-    Drawn from 20000 to 29999, below the range from which the kernel takes the
+    It is one of 20000 to 29999, below the range from which the kernel takes the
     local ports of outgoing connections: a port from that range could be gone
     again before the program binds it.
     """
     while True:
-        port = random.randrange(20_000, 30_000)
+        port = _first + next(_next) % _SLICE
         with socket.socket() as probe:
             try:
                 probe.bind((HOST, port))

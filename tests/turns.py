@@ -1,0 +1,41 @@
+"""Tests run side by side; one that measures time says `@pytest.mark.quiet` and runs alone.
+
+Every test holds one lock shared, a quiet one holds it for itself. A second lock is
+the gate in front: who waits for the first holds the gate, so that a quiet test does
+not wait for ever while others come and go.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+
+@contextmanager
+def turn(folder: Path, *, alone: bool) -> Iterator[None]:
+    """Wait for this test's turn among the processes that share `folder`."""
+    # Only here: Windows has no fcntl, and no need of it unless tests run side by side.
+    import fcntl
+
+    with (folder / "gate").open("w") as gate, (folder / "turn").open("w") as mine:
+        fcntl.flock(gate, fcntl.LOCK_EX)
+        fcntl.flock(mine, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        fcntl.flock(gate, fcntl.LOCK_UN)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def take_turns(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[None]:
+    """Let a quiet test run while no other does; a no-op without pytest-xdist."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        yield
+        return
+    shared = tmp_path_factory.getbasetemp().parent
+    with turn(shared, alone=request.node.get_closest_marker("quiet") is not None):
+        yield
