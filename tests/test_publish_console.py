@@ -138,6 +138,8 @@ def console(*lines: str, attributes: str = "") -> str:
         ("a…c", "ac", True),
         ("…", "", True),
         ("a.c", "abc", False),
+        ("… ms    … ms", "3.5 ms  1000.0 ms", True),
+        ("a    b", "a  b", False),
         ("id: …, again: …", "id: 1, again: 2", True),
     ],
 )

@@ -21,10 +21,12 @@ _MARKS = {
     "failed": ("✗", "#d73027"),
     "waiting": ("·", "#888888"),
 }
+# Jupyter gives the columns of a table without a layout of its own all the same width.
+_TABLE = "table-layout:auto;border-collapse:collapse;margin:6px 0;width:100%"
 _CELL = "text-align:left;vertical-align:top;padding:3px 12px 3px 0;white-space:normal"
 _PRE = (
-    "margin:2px 0;padding:6px 8px;line-height:1.3;overflow-x:auto;"
-    "background:rgba(128,128,128,.12);border-radius:4px"
+    "font-family:monospace;white-space:pre;overflow-x:auto;margin:2px 0;padding:6px 8px;"
+    "line-height:1.3;background:rgba(128,128,128,.12);border-radius:4px"
 )
 
 
@@ -54,7 +56,7 @@ def report_table(course: Course, lesson: Lesson, report: Report) -> str:
         f'<div style="max-width:52em;border-left:4px solid {color};padding-left:12px">'
         f"<div><b>{lesson.number}&ensp;{escape(lesson.title)}</b></div>"
         f"<div>{_inline(summary)}</div>"
-        f'<table style="border-collapse:collapse;margin:6px 0;width:100%">{rows}</table></div>'
+        f'<table style="{_TABLE}">{rows}</table></div>'
     )
 
 
@@ -66,8 +68,8 @@ def _row(numbers: dict[str, int], result: Result) -> str:
     elif result.state == "waiting":
         aside, faint = f"waits for {numbers[result.waits_for]}", ";opacity:.6"
     return (
-        f'<tr><td style="{_CELL};opacity:.6">{numbers[result.id]}</td>'
-        f'<td style="{_CELL};color:{color}"><b>{mark}</b></td>'
+        f'<tr><td style="{_CELL};opacity:.6;white-space:nowrap">{numbers[result.id]}</td>'
+        f'<td style="{_CELL};color:{color};white-space:nowrap"><b>{mark}</b></td>'
         f'<td style="{_CELL}{faint};width:100%">{_inline(result.title)}</td>'
         f'<td style="{_CELL};opacity:.6;white-space:nowrap">{aside}</td></tr>'
     )

@@ -135,8 +135,14 @@ def _reachable(states: set[int], shown: list[str]) -> set[int]:
 
 
 def line_matches(shown: str, line: str) -> bool:
-    """Whether one shown line, with its elisions, is this line."""
+    """Whether one shown line, with its elisions, is this line.
+
+    In a line with an elision, a run of spaces stands for any number of them: the
+    columns of a table move with what varies.
+    """
     pattern = ".*".join(re.escape(part) for part in shown.split(ELLIPSIS))
+    if ELLIPSIS in shown:
+        pattern = re.sub(r"(?:\\ ){2,}", " +", pattern)
     return re.fullmatch(pattern, line, re.DOTALL) is not None
 
 

@@ -1,0 +1,33 @@
+"""Nothing that the course says twice is said in two ways, and every output is what comes."""
+
+from __future__ import annotations
+
+import pytest
+
+from workshop.course import Course, Lesson
+from workshop.publish import publish
+from workshop.publishing.difference import Difference
+from workshop.publishing.readme import readme_text
+
+COURSE = Course.load()
+
+
+def told(found: list[Difference]) -> str:
+    return "\n".join(f"{one.path}: {one.what}\n{one.diff}\n" for one in found)
+
+
+@pytest.mark.parametrize("lesson", COURSE.lessons, ids=lambda lesson: lesson.slug)
+def test_a_lesson_is_what_its_sources_make_and_its_programs_print(lesson: Lesson) -> None:
+    found = publish(COURSE, [lesson], compare=True)
+    assert found == [], f"`uv run workshop publish {lesson.number}` writes:\n{told(found)}"
+
+
+@pytest.mark.parametrize("lesson", COURSE.lessons, ids=lambda lesson: lesson.slug)
+def test_a_lesson_of_the_manifest_has_its_text_and_its_programs(lesson: Lesson) -> None:
+    assert lesson.text.is_file()
+    assert lesson.scripts.is_dir()
+
+
+def test_the_readme_lists_the_lessons_of_the_manifest() -> None:
+    text = (COURSE.root / "README.md").read_text(encoding="utf-8")
+    assert readme_text(text, COURSE) == text, "`uv run workshop publish` writes it"
