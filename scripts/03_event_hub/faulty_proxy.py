@@ -133,8 +133,8 @@ class FaultyProxy:
                 # One request for each connection, so that every request is seen here.
                 head = CONNECTION.sub(b"", head)[:-2] + b"Connection: close\r\n\r\n"
                 await self._pass_on(head, reader, writer, faults)
-        except (OSError, asyncio.IncompleteReadError, ValueError, Cut):
-            pass  # a side has gone, or the fault says so: either way this one is over
+        except (OSError, asyncio.IncompleteReadError, ValueError, Cut, asyncio.CancelledError):
+            pass  # a side has gone, a fault says so, the program ends: this one is over
         finally:
             self._open.discard(writer)
             writer.close()
