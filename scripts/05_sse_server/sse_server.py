@@ -335,30 +335,30 @@ shutting_down = asyncio.Event()
 class EventStream(Response):
     """The answer to GET /sse: it lasts as long as the client listens.
 
-    The session begins and ends in `__call__`, which always runs to its `finally`.
-    A generator's `finally` would not run for a client that left before the first byte.
+    The session begins and ends in `__call__`, whose `finally` surely runs. That of a
+    generator would not, for a client that left before the first byte.
     """
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if shutting_down.is_set():
             await PlainTextResponse("Shutting down\n", 503)(scope, receive, send)
             return
+        await send({"type": "http.response.start", "status": 200, "headers": STREAM_HEADERS})
+
         session = Session()
         sessions[session.id] = session
+        # The path to POST to, as the client sees it: with the prefix that a proxy takes off.
+        path = quote(scope.get("root_path", "").rstrip("/") + "/message")
+        session.send(event("endpoint", f"{path}?session_id={session.id}".encode()))
+        session.send(event("connected", write_message({"time": now()})))
+        session.sender = asyncio.create_task(send_events(session, send))
+        listener = asyncio.create_task(client_left(receive))
         try:
-            # The client posts to this path, seen from outside: with the prefix, if we have one.
-            path = quote(scope.get("root_path", "").rstrip("/") + "/message")
-            session.send(event("endpoint", f"{path}?session_id={session.id}".encode()))
-            session.send(event("connected", write_message({"time": now()})))
-            await send(
-                {"type": "http.response.start", "status": 200, "headers": STREAM_HEADERS}
-            )
-            session.sender = asyncio.create_task(send_events(session, send))
-            listener = asyncio.create_task(client_left(receive))
             await asyncio.wait((session.sender, listener), return_when=asyncio.FIRST_COMPLETED)
-            listener.cancel()
         finally:
             session.close()
+            listener.cancel()
+
         # If it was not the client who ended it, say that it is over.
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(0.5):
