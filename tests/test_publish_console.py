@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
@@ -323,6 +324,13 @@ def test_a_replay_works_in_a_folder_of_its_own(
     )
     assert replayed(course, text) == (text, [])
     assert [path.name for path in (course.root / "work").iterdir()] == ["mine"]
+
+
+def test_a_file_in_tmp_is_the_replays_own(course: Course) -> None:
+    mine = Path("/tmp") / f"workshop-test-{os.getpid()}"
+    text = console(f"$ echo hello > {mine}", f"$ cat '{mine}'; ls {mine}", "hello", str(mine))
+    assert replayed(course, text) == (text, [])
+    assert not mine.exists()
 
 
 def test_nothing_keeps_running_after_the_replay(course: Course) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 import random
 import re
 import socket
@@ -54,7 +56,7 @@ def replay(text: str, name: str, course: Course) -> tuple[str, list[Difference]]
                 opened = Terminal(folder, _environment(folder))
                 terminals[block.terminal] = opened
                 stack.callback(opened.close)
-            player = _Player(terminals[block.terminal], ports, [folder, course.root])
+            player = _Player(terminals[block.terminal], ports, folder, course.root)
             outputs, found = player.play(block, name)
             differences += found
             if not any(not difference.curable for difference in found):
@@ -85,7 +87,8 @@ def _environment(folder: Path) -> dict[str, str]:
 def _sandbox(root: Path) -> Iterator[Path]:
     """A folder that looks like the repository, with a `work/` folder of its own."""
     with tempfile.TemporaryDirectory(prefix="workshop-") as name:
-        folder = Path(name).resolve()
+        folder = Path(name).resolve() / "course"
+        folder.mkdir()
         for path in root.iterdir():
             if path.name not in ("work", ".git", ".env"):
                 (folder / path.name).symlink_to(path)
@@ -101,8 +104,7 @@ class Ports:
 
     def __init__(self, course: Course, commands: str) -> None:
         self._course = course
-        shown = {lesson.port for lesson in course.lessons if lesson.port}
-        shown |= {int(port) for port in _SHOWN_PORT.findall(commands)}
+        shown = {int(port) for port in _SHOWN_PORT.findall(commands)}
         for script in _SCRIPT.findall(commands):
             if port := self.default(script):
                 shown.add(port)
@@ -156,12 +158,17 @@ _SHOWN_PORT = re.compile(r"(?:(?:127\.0\.0\.1|localhost|\[::1\]):|--port[ =]|\bP
 _SCRIPT = re.compile(r"(?:scripts|solutions|work)/\d\d_\w+/\w+\.py")
 
 
+# As in `running.free_port`: each process has a slice of its own, in pairs of ports.
+_PAIRS = 50
+_slice = os.getpid() % 60 * _PAIRS * 2
+_next_pair = itertools.count(random.randrange(_PAIRS))
+
+
 def _free_pair(digits: int) -> int:
     """Two free ports side by side, of that many digits; the lower one."""
     while True:
-        port = (
-            random.randrange(3_100, 9_800) if digits == 4 else random.randrange(20_000, 30_000)
-        )
+        # 3500 to 9499, or 13500 to 19499.
+        port = (3_500 if digits == 4 else 13_500) + _slice + next(_next_pair) % _PAIRS * 2
         try:
             for each in (port, port + 1):
                 with socket.socket() as probe:
@@ -171,13 +178,18 @@ def _free_pair(digits: int) -> int:
         return port
 
 
+# A file right in /tmp.
+_SCRATCH = re.compile(r"(?<![\w./-])/tmp/(?=[\w.-]+(?![\w./-]))")
+
+
 class _Player:
     """Plays the steps of one block in its terminal."""
 
-    def __init__(self, terminal: Terminal, ports: Ports, folders: list[Path]) -> None:
+    def __init__(self, terminal: Terminal, ports: Ports, folder: Path, root: Path) -> None:
         self._terminal = terminal
         self._ports = ports
-        self._folders = folders
+        self._folder = folder
+        self._root = root
 
     def play(self, block: Block, name: str) -> tuple[list[list[str]], list[Difference]]:
         """The lines to show after each step, and what differs from those shown now."""
@@ -219,7 +231,8 @@ class _Player:
                     "The command before it in this terminal still runs: end it with ^C."
                 )
             command, server = self._ports.typed(step.command)
-            terminal.run(command)
+            # Files that a lesson writes there: two replays side by side must not share them.
+            terminal.run(_SCRATCH.sub(f"{self._folder.parent}/", command))
         elif not terminal.running:
             raise PublishError("Nothing runs in this terminal.")
         elif step.kind == "interrupt":
@@ -294,8 +307,9 @@ class _Player:
 
     def _seen(self, line: str) -> str:
         """A line as any learner's machine prints it."""
-        for folder in self._folders:
+        for folder in (self._folder, self._root):
             line = line.replace(str(folder), ELLIPSIS)
+        line = line.replace(str(self._folder.parent), "/tmp")
         return self._ports.shown(line)
 
 
