@@ -248,8 +248,7 @@ async def listen_to(odd: OddHub) -> tuple[list[Any], Reports]:
 async def test_json_that_is_none_is_reported_and_skipped() -> None:
     bodies = [b'{"n": 1}', b"{oops", b"[1]", b"[" * 9_000, b'{"n": 2}']
     body = b"retry: 1\n\n" + b"".join(
-        b"event: t\nid: %d\ndata: %s\n\n" % (number, data)
-        for number, data in enumerate(bodies)
+        b"event: t\nid: %d\ndata: %s\n\n" % (number, data) for number, data in enumerate(bodies)
     )
     got, reports = await listen_to(OddHub(body))
     assert got == [{"n": 1}, {"n": 2}]
@@ -305,6 +304,39 @@ def test_the_backoff_is_random_grows_and_is_bounded() -> None:
         assert all(0 <= wait <= top for wait in waits)
         assert max(waits) > 0.9 * top
         assert min(waits) < 0.1 * top
+
+
+async def test_each_way_to_lose_a_connection_is_the_error_that_the_lesson_names() -> None:
+    async def lost(url: str, **options: Any) -> type[BaseException] | None:
+        async with aiohttp.ClientSession() as session:
+            try:
+                async with session.get(url, **options) as response:
+                    async for _ in response.content.iter_any():
+                        pass
+            except aiohttp.ClientError as error:
+                return type(error)
+        return None
+
+    with running_hub("--heartbeat", "60") as (server, hub):
+        found = []
+        quick = {"timeout": aiohttp.ClientTimeout(total=None, sock_read=0.2)}
+        proxies = [{"cut_after": 1}, {"cut_within": 1}, {"stall_after": 1}]
+        for options, faults in zip(({}, {}, quick), proxies, strict=True):
+            proxy = proxy_module.FaultyProxy(("127.0.0.1", hub.port), Faults(**faults))
+            url = f"http://127.0.0.1:{await proxy.start()}/events/x?last_event_id=0"
+            await asyncio.to_thread(publish, hub, "x", range(1))
+            found.append(await lost(url, **options))
+            await proxy.close()
+        found.append(await lost(f"http://127.0.0.1:{free_port()}/"))
+        server.request("DELETE", "/events/x")
+        found.append(await lost(f"{hub.url}/events/x?last_event_id=0"))
+    assert found == [
+        aiohttp.ClientPayloadError,
+        aiohttp.ServerDisconnectedError,
+        aiohttp.SocketTimeoutError,
+        aiohttp.ClientConnectorError,
+        None,
+    ]
 
 
 async def test_a_silent_connection_is_given_up_and_a_quiet_one_is_not(hub: Program) -> None:
@@ -471,7 +503,7 @@ def test_the_client_as_a_program_prints_events_and_the_wire(hub: Program) -> Non
     process = subprocess.Popen(
         [
             *(sys.executable, str(FOLDER / "sse_client.py"), "cli-a", "cli-b"),
-            *("--port", str(hub.port), "--debug"),
+            *("--url", hub.url, "--debug"),
         ],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -492,7 +524,7 @@ def test_the_client_as_a_program_prints_events_and_the_wire(hub: Program) -> Non
 def test_the_client_as_a_program_ends_when_everything_is_closed() -> None:
     with running_hub() as (server, hub):
         process = subprocess.Popen(
-            [sys.executable, str(FOLDER / "sse_client.py"), "a", "--port", str(hub.port)],
+            [sys.executable, str(FOLDER / "sse_client.py"), "a", "--url", hub.url],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             env=environment(),
@@ -506,7 +538,10 @@ def test_the_client_as_a_program_ends_when_everything_is_closed() -> None:
 
 def test_the_client_as_a_program_says_when_there_is_no_hub() -> None:
     done = subprocess.run(
-        [*(sys.executable, str(FOLDER / "sse_client.py"), "a", "--port", str(free_port()))],
+        [
+            *(sys.executable, str(FOLDER / "sse_client.py"), "a"),
+            *("--url", f"http://127.0.0.1:{free_port()}"),
+        ],
         capture_output=True,
         text=True,
         timeout=10,

@@ -110,7 +110,7 @@ async def show(publisher: SSEClient, listener: SSEClient, proxy: FaultyProxy) ->
     print("Three streams are open. Publishing a startup, a login and an update:")
     for event_type, data in BEFORE:
         await publisher.send_event(event_type, data)
-    await arrivals.wait_for(3)
+        await arrivals.wait_for(data["n"])
 
     print("Cutting all connections. Publishing three more while nobody listens:")
     proxy.cut_all()
@@ -121,7 +121,7 @@ async def show(publisher: SSEClient, listener: SSEClient, proxy: FaultyProxy) ->
     print("All are back. Publishing two more:")
     for event_type, data in AFTER:
         await publisher.send_event(event_type, data)
-    await arrivals.wait_for(8)
+        await arrivals.wait_for(data["n"])
 
     published = {data["n"] for _, data in BEFORE + WHILE_AWAY + AFTER}
     lost = published - set(arrivals.numbers)

@@ -1,7 +1,7 @@
 """A bad network on demand: stands between a client and the hub and spoils the streams.
 
     uv run scripts/03_event_hub/faulty_proxy.py --cut-after 3
-    uv run scripts/03_event_hub/sse_client.py orders --port 3001
+    uv run scripts/03_event_hub/sse_client.py orders --url http://127.0.0.1:3001
 
 Only streams (`GET /events…`) are spoiled. Everything else passes as it is.
 """

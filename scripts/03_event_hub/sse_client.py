@@ -334,8 +334,7 @@ async def run(url: str, types: list[str]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Print a hub's events as they come.")
     parser.add_argument("types", nargs="+", help="event types, such as: orders news")
-    parser.add_argument("--host", default="127.0.0.1", help="where the hub is")
-    parser.add_argument("--port", type=int, default=3000, help="the hub's port")
+    parser.add_argument("--url", default="http://127.0.0.1:3000", help="where the hub is")
     parser.add_argument("--debug", action="store_true", help="show the wire")
     options = parser.parse_args()
 
@@ -346,7 +345,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         with contextlib.suppress(KeyboardInterrupt):
-            asyncio.run(run(f"http://{options.host}:{options.port}", options.types))
+            asyncio.run(run(options.url, options.types))
     except SSEError as error:
         sys.exit(str(error))
 
