@@ -326,6 +326,25 @@ def test_a_replay_works_in_a_folder_of_its_own(
     assert [path.name for path in (course.root / "work").iterdir()] == ["mine"]
 
 
+def test_a_client_that_is_given_a_port_is_no_server(course: Course) -> None:
+    client = course.lesson("1").scripts / "client.py"
+    client.write_text(
+        'import sys, time\nassert sys.argv[1] == "--port"\n'
+        "print('asking', sys.argv[2], flush=True)\ntime.sleep(60)\n",
+        encoding="utf-8",
+    )
+    text = console(
+        "$ python scripts/01_one/server.py",
+        "Listening on http://127.0.0.1:8099",
+        attributes=" terminal=server",
+    ) + console(
+        "$ python scripts/01_one/client.py", "asking 8099", attributes=" terminal=client"
+    )
+    began = time.monotonic()
+    assert replayed(course, text) == (text, [])
+    assert time.monotonic() - began < 15
+
+
 def test_a_file_in_tmp_is_the_replays_own(course: Course) -> None:
     mine = Path("/tmp") / f"workshop-test-{os.getpid()}"
     text = console(f"$ echo hello > {mine}", f"$ cat '{mine}'; ls {mine}", "hello", str(mine))

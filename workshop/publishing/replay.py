@@ -121,7 +121,7 @@ class Ports:
         slug = script.split("/")[1]
         if script.startswith("work/"):
             path = self._course.root / "scripts" / slug / path.name
-        if not path.is_file() or "--port" not in (text := path.read_text(encoding="utf-8")):
+        if not path.is_file() or '"--port"' not in (text := path.read_text(encoding="utf-8")):
             return None
         if (own := re.search(r"\"--port\"[^)]*?\bdefault=(\d+)", text)) is not None:
             return int(own[1])
@@ -178,6 +178,18 @@ def _free_pair(digits: int) -> int:
         return port
 
 
+def _in_use(port: int) -> bool:
+    """Whether somebody listens on the port."""
+    with socket.socket() as probe:
+        # With this, connections that were closed a moment ago do not count.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return True
+    return False
+
+
 # A file right in /tmp.
 _SCRATCH = re.compile(r"(?<![\w./-])/tmp/(?=[\w.-]+(?![\w./-]))")
 
@@ -231,6 +243,8 @@ class _Player:
                     "The command before it in this terminal still runs: end it with ^C."
                 )
             command, server = self._ports.typed(step.command)
+            if server is not None and _in_use(server):
+                server = None  # this is a client of it, or it shows what happens then
             # Files that a lesson writes there: two replays side by side must not share them.
             terminal.run(_SCRATCH.sub(f"{self._folder.parent}/", command))
         elif not terminal.running:
