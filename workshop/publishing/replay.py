@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-import os
-import random
 import re
-import socket
 import tempfile
 import time
 from collections.abc import Iterator
@@ -25,8 +21,9 @@ from workshop.publishing.console import (
 )
 from workshop.publishing.difference import Difference, PublishError, unified
 from workshop.publishing.markdown import fences, with_bodies
+from workshop.publishing.ports import Ports, in_use
 from workshop.publishing.terminal import Terminal
-from workshop.running import HOST, environment
+from workshop.running import environment
 
 # A running command that prints nothing for so long is taken to have printed all, in
 # seconds. Only for blocks that show nothing to wait for, or something else than came.
@@ -95,101 +92,6 @@ def _sandbox(root: Path) -> Iterator[Path]:
         yield folder
 
 
-class Ports:
-    """Free ports in place of those that a lesson shows.
-
-    Each has as many digits as the one it stands for, so that widths and lengths of
-    what is printed stay the same.
-    """
-
-    def __init__(self, course: Course, commands: str) -> None:
-        self._course = course
-        shown = {int(port) for port in _SHOWN_PORT.findall(commands)}
-        for script in _SCRIPT.findall(commands):
-            if port := self.default(script):
-                shown.add(port)
-        self._free: dict[int, int] = {}
-        for port in sorted(shown):
-            if port not in self._free:
-                # Programs suggest the next port when theirs is in use: it goes along.
-                first = _free_pair(len(str(port)))
-                self._free |= {port: first, port + 1: first + 1}
-
-    def default(self, script: str) -> int | None:
-        """The port that a script takes when it is not told one; None if it takes none."""
-        path = self._course.root / script
-        slug = script.split("/")[1]
-        if script.startswith("work/"):
-            path = self._course.root / "scripts" / slug / path.name
-        if not path.is_file() or '"--port"' not in (text := path.read_text(encoding="utf-8")):
-            return None
-        if (own := re.search(r"\"--port\"[^)]*?\bdefault=(\d+)", text)) is not None:
-            return int(own[1])
-        return next((each.port for each in self._course.lessons if each.slug == slug), None)
-
-    def typed(self, command: str) -> tuple[str, int | None]:
-        """The command with free ports, and the port of the server it starts, if any."""
-        server: int | None = None
-
-        def with_port(match: re.Match[str]) -> str:
-            nonlocal server
-            if (port := self.default(match[0])) is None:
-                return match[0]
-            server = self._free[port]
-            return f"{match[0]} --port {server}"
-
-        def free(match: re.Match[str]) -> str:
-            return match[0][: -len(match[1])] + str(self._free[int(match[1])])
-
-        if (named := re.search(r"--port[ =](\d+)", command)) is not None:
-            if _SCRIPT.search(command):
-                server = self._free[int(named[1])]
-            return _SHOWN_PORT.sub(free, command), server
-        command = _SHOWN_PORT.sub(free, command)
-        return _SCRIPT.sub(with_port, command, count=1), server
-
-    def shown(self, line: str) -> str:
-        """A line of output with the ports that the lesson shows."""
-        back = {str(free): str(port) for port, free in self._free.items()}
-        return re.sub(r"(?<!\d)\d{4,5}(?!\d)", lambda match: back.get(match[0], match[0]), line)
-
-
-_SHOWN_PORT = re.compile(r"(?:(?:127\.0\.0\.1|localhost|\[::1\]):|--port[ =]|\bPORT=)(\d{4,5})")
-_SCRIPT = re.compile(r"(?:scripts|solutions|work)/\d\d_\w+/\w+\.py")
-
-
-# As in `running.free_port`: each process has a slice of its own, in pairs of ports.
-_PAIRS = 50
-_slice = os.getpid() % 60 * _PAIRS * 2
-_next_pair = itertools.count(random.randrange(_PAIRS))
-
-
-def _free_pair(digits: int) -> int:
-    """Two free ports side by side, of that many digits; the lower one."""
-    while True:
-        # 3500 to 9499, or 13500 to 19499.
-        port = (3_500 if digits == 4 else 13_500) + _slice + next(_next_pair) % _PAIRS * 2
-        try:
-            for each in (port, port + 1):
-                with socket.socket() as probe:
-                    probe.bind((HOST, each))
-        except OSError:
-            continue
-        return port
-
-
-def _in_use(port: int) -> bool:
-    """Whether somebody listens on the port."""
-    with socket.socket() as probe:
-        # With this, connections that were closed a moment ago do not count.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError:
-            return True
-    return False
-
-
 # A file right in /tmp.
 _SCRATCH = re.compile(r"(?<![\w./-])/tmp/(?=[\w.-]+(?![\w./-]))")
 
@@ -243,7 +145,7 @@ class _Player:
                     "The command before it in this terminal still runs: end it with ^C."
                 )
             command, server = self._ports.typed(step.command)
-            if server is not None and _in_use(server):
+            if server is not None and in_use(server):
                 server = None  # this is a client of it, or it shows what happens then
             # Files that a lesson writes there: two replays side by side must not share them.
             terminal.run(_SCRATCH.sub(f"{self._folder.parent}/", command))
