@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from types import ModuleType
 
 from tests.conftest import ROOT
 from workshop.running import Program, running
-from workshop.wire import Server
+from workshop.wire import Answer, Server, Stream
 
 FOLDER = ROOT / "scripts" / "03_event_hub"
 HUB = FOLDER / "hub_server.py"
@@ -37,8 +37,29 @@ def load_lesson(name: str) -> ModuleType:
     return _loaded[name]
 
 
+class PatientServer(Server):
+    """A server that has ten seconds for each answer: the machine may be busy."""
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: bytes | Iterable[bytes] | None = None,
+        headers: Mapping[str, str] | None = None,
+        *,
+        seconds: float = 10.0,
+        finish: bool = True,
+    ) -> Answer:
+        return super().request(method, path, body, headers, seconds=seconds, finish=finish)
+
+    def open(
+        self, path: str, headers: Mapping[str, str] | None = None, *, seconds: float = 10.0
+    ) -> Stream:
+        return super().open(path, headers, seconds=seconds)
+
+
 @contextmanager
 def running_hub(*flags: str, port: int | None = None) -> Iterator[tuple[Server, Program]]:
     """The hub on a free port, counting from 1, with a quick heartbeat unless `flags` differ."""
     with running(HUB, "--first-id", "1", "--retry", "50", *flags, port=port) as program:
-        yield Server(program.url, program), program
+        yield PatientServer(program.url, program), program

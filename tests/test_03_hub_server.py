@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.hub_parts import HUB, running_hub
+from tests.hub_parts import HUB, PatientServer, running_hub
 from workshop.running import running
 from workshop.wire import Server
 
@@ -47,7 +47,7 @@ def test_a_published_event_arrives_while_the_stream_stays_open(hub: Server) -> N
         answer = hub.post_json("/events/first", {"item": "tea", "where": "Zürich"})
         assert answer.status == 200
         assert answer.json()["receivers"] == 1
-        event = stream.event()
+        event = stream.event(seconds=10)
         assert event is not None
         assert event.type == "first"
         assert json.loads(event.data) == {"item": "tea", "where": "Zürich"}
@@ -63,7 +63,7 @@ def test_one_stream_carries_several_types(hub: Server) -> None:
         hub.post_json("/events/several-b", {"n": 1})
         hub.post_json("/events/several-c", {"n": 2})
         hub.post_json("/events/several-a", {"n": 3})
-        assert stream.event(lambda event: event.type == "several-a") is not None
+        assert stream.event(lambda event: event.type == "several-a", seconds=10) is not None
         assert [event.type for event in stream.events] == ["several-b", "several-a"]
 
 
@@ -73,17 +73,17 @@ def test_the_header_wins_over_the_id_in_the_url(hub: Server) -> None:
     second = hub.post_json("/events/wins", {"n": 2}).json()["id"]
     hub.post_json("/events/wins", {"n": 3})
     with hub.open(f"/events/wins?last_event_id={first}") as stream:
-        assert stream.event(lambda event: event.data == '{"n": 3}') is not None
+        assert stream.event(lambda event: event.data == '{"n": 3}', seconds=10) is not None
         assert len(stream.events) == 2
     headers = {"Last-Event-ID": str(second)}
     with hub.open(f"/events/wins?last_event_id={first}", headers=headers) as stream:
-        assert stream.event() is not None
+        assert stream.event(seconds=10) is not None
         assert [event.data for event in stream.events] == ['{"n": 3}']
 
 
 def test_an_idle_stream_gets_comments_and_no_events(hub: Server) -> None:
     with hub.open("/events/idle") as stream:
-        assert stream.wait(lambda each: each._raw.count(b": heartbeat\n\n") >= 2)
+        assert stream.wait(lambda each: each._raw.count(b": heartbeat\n\n") >= 2, seconds=10)
         assert stream.events == []
 
 
@@ -91,7 +91,7 @@ def test_closing_a_type_says_done_and_coming_back_says_204(hub: Server) -> None:
     with hub.open("/events/closing") as stream:
         hub.post_json("/events/closing", {})
         assert hub.request("DELETE", "/events/closing").json() == {"receivers": 1}
-        assert stream.wait_closed()
+        assert stream.wait_closed(seconds=10)
         assert [event.data for event in stream.events] == ["{}", "[DONE]"]
         last_id = stream.events[0].last_event_id
     again = hub.request("GET", "/events/closing", headers={"Last-Event-ID": last_id})
@@ -122,7 +122,7 @@ def test_what_can_not_be_published_is_refused_with_a_reason(
     hub: Server, path: str, body: bytes, status: int
 ) -> None:
     path = path.replace(" ", "%20")
-    answer = hub.request("POST", path, body, {"Content-Type": "application/json"}, seconds=5)
+    answer = hub.request("POST", path, body, {"Content-Type": "application/json"}, seconds=10)
     assert answer.status == status
     assert len(answer.json()["detail"]) > 10
 
@@ -168,6 +168,7 @@ def open_without_reading(server: Server, type: str) -> socket.socket:
     return reader
 
 
+@pytest.mark.quiet
 def test_a_reader_that_never_reads_is_cut_and_nobody_waits_for_it() -> None:
     with (
         running_hub("--heartbeat", "0.2", "--queue", "20") as (server, _),
@@ -180,7 +181,7 @@ def test_a_reader_that_never_reads_is_cut_and_nobody_waits_for_it() -> None:
         for number in range(200):
             began = time.monotonic()
             server.post_json("/events/slow", {"n": number, "filler": filler})
-            assert quick.event(after=number, seconds=5) is not None
+            assert quick.event(after=number, seconds=10) is not None
             slowest = max(slowest, time.monotonic() - began)
         assert slowest < 2
         until(lambda: health(server)["streams"] == 1)
@@ -223,7 +224,9 @@ def test_a_history_that_is_too_short_is_said_in_a_gap() -> None:
         for number in range(1, 11):
             server.post_json("/events/orders", {"n": number})
         with server.open("/events/orders", headers={"Last-Event-ID": "2"}) as stream:
-            assert stream.event(lambda event: event.last_event_id == "10") is not None
+            assert (
+                stream.event(lambda event: event.last_event_id == "10", seconds=10) is not None
+            )
             gap, *rest = stream.events
             assert gap.type == "gap"
             assert json.loads(gap.data) == {"types": ["orders"], "after": 2, "through": 7}
@@ -232,12 +235,12 @@ def test_a_history_that_is_too_short_is_said_in_a_gap() -> None:
 
 def test_a_restarted_hub_says_that_it_may_have_lost_something() -> None:
     with running(HUB) as program:
-        first = Server(program.url).post_json("/events/orders", {}).json()["id"]
+        first = PatientServer(program.url).post_json("/events/orders", {}).json()["id"]
     with running(HUB) as program:
-        server = Server(program.url)
+        server = PatientServer(program.url)
         assert server.post_json("/events/orders", {}).json()["id"] > first
         with server.open("/events/orders", headers={"Last-Event-ID": str(first)}) as stream:
-            assert stream.event(lambda event: event.type == "orders") is not None
+            assert stream.event(lambda event: event.type == "orders", seconds=10) is not None
             assert [event.type for event in stream.events] == ["gap", "orders"]
 
 
@@ -250,7 +253,9 @@ def test_counting_from_one_again_after_a_restart_loses_events_silently() -> None
         for _ in range(5):
             server.post_json("/events/orders", {"life": 2})
         with server.open("/events/orders", headers={"Last-Event-ID": "3"}) as stream:
-            assert stream.event(lambda event: event.last_event_id == "5") is not None
+            assert (
+                stream.event(lambda event: event.last_event_id == "5", seconds=10) is not None
+            )
             assert [event.last_event_id for event in stream.events] == ["4", "5"]
 
 
@@ -268,6 +273,7 @@ async def crowd(port: int, size: int, meanwhile: Any) -> list[bytes]:
     return received
 
 
+@pytest.mark.quiet
 def test_a_thousand_come_receive_and_leave_and_nothing_is_left_of_them() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = CROWD + 200
@@ -297,6 +303,7 @@ def test_a_thousand_come_receive_and_leave_and_nothing_is_left_of_them() -> None
         assert health(server)["types"]["crowd"]["subscribers"] == 0
 
 
+@pytest.mark.quiet
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_it_leaves_with_streams_open(how: signal.Signals) -> None:
     with running_hub() as (server, program):
@@ -305,11 +312,12 @@ def test_it_leaves_with_streams_open(how: signal.Signals) -> None:
             until(lambda: health(server)["streams"] == 2)
             assert program.stop(how) < 2
             assert program.process.returncode == 0
-            assert stream.wait_closed()
+            assert stream.wait_closed(seconds=10)
             assert b"retry: 50" in stream.raw.rpartition(b": the hub stops")[2]
     assert "Traceback" not in program.output
 
 
+@pytest.mark.quiet
 def test_a_reader_that_never_reads_does_not_hold_up_the_end() -> None:
     with (
         running_hub("--queue", "1000") as (server, program),
@@ -351,7 +359,7 @@ def test_publishing_goes_on_while_many_publish_at_once(hub: Server) -> None:
             thread.start()
         for thread in threads:
             thread.join()
-        assert stream.wait(lambda each: len(each._events) == 100, seconds=5)
+        assert stream.wait(lambda each: len(each._events) == 100, seconds=10)
         got = [int(event.last_event_id) for event in stream.events]
     assert got == sorted(found)
     assert len(set(got)) == 100

@@ -15,9 +15,8 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tests.hub_parts import FOLDER, load_lesson, running_hub
+from tests.hub_parts import FOLDER, PatientServer, load_lesson, running_hub
 from workshop.running import Program, environment, free_port, running
-from workshop.wire import Server
 
 client_module = load_lesson("sse_client")
 proxy_module = load_lesson("faulty_proxy")
@@ -91,7 +90,7 @@ async def through(hub: Program, **options: Any) -> AsyncIterator[tuple[Any, Any,
 
 
 def publish(hub: Program, event_type: str, numbers: range) -> None:
-    server = Server(hub.url)
+    server = PatientServer(hub.url)
     for number in numbers:
         assert server.post_json(f"/events/{event_type}", {"n": number}).status == 200
 
@@ -247,7 +246,7 @@ async def listen_to(odd: OddHub) -> tuple[list[Any], Reports]:
 
 async def test_json_that_is_none_is_reported_and_skipped() -> None:
     bodies = [b'{"n": 1}', b"{oops", b"[1]", b"[" * 9_000, b'{"n": 2}']
-    body = b"retry: 1\n\n" + b"".join(
+    body = b"id: 0\nretry: 1\n\n" + b"".join(
         b"event: t\nid: %d\ndata: %s\n\n" % (number, data) for number, data in enumerate(bodies)
     )
     got, reports = await listen_to(OddHub(body))
@@ -263,14 +262,14 @@ async def test_every_spelling_of_the_format_is_read() -> None:
 
 @pytest.mark.parametrize("status", [204, 400, 401, 404, 410, 429])
 async def test_204_and_4xx_end_it_for_good(status: int) -> None:
-    odd = OddHub(b"retry: 1\n\n", status)
+    odd = OddHub(b"id: 0\nretry: 1\n\n", status)
     _, reports = await listen_to(odd)
     assert str(status) in reports[-1]
     assert len(odd.heads) == 2
 
 
 async def test_done_ends_it_for_good() -> None:
-    odd = OddHub(b"retry: 1\ndata: [DONE]\n\n")
+    odd = OddHub(b"id: 0\nretry: 1\n\ndata: [DONE]\n\n")
     await listen_to(odd)
     assert len(odd.heads) == 1
 
@@ -292,7 +291,7 @@ async def test_an_event_that_was_cut_in_the_middle_is_asked_for_again() -> None:
 
 async def test_it_waits_at_least_as_long_as_the_server_asks() -> None:
     began = time.monotonic()
-    await listen_to(OddHub(b"retry: 300\n\n", 204))
+    await listen_to(OddHub(b"id: 0\nretry: 300\n\n", 204))
     assert time.monotonic() - began >= 0.3
 
 
@@ -339,6 +338,7 @@ async def test_each_way_to_lose_a_connection_is_the_error_that_the_lesson_names(
     ]
 
 
+@pytest.mark.quiet
 async def test_a_silent_connection_is_given_up_and_a_quiet_one_is_not(hub: Program) -> None:
     """The heartbeat is 0.3 s; comments come through, so the second stream stays."""
     async with through(hub, stall_after=1, times=1) as (client, proxy, reports):
@@ -431,7 +431,7 @@ def run_pair(name: str, hub: Program, until: str) -> str:
     program = Program(process, hub.port)
     try:
         program.wait_for_output(until)
-        server = Server(hub.url)
+        server = PatientServer(hub.url)
         server.post_json("/events/orders", {"item": "tea"})
         server.request("DELETE", "/events/orders")
         assert process.wait(10) == 0
@@ -499,6 +499,7 @@ async def test_trouble_events_in_bursts_behind_a_buffering_proxy(hub: Program) -
 # --- The programs ---
 
 
+@pytest.mark.quiet
 def test_the_client_as_a_program_prints_events_and_the_wire(hub: Program) -> None:
     process = subprocess.Popen(
         [
@@ -576,20 +577,21 @@ def test_the_demonstration_says_when_its_port_is_taken(hub: Program) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.quiet
 def test_the_proxy_as_a_program(hub: Program) -> None:
     target = f"http://127.0.0.1:{hub.port}"
     with running(
         FOLDER / "faulty_proxy.py", "--target", target, "--cut-after", "2", "--times", "1"
     ) as proxy:
-        through_it = Server(proxy.url)
+        through_it = PatientServer(proxy.url)
         assert through_it.request("GET", "/health").status == 200
         with through_it.open("/events/proxied") as stream:
             publish(hub, "proxied", range(3))
-            assert stream.wait_closed()
+            assert stream.wait_closed(seconds=10)
             assert len(stream.events) == 2
             last_id = stream.events[-1].last_event_id
         with through_it.open("/events/proxied", headers={"Last-Event-ID": last_id}) as stream:
-            assert stream.event() is not None
+            assert stream.event(seconds=10) is not None
         assert f"Last-Event-ID: {last_id} (passed on)" in proxy.wait_for_output("(passed on)")
         with through_it.open("/events/proxied"):
             assert proxy.stop(signal.SIGINT) < 2

@@ -18,7 +18,7 @@ import urllib.request
 from IPython.display import IFrame
 
 from workshop.course import ROOT
-from workshop.notebook import check, listen, post, start
+from workshop.notebook import check, listen, post, show_stream, start
 
 # The lesson's client is a module in the folder of its scripts.
 sys.path.insert(0, str(ROOT / "scripts" / "03_event_hub"))
@@ -27,11 +27,20 @@ from sse_client import SSEClient
 # %% [markdown]
 # ## The hub from outside
 #
-# `--first-id 1` makes the hub count from 1, so that ids are easy to type. Open a stream of the type
-# `orders`; it is read in the background.
+# `--first-id 1` makes the hub count from 1, so that ids are easy to type. Open a stream of the
+# type `orders`. In front of each piece stands when it arrived.
 
 # %%
-hub = start("scripts/03_event_hub/hub_server.py", "--first-id", "1", "--retry", "300")
+hub = start("scripts/03_event_hub/hub_server.py", "--first-id", "1", "--heartbeat", "0.5")
+show_stream(hub.url + "/events/orders", events=4)
+
+# %% [markdown]
+# First came where this reader begins and how long it should wait before it reconnects, then
+# heartbeats: comments, from time to time, because nobody publishes. Start the hub with a
+# quieter heart, open the stream again and keep it; it is read in the background.
+
+# %%
+hub = start("scripts/03_event_hub/hub_server.py", "--first-id", "1")
 orders = listen(hub.url + "/events/orders")
 
 # %% [markdown]
@@ -50,8 +59,8 @@ orders.show(None, seconds=0.5)
 # %% [markdown]
 # ## Resuming
 #
-# A reader that had event 1 comes back. It gets what came after, of the types it asks for.
-# (A browser sends the header `Last-Event-ID`; here we use the query.)
+# A reader that had event 1 comes back. It gets what came after, of the types it asks for. (A
+# browser sends the header `Last-Event-ID`; here we use the query.)
 
 # %%
 orders.close()
@@ -81,18 +90,16 @@ with listen(hub.url + "/events/orders?last_event_id=1") as late:
 # %% [markdown]
 # ## The client, through a bad network
 #
-# The faulty proxy stands between and cuts each connection after two events. The client reconnects
-# by itself. Watch when the events come, and what the client says of its connection.
+# The faulty proxy stands between and cuts each connection after two events. The client
+# reconnects by itself. Watch when the events come, and what the client says of its connection.
 
 # %%
 hub.stop()
 hub = start("scripts/03_event_hub/hub_server.py", "--first-id", "1", "--retry", "300")
-proxy = start(
-    "scripts/03_event_hub/faulty_proxy.py", "--target", hub.url, "--cut-after", "2"
-)
+proxy = start("scripts/03_event_hub/faulty_proxy.py", "--target", hub.url, "--cut-after", "2")
 
 
-def report(event_type, text):
+def report(event_type: str, text: str) -> None:
     print(f"[{event_type}] {text}")
 
 
@@ -109,7 +116,8 @@ async with SSEClient(proxy.url, report=report) as client, SSEClient(hub.url) as 
 print(proxy.output)
 
 # %% [markdown]
-# Six events over three connections or more, none lost, none doubled. This is the loop that did it:
+# Six events over three connections or more, none lost, none doubled. This is the loop that did
+# it:
 #
 # ```python scripts/03_event_hub/sse_client.py::SSEClient._follow
 # ```
@@ -131,8 +139,8 @@ news.show(None, seconds=0.5)
 # %% [markdown]
 # ## The dashboard
 #
-# Plain HTML and JavaScript: choose types, publish, watch. (If the notebook runs on another machine
-# than your browser, the frame stays empty.)
+# Plain HTML and JavaScript: choose types, publish, watch. (If the notebook runs on another
+# machine than your browser, the frame stays empty.)
 
 # %%
 IFrame(hub.url, width="100%", height=640)
@@ -140,10 +148,10 @@ IFrame(hub.url, width="100%", height=640)
 # %% [markdown]
 # ## The exercise
 #
-# This is the starter: a client that reads one connection to its end and gives up. Change the cell
-# and run it: it is written to your file, and `check` runs the lesson's checks on it, through every
-# fault of the proxy. In a terminal, `uv run workshop hint 03` gives a hint, and one more at each
-# call.
+# This is the starter: a client that reads one connection to its end and gives up. Change the
+# cell and run it: it is written to your file, and `check` runs the lesson's checks on it,
+# through every fault of the proxy. In a terminal, `uv run workshop hint 03` gives a hint, and
+# one more at each call.
 
 # %% exercise
 

@@ -130,8 +130,9 @@ class SSEClient:
     async def subscribe(self, event_type: str, handler: Handler) -> None:
         """Call `handler(data)` for each event of this type, from now on.
 
-        Returns when the stream is open: nothing published afterwards is missed. Raises
-        SSEError when the hub refuses, and ValueError for a type subscribed already.
+        Returns when the hub has said where the stream begins: nothing published after that
+        is missed. Raises SSEError when the hub refuses, and ValueError for a type that is
+        subscribed already.
         """
         if event_type in self._streams:
             raise ValueError(f"{event_type!r} is subscribed already")
@@ -242,8 +243,6 @@ class SSEClient:
         async with self._http().get(url, headers=headers, timeout=timeout) as response:
             log.debug("< %s %s", response.status, response.content_type)
             await accept(response)
-            if not stream.opened.done():
-                stream.opened.set_result(None)
             async for chunk in response.content.iter_any():
                 for line in chunk.splitlines():
                     log.debug("< %s", line.decode("utf-8", "replace"))
@@ -251,6 +250,9 @@ class SSEClient:
                     events = parser.feed(chunk)
                 except EventTooLarge as error:
                     raise StreamOver(str(error)) from None
+                # The hub's first block has an id. From here on a cut loses nothing.
+                if (events or parser.last_event_id) and not stream.opened.done():
+                    stream.opened.set_result(None)
                 for event in events:
                     stream.failures = 0
                     await self._handle(stream, event)
