@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 import os
 import re
+import select
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from mcp import ClientSession, MCPError, StdioServerParameters
 from mcp.client import Client, session
@@ -92,7 +96,21 @@ def test_a_server_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
         (
             'print(\'{"jsonrpc":"2.0","id":1,"error":{"code":-32601,"message":"no"}}\',\n'
             "      flush=True)\ninput()",
-            "No revision in common",
+            "The answer to initialize has no object as its result.",
+        ),
+        (
+            'print(\'{"jsonrpc":"2.0","id":1,"result":null}\', flush=True)\ninput()',
+            "The answer to initialize has no object as its result.",
+        ),
+        ("print('[' * 100_000, flush=True); input()", "^ this line is no JSON-RPC message"),
+        ('print(end=\'{"jsonrpc": "2.0\', flush=True)', "the server closed its stdout"),
+        (
+            "while True: print('still at it')",
+            "No answer to request 1, initialize, within 0.5 s.",
+        ),
+        (
+            "import sys\nwhile True: sys.stdout.write('x' * 65_536)",
+            "No answer to request 1, initialize, within 0.5 s.",
         ),
         (
             "import sys, time\n"
@@ -120,6 +138,29 @@ def test_the_client_shows_what_a_dead_server_wrote_on_stderr(tmp_path: Path) -> 
     assert "    no such database" in run(CLIENT, str(path))[1]
 
 
+@pytest.mark.parametrize("timeout", ["0", "-1", "nan", "inf"])
+def test_the_client_refuses_a_time_that_is_none(timeout: str) -> None:
+    status, output = run(CLIENT, f"--timeout={timeout}")
+    assert status == 2
+    assert "--timeout is a number of seconds" in output
+
+
+@pytest.mark.parametrize("program", [[CLIENT], [FOLDER / "compare.py", SSE_SERVER]])
+def test_nobody_complains_when_its_reader_has_enough(program: list[Path]) -> None:
+    process = subprocess.Popen(
+        [sys.executable, *map(str, program)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment(),
+    )
+    assert process.stdout is not None and process.stderr is not None
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    process.stderr.close()
+    process.wait(timeout=10)
+
+
 def test_the_client_says_when_a_command_does_not_exist() -> None:
     assert run(CLIENT, "no-such-command") == (
         1,
@@ -138,6 +179,23 @@ def test_a_server_that_logs_a_lot_does_not_stall(tmp_path: Path) -> None:
         encoding="utf-8",
     )
     assert run(CLIENT, str(chatty))[0] == 0
+    # And this is what becomes of it when nobody reads its stderr.
+    deaf = subprocess.Popen(
+        [sys.executable, str(chatty)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment(),
+    )
+    try:
+        assert deaf.stdin is not None and deaf.stdout is not None
+        deaf.stdin.write(b'{"jsonrpc": "2.0", "id": 1, "method": "ping"}\n')
+        deaf.stdin.flush()
+        assert not select.select([deaf.stdout], [], [], 1.0)[0], "it answered"
+        assert deaf.poll() is None
+    finally:
+        deaf.kill()
+        deaf.communicate()
 
 
 def test_the_stray_print_destroys_the_answer_behind_it() -> None:
@@ -154,7 +212,9 @@ def test_the_same_print_on_stderr_does_no_harm() -> None:
     assert "    running a tool ... running a tool ..." in output
 
 
-async def test_the_stray_print_makes_the_official_client_wait_in_vain() -> None:
+async def test_the_stray_print_makes_the_official_client_wait_in_vain(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     async with (
         stdio_client(parameters(FOLDER / "stray_print_broken.py")) as (read, write),
         ClientSession(read, write, read_timeout_seconds=0.5) as peer,
@@ -163,6 +223,7 @@ async def test_the_stray_print_makes_the_official_client_wait_in_vain() -> None:
         assert len((await peer.list_tools()).tools) == 2
         with pytest.raises(MCPError, match="timed out"):
             await peer.call_tool("add", {"a": 2, "b": 3})
+    assert "Failed to parse JSONRPC message from server" in caplog.text
 
 
 async def test_a_stray_line_of_its_own_is_passed_over(tmp_path: Path) -> None:
@@ -317,3 +378,37 @@ def test_the_comparison_says_when_there_is_nothing_to_compare_with() -> None:
     status, output = run(FOLDER / "compare.py", "http://127.0.0.1:9")
     assert (status, output.count("\n")) == (1, 1)
     assert output.startswith("Nothing listens at http://127.0.0.1:9.")
+    status, output = run(FOLDER / "compare.py", str(SSE_SERVER), "--calls", "0")
+    assert status == 2
+    assert "--calls is at least 1" in output
+
+
+@pytest.mark.parametrize("what", ["silent", "another"])
+def test_the_comparison_says_when_something_else_listens(what: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        if what == "another":
+            answer = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
+            threading.Thread(target=lambda: other.accept()[0].sendall(answer)).start()
+        url = f"http://127.0.0.1:{other.getsockname()[1]}"
+        assert run(FOLDER / "compare.py", url) == (
+            1,
+            f"{url} does not answer as lesson 05's server does.\n",
+        )
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_the_comparison_leaves_nothing_behind(how: signal.Signals) -> None:
+    process = psutil.Popen(
+        [sys.executable, str(FOLDER / "compare.py"), str(SSE_SERVER), "--calls", "1000000"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=environment(),
+    )
+    deadline = time.monotonic() + 30
+    while len(children := process.children()) < 3:
+        assert time.monotonic() < deadline, "its three servers did not start"
+        time.sleep(0.01)
+    process.send_signal(how)
+    output, _ = process.communicate(timeout=5)
+    assert (process.returncode, output) == (0, b"")
+    assert psutil.wait_procs(children, timeout=2)[1] == []

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -21,6 +22,7 @@ from tests.conftest import ROOT
 from workshop.wire import load
 
 SERVER = ROOT / "scripts/04_stdio_server/stdio_server.py"
+FULL = Path("/dev/full")
 VERSIONS = ["2024-11-05", "2025-06-18", "2025-11-25"]
 
 Json = dict[str, Any]
@@ -200,11 +202,11 @@ def test_a_tool_that_fails_gives_a_result(a: Any, b: Any) -> None:
 @pytest.mark.parametrize("text", ["two\nlines\r\n", "\u2028\u2029\x85", "日本 é", "\ud800", ""])
 def test_every_string_comes_back_in_one_line_of_ascii(text: str) -> None:
     process = start()
-    message = line(initialize()) + line(call("echo", {"message": text}))
+    message = line(initialize()) + line(call("echo", {"message": text})) + line(PING)
     output, _ = process.communicate(message, timeout=10)
     assert output.isascii()
-    assert len(output.splitlines()) == 2
-    reply = json.loads(output.splitlines()[1])
+    _, reply, pong = map(json.loads, output.splitlines())
+    assert pong == PONG
     assert reply["result"]["content"][0]["text"] == text
 
 
@@ -302,6 +304,24 @@ def test_a_client_that_does_not_want_the_log_is_served_all_the_same() -> None:
     output, _ = process.communicate(line(PING), timeout=10)
     assert json.loads(output) == PONG
     assert process.returncode == 0
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="/dev/full is Linux's")
+def test_a_full_disk_takes_the_log_and_not_the_session() -> None:
+    with FULL.open("wb") as full:
+        process = [sys.executable, str(SERVER)]
+        logged = subprocess.run(
+            process, input=line(PING), stdout=subprocess.PIPE, stderr=full, timeout=10
+        )
+        written = subprocess.run(
+            process, input=line(PING), stdout=full, stderr=subprocess.PIPE, timeout=10
+        )
+    assert (logged.returncode, json.loads(logged.stdout)) == (0, PONG)
+    assert written.returncode == 1
+    assert written.stderr.decode().splitlines()[1:] == [
+        written.stderr.decode().partition(":")[0]
+        + ": stdin or stdout cannot be used: No space left on device"
+    ]
 
 
 def test_what_a_tool_or_its_child_prints_does_not_reach_the_client() -> None:

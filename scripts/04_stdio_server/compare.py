@@ -10,13 +10,16 @@ is either started from the file that is named, or already runs at the URL.
 import argparse
 import http.client
 import json
+import os
+import signal
 import socket
 import statistics
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any, Protocol
+from types import FrameType
+from typing import Any, NoReturn, Protocol
 from urllib.parse import urlsplit
 
 Json = dict[str, Any]
@@ -162,7 +165,9 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def start_sse_server(path: str) -> tuple[subprocess.Popen[bytes], str]:
+def start_sse_server(
+    path: str, started: list[subprocess.Popen[bytes]]
+) -> tuple[subprocess.Popen[bytes], str]:
     """Run the server at `path`. Returns it and its URL, as soon as it listens."""
     port = free_port()
     process = subprocess.Popen(
@@ -170,6 +175,7 @@ def start_sse_server(path: str) -> tuple[subprocess.Popen[bytes], str]:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
+    started.append(process)
     deadline = time.monotonic() + START_SECONDS
     while process.poll() is None and time.monotonic() < deadline:
         try:
@@ -177,7 +183,6 @@ def start_sse_server(path: str) -> tuple[subprocess.Popen[bytes], str]:
             return process, f"http://127.0.0.1:{port}"
         except ConnectionRefusedError:
             time.sleep(0.01)  # nothing tells us when it listens, so ask again
-    process.kill()
     sys.exit(f"{path} did not start. Run it alone to see why.")
 
 
@@ -199,8 +204,7 @@ def compare(server: str, calls: int, started: list[subprocess.Popen[bytes]]) -> 
     began = time.perf_counter()
     url = server
     if not server.startswith("http"):
-        sse_process, url = start_sse_server(server)
-        started.append(sse_process)
+        sse_process, url = start_sse_server(server, started)
     first_sse = SseConnection(url)
     handshake(first_sse)
     sse_first_ready = since(began)
@@ -220,14 +224,15 @@ def compare(server: str, calls: int, started: list[subprocess.Popen[bytes]]) -> 
     handshake(second_stdio)
     stdio_second_ready = since(began)
 
+    # Once each, and now: a server closes a connection on which nothing comes for seconds.
+    add(second_stdio)
+    add(second_sse)
     # Turn about, so that whatever else this machine does meets both alike.
     stdio_times: list[float] = []
     sse_times: list[float] = []
     for _ in range(calls):
         stdio_times.append(add(first_stdio))
         sse_times.append(add(first_sse))
-    add(second_stdio)
-    add(second_sse)
 
     row("", "stdio", "SSE")
     processes = [first_stdio.process.pid, second_stdio.process.pid]
@@ -266,16 +271,30 @@ def compare(server: str, calls: int, started: list[subprocess.Popen[bytes]]) -> 
     print(f"The second stdio server, on its stderr: {second_stdio.close()}")
 
 
+def leave(number: int, frame: FrameType | None) -> NoReturn:
+    """On Ctrl-C or SIGTERM: leave, and take along what we started."""
+    raise SystemExit(0)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Compare stdio with HTTP+SSE.")
     parser.add_argument("server", help="lesson 05's sse_server.py, or the URL where it runs")
     parser.add_argument("--calls", type=int, default=500, help="how many calls are timed")
     arguments = parser.parse_args()
+    if arguments.calls < 1:
+        parser.error("--calls is at least 1")
+    signal.signal(signal.SIGINT, leave)
+    signal.signal(signal.SIGTERM, leave)
     started: list[subprocess.Popen[bytes]] = []
     try:
         compare(arguments.server, arguments.calls, started)
     except ConnectionRefusedError:
         sys.exit(f"Nothing listens at {arguments.server}. Is the server running?")
+    except BrokenPipeError:
+        # Whoever read our output has left. Python must not try once more as it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (Gone, OSError, http.client.HTTPException, KeyError, ValueError):
+        sys.exit(f"{arguments.server} does not answer as lesson 05's server does.")
     finally:
         for process in started:
             process.kill()

@@ -8,11 +8,14 @@ Messages are numbered in the order in which this client sent or read them.
 
 import argparse
 import json
+import os
 import queue
 import subprocess
 import sys
 import textwrap
 import threading
+import time
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +27,12 @@ CLIENT_INFO = {"name": "stdio-client", "version": "1.0.0"}
 
 # How long a server may take to leave, once its stdin is closed and once more after SIGTERM.
 LEAVE_SECONDS = 2.0
+
+# What a server can make this client keep and show, whatever it sends.
+MAX_LINE = 4 * 1024 * 1024  # bytes; a longer line is taken for several
+MAX_LINES = 16  # that wait to be looked at; the next ones wait in the pipe
+MAX_LOG = 1_000  # the last lines of its stderr
+MAX_SHOWN = 4_000  # characters of one message
 
 
 class ServerError(Exception):
@@ -41,12 +50,12 @@ class StdioClient:
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
-        self.lines: queue.Queue[bytes | None] = queue.Queue()
-        self.log: list[str] = []
+        self.lines: queue.Queue[bytes | None] = queue.Queue(MAX_LINES)
+        self.log: deque[str] = deque(maxlen=MAX_LOG)
         self.messages = 0
         self.requests = 0
-        # A pipe holds about 64 KiB. Whoever writes into a full one stands still, so both
-        # of the server's outputs are read all the time, each by a thread of its own.
+        # A pipe holds about 64 KiB. Whoever writes into a full one stands still, so each of
+        # the server's outputs is read by a thread of its own, whatever we wait for.
         self.readers = [
             threading.Thread(target=self.read_stdout, daemon=True),
             threading.Thread(target=self.read_stderr, daemon=True),
@@ -56,13 +65,13 @@ class StdioClient:
 
     def read_stdout(self) -> None:
         assert self.process.stdout is not None
-        for line in self.process.stdout:
+        while line := self.process.stdout.readline(MAX_LINE):
             self.lines.put(line)
         self.lines.put(None)
 
     def read_stderr(self) -> None:
         assert self.process.stderr is not None
-        for line in self.process.stderr:
+        while line := self.process.stderr.readline(MAX_LINE):
             self.log.append(line.decode("utf-8", "replace").rstrip())
 
     def request(self, method: str, params: Json) -> Json:
@@ -70,8 +79,9 @@ class StdioClient:
         self.requests += 1
         request_id = self.requests
         self.send({"jsonrpc": "2.0", "id": request_id, "method": method, "params": params})
+        deadline = time.monotonic() + self.timeout
         while True:
-            message = self.receive(f"No answer to request {request_id}, {method}")
+            message = self.receive(deadline, f"No answer to request {request_id}, {method}")
             # Other messages may come in between: notifications, or what the server asks.
             if message.get("id") == request_id and "method" not in message:
                 return message
@@ -90,29 +100,33 @@ class StdioClient:
         except BrokenPipeError:
             raise ServerError("The server does not read its stdin any more.") from None
 
-    def receive(self, missing: str) -> Json:
+    def receive(self, deadline: float, missing: str) -> Json:
         """The next message from the server. What is no message is shown and passed over."""
-        while True:
+        # Also a server that never stops talking has to answer before the deadline.
+        while (left := deadline - time.monotonic()) > 0:
             try:
-                line = self.lines.get(timeout=self.timeout)
+                line = self.lines.get(timeout=left)
             except queue.Empty:
-                raise ServerError(f"{missing}, within {self.timeout:g} s.") from None
+                break
             if line is None:
                 raise ServerError(f"{missing}: the server closed its stdout.")
             text = line.decode("utf-8", "replace").rstrip("\r\n")
             try:
                 message = json.loads(text)
-            except ValueError:
+            except (ValueError, RecursionError):
                 message = None
             if isinstance(message, dict):
                 self.show("server >", text)
                 return message
             self.show("server !", text)
             print("            ^ this line is no JSON-RPC message")
+        raise ServerError(f"{missing}, within {self.timeout:g} s.")
 
     def show(self, who: str, text: str) -> None:
         self.messages += 1
         start = f"{self.messages:2} {who} "
+        if len(text) > MAX_SHOWN:
+            text = f"{text[:MAX_SHOWN]} … and {len(text) - MAX_SHOWN} characters more"
         lines = textwrap.wrap(text, 79, initial_indent=start, subsequent_indent=" " * 12)
         print("\n".join(lines or [start]), flush=True)
 
@@ -152,7 +166,10 @@ def talk(client: StdioClient) -> None:
         "initialize",
         {"protocolVersion": asked, "capabilities": {}, "clientInfo": CLIENT_INFO},
     )
-    version = response.get("result", {}).get("protocolVersion")
+    result = response.get("result")
+    if not isinstance(result, dict):
+        raise ServerError("The answer to initialize has no object as its result.")
+    version = result.get("protocolVersion")
     if version not in PROTOCOL_VERSIONS:
         raise ServerError(f"No revision in common: the server answered {version}.")
     client.notify("notifications/initialized")
@@ -171,6 +188,8 @@ def main() -> int:
     )
     parser.add_argument("--timeout", type=float, default=5.0, help="seconds for an answer")
     arguments = parser.parse_args()
+    if not 0 < arguments.timeout <= 86_400:
+        parser.error("--timeout is a number of seconds, more than 0 and at most a day")
     command = arguments.command or [str(Path(__file__).with_name("stdio_server.py"))]
     if command[0].endswith(".py"):
         command = [sys.executable, *command]
@@ -189,12 +208,18 @@ def main() -> int:
         status = 1
     finally:
         print(client.close())
-    if client.log:
+    log = list(client.log)  # a child of the server may still add to it
+    if log:
         print("On its stderr the server wrote:")
-    for line in client.log:
+    for line in log:
         print(f"    {line}")
     return status
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except BrokenPipeError:
+        # Whoever read our output has left, as `head` does when it has enough. No more is
+        # written, not even what Python itself would on its way out.
+        os._exit(1)

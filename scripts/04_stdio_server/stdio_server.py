@@ -291,7 +291,7 @@ def take_the_wire() -> tuple[BinaryIO, BinaryIO]:
 
 def log(text: str) -> None:
     """Tell a person something. Stderr is free for that; stdout belongs to the protocol."""
-    with contextlib.suppress(BrokenPipeError):  # a client need not read it
+    with contextlib.suppress(OSError):  # a client need not read it, and a disk may be full
         print(f"stdio_server[{os.getpid()}]: {text}", file=sys.stderr, flush=True)
 
 
@@ -303,16 +303,19 @@ def leave(number: int, frame: FrameType | None) -> NoReturn:
 def main() -> None:
     signal.signal(signal.SIGINT, leave)
     signal.signal(signal.SIGTERM, leave)
-    incoming, outgoing = take_the_wire()
     session = Session()
-    log("ready: one JSON-RPC message a line, Ctrl-D to end")
     try:
+        incoming, outgoing = take_the_wire()
+        log("ready: one JSON-RPC message a line, Ctrl-D to end")
         serve(incoming, outgoing, session)
         log(f"stdin ended, messages read: {session.messages}")
     except BrokenPipeError:
         # The client has gone, and nobody is left to tell. No more is written, not even
         # what Python itself would on its way out.
         os._exit(0)
+    except OSError as error:
+        log(f"stdin or stdout cannot be used: {error.strerror}")
+        os._exit(1)
 
 
 if __name__ == "__main__":
