@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from types import FrameType
 from typing import Any
 from urllib.parse import quote
 
@@ -31,6 +32,7 @@ from fastapi import FastAPI, HTTPException, Request, Response
 from fastapi.responses import FileResponse, PlainTextResponse
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 # Oldest first. HTTP+SSE is defined in this revision alone: the next one replaced it.
 PROTOCOL_VERSIONS = ("2024-11-05",)
@@ -517,7 +519,31 @@ app.add_middleware(Guard)
 # --- Running ----------------------------------------------------------------------------
 
 
+# Made of httptools; where that is missing, of h11, which has no on_headers_complete and
+# no need of one.
+HttpProtocol: Any = AutoHTTPProtocol
+
+
+class Connection(HttpProtocol):
+    """uvicorn's own, but nothing may follow GET /sse on its connection.
+
+    A request that follows waits for the stream's end. uvicorn tells of a client that left
+    only the last request it sent: the stream would never learn of it, and stay for ever.
+    """
+
+    def on_headers_complete(self) -> None:
+        answering = self.cycle and not self.cycle.response_complete
+        if answering and self.cycle.scope["path"].endswith("/sse"):
+            raise ValueError("A request behind an open stream")  # uvicorn closes: 400
+        super().on_headers_complete()
+
+
 class Server(uvicorn.Server):
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        # Told twice, uvicorn would no longer end things in order. It is done in 2 s anyway.
+        if not self.should_exit:
+            super().handle_exit(sig, frame)
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         # uvicorn waits until all responses are complete. A stream never is: end them.
         shutting_down.set()
@@ -530,7 +556,8 @@ def hide_session_ids(record: logging.LogRecord) -> bool:
     """For uvicorn's access log: who reads a log must not be able to speak in a session."""
     if isinstance(record.args, tuple):
         record.args = tuple(
-            re.sub(r"(session_id=)[^&]+", r"\1…", value) if isinstance(value, str) else value
+            # Every value: a name may be written %73ession_id as well.
+            re.sub("=[^&]+", "=…", value) if isinstance(value, str) else value
             for value in record.args
         )
     return True
@@ -586,6 +613,7 @@ def main() -> None:
 
     config = uvicorn.Config(
         app,
+        http=Connection,
         root_path=arguments.root_path,
         log_level="info",
         ws="none",
