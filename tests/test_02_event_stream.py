@@ -408,6 +408,7 @@ def test_what_is_written(call: dict[str, Any], wanted: bytes) -> None:
         ({"data": "x", "id": "7\r"}, "id"),
         ({"data": "x", "id": "7\0"}, "id"),
         ({"data": "x", "retry": -1}, "retry"),
+        ({"data": "x", "retry": 10**19}, "retry"),  # the parser passes over more digits
         ({"data": "x", "retry": 1.5}, "retry"),
         ({"data": "x", "retry": True}, "retry"),
         ({"data": "x", "retry": "5\ndata: injected"}, "retry"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -105,6 +106,50 @@ def test_what_is_no_stream_is_one_line_and_status_1() -> None:
                 assert said in text
                 assert process.wait(timeout=5) == 1
                 assert process.stdout is not None and process.stdout.read() == b""
+
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (b"hello\r\n\r\n", ": hello"),
+        (HEAD + b"Content-Encoding: gzip\r\n\r\n\x1f\x8b", ": its bytes are encoded, as gzip"),
+        # A chunk of 0x12 bytes of which two come.
+        (HEAD + b"Transfer-Encoding: chunked\r\n\r\n12\r\nda", ": IncompleteRead"),
+    ],
+)
+def test_a_broken_answer_is_one_line_and_status_1(answer: bytes, said: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        with reading(url) as process:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(65_536)
+                connection.sendall(answer)
+            text = line(process)
+            assert text.startswith(f"Can't read an event stream from {url}") and said in text
+            assert process.wait(timeout=5) == 1
+
+
+def test_it_leaves_quietly_when_nobody_reads_what_it_prints() -> None:
+    process = subprocess.Popen(
+        [sys.executable, str(FOLDER / "event_stream.py"), "-"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment(),
+        bufsize=0,
+    )
+    with process:
+        assert process.stdin is not None and process.stdout is not None
+        process.stdin.write(b"data: a\n\n")
+        line(process)
+        process.stdout.close()
+        process.stdin.write(b"data: b\n\n")
+        assert process.wait(timeout=5) == 0
+        assert process.stderr is not None and process.stderr.read() == b""
 
 
 def test_an_event_over_the_bound_ends_the_program_with_a_line() -> None:

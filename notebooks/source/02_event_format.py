@@ -121,7 +121,7 @@ for chunk in (b"data: a\r\n\r", b"\ndata: b\n\n"):
 stream = "data: naïve\n\n".encode()
 single = [stream[i : i + 1] for i in range(len(stream))]
 print(stream)
-print("".join(byte.decode("utf-8", "replace") for byte in single).encode("unicode_escape"))
+print(ascii("".join(byte.decode("utf-8", "replace") for byte in single)))
 parser = EventStreamParser()
 print([event for byte in single for event in parser.feed(byte)])
 
@@ -176,4 +176,4 @@ check("02")
 # - Text from others goes through an encoder that knows all three line ends.
 
 # %%
-server.stop()
+print(f"The server left after {server.stop():.1f} s.")

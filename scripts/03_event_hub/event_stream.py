@@ -146,8 +146,8 @@ class EventStreamParser:
             if "\0" not in value:
                 self._last_event_id = value
         elif name == "retry" and value.isascii() and value.isdigit() and len(value) < 20:
-            # Browsers, too, pass over a number that 64 bits can't hold. Without that
-            # limit a long one would be a ValueError out of int().
+            # Chromium, too, passes over a number that 64 bits can't hold. Without a
+            # limit, more than 4,300 digits would be a ValueError out of int().
             self.reconnection_time = int(value)
         # Any other field is ignored, also one of these names in other letters: `Data`.
 

@@ -21,6 +21,7 @@ import sys
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
+from http.client import HTTPException
 from io import BufferedReader
 from typing import cast
 
@@ -145,8 +146,8 @@ class EventStreamParser:
             if "\0" not in value:
                 self._last_event_id = value
         elif name == "retry" and value.isascii() and value.isdigit() and len(value) < 20:
-            # Browsers, too, pass over a number that 64 bits can't hold. Without that
-            # limit a long one would be a ValueError out of int().
+            # Chromium, too, passes over a number that 64 bits can't hold. Without a
+            # limit, more than 4,300 digits would be a ValueError out of int().
             self.reconnection_time = int(value)
         # Any other field is ignored, also one of these names in other letters: `Data`.
 
@@ -189,8 +190,9 @@ def encode_event(
 
     Raises ValueError, naming the field, for what would end the field's line early and
     so let its author write fields of his own (CR or LF in `event` or `id`), for what
-    every parser must ignore (NUL in `id`, a `retry` that is not a whole number from 0
-    up, an `event` without data), and for text that UTF-8 can't hold (lone surrogates).
+    parsers ignore (NUL in `id`, a `retry` that is not a whole number from 0 up, of at
+    most 19 digits, an `event` without data). Text that UTF-8 can't hold, a lone
+    surrogate, raises UnicodeEncodeError, which is a ValueError, too.
     """
     lines: list[str] = []
     if comment is not None:
@@ -208,8 +210,8 @@ def encode_event(
             raise ValueError(f"id: {id!r} has a NUL in it")
         lines.append(f"id: {id}")
     if retry is not None:
-        if not isinstance(retry, int) or isinstance(retry, bool) or retry < 0:
-            raise ValueError(f"retry: {retry!r} is not a whole number of milliseconds")
+        if type(retry) is not int or not 0 <= retry < 10**19:  # True is an int, too
+            raise ValueError("retry: not a whole number from 0 up, of at most 19 digits")
         lines.append(f"retry: {retry}")
     if data is not None:
         # Not str.splitlines(): it cuts at eight more characters that end no line here.
@@ -228,6 +230,8 @@ def read_chunks(source: str) -> Iterator[bytes]:
     with urllib.request.urlopen(request) as response:
         if response.headers.get_content_type() != "text/event-stream":
             raise ValueError(f"it is {response.headers.get_content_type()}")
+        if encoding := response.headers["Content-Encoding"]:  # which nobody asked for
+            raise ValueError(f"its bytes are encoded, as {encoding}")
         while chunk := response.read1(65_536):
             yield chunk
 
@@ -243,9 +247,9 @@ def main() -> None:
         for chunk in read_chunks(source):
             for event in parser.feed(chunk):
                 print(event, flush=True)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, BrokenPipeError):  # Ctrl-C, or nobody reads our output now
         return
-    except (OSError, ValueError, EventTooLarge) as error:
+    except (OSError, HTTPException, ValueError, EventTooLarge) as error:
         sys.exit(f"Can't read an event stream from {source}: {error}")
     wait = "not set" if parser.reconnection_time is None else f"{parser.reconnection_time} ms"
     print(f"The stream ended. Last event id: {parser.last_event_id!r}, retry: {wait}")
