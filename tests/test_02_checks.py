@@ -134,18 +134,33 @@ def test_many_checks_that_hang_take_no_longer_than_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "said", "hint"),
     [
-        ("raise RuntimeError('my bug')", "RuntimeError: my bug"),
-        ("import sys; sys.exit('bye')", "SystemExit: bye"),
-        ("return None", "feed returned None"),
-        ("return [chunk]", "has no attribute 'type'"),
+        ("raise RuntimeError('my bug')", "RuntimeError: my bug", "crashed"),
+        ("import sys; sys.exit('bye')", "SystemExit: bye", "crashed"),
+        ("return None", "feed returned None", "no-event"),
+        ("yield", "feed returned <generator", "not-events"),
+        ("return [chunk]", "feed returned b'data: hello", "not-events"),
+        ("return [Event('message', 'hello', None)]", "last_event_id=None", "not-events"),
     ],
 )
-def test_an_exception_is_shown(tmp_path: Path, line: str, said: str) -> None:
+def test_an_exception_is_shown(tmp_path: Path, line: str, said: str, hint: str) -> None:
     failure = failures(check(tmp_path, in_feed(line)))["one-event"].failure
     assert failure is not None
-    assert said in failure.wanted
+    assert said in failure.wanted + failure.received.decode()
+    assert failure.hint == hint
+
+
+def test_the_exception_and_its_line_are_shown_and_no_line_of_ours(tmp_path: Path) -> None:
+    text = SOLUTION.replace('= text.endswith("\\r")', '= text[-1] == "\\r"')
+    found = failures(check(tmp_path, text))
+    assert {result.failure.hint for result in found.values() if result.failure} == {"crashed"}
+    failure = found["unfinished"].failure
+    assert failure is not None
+    shown = failure.received.decode().splitlines()
+    assert len(shown) <= 8  # what is longer is cut when it is printed
+    assert shown[-1] == "IndexError: string index out of range"
+    assert "parser_driver" not in str(shown) and str(tmp_path) not in str(shown)
 
 
 @pytest.mark.parametrize(
@@ -165,7 +180,7 @@ def test_a_file_that_can_not_be_imported_says_why(tmp_path: Path, text: str, sai
 def test_a_file_without_the_class_is_a_failure(tmp_path: Path) -> None:
     failure = failures(check(tmp_path, "x = 1\n"))["one-event"].failure
     assert failure is not None
-    assert "EventStreamParser" in failure.wanted
+    assert "EventStreamParser" in failure.received.decode()
 
 
 def solved_up_to(todo: int) -> str:

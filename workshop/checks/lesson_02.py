@@ -176,8 +176,7 @@ def events(found: Iterable[Iterable[Any]]) -> str:
 class Case:
     """A stream, the events in it, and what to say when a parser finds others.
 
-    `at` is the byte that is then misread. With `found`, the hint is only given to who
-    finds exactly these; the last case of a list takes the rest.
+    `at` is the byte that is then misread.
     """
 
     stream: bytes
@@ -192,15 +191,20 @@ class Case:
         return list(self.chunks) or [self.stream]
 
 
-def expect(parser: Parser, *cases: Case, hint_of_a_crash: str = "crashed") -> None:
-    """Raise Failed for the first case that the parser reads otherwise."""
+def expect(parser: Parser, *cases: Case, crashes: dict[str, str] | None = None) -> None:
+    """Raise Failed for the first case that the parser reads otherwise.
+
+    `crashes` has the hints for exceptions that this check knows, by how they begin.
+    """
     answers = parser.ask([case.fed() for case in cases])
     for case, answer in zip(cases, answers, strict=True):
         said = calls(case.fed())
         if answer["printed"]:
             said += f" It printed: {answer['printed']!r}"
         if "error" in answer:
-            if hint_of_a_crash == "crashed":
+            got = answer["error"].strip().splitlines()[-1]
+            hints = [hint for start, hint in (crashes or {}).items() if got.startswith(start)]
+            if not hints:
                 raise Failed(
                     "crashed",
                     sent=said,
@@ -208,9 +212,8 @@ def expect(parser: Parser, *cases: Case, hint_of_a_crash: str = "crashed") -> No
                     wanted=events(case.wanted),
                     label="Raised",
                 )
-            got = answer["error"].strip().splitlines()[-1]
             raise Failed(
-                hint_of_a_crash,
+                hints[0],
                 sent=said,
                 received=case.stream,
                 at=case.at,
@@ -266,13 +269,16 @@ def every_cut(stream: bytes, wanted: list[Found], hint: str) -> list[Case]:
     why="Everything else is built on this one.",
     hints={
         "no-event": "`feed` returns the list of events that the chunk completed. "
-        "The blank line completes one: does your code come by there, and is the list returned?"
+        "The blank line completes one: does your code come by there, and is the list returned?",
+        "not-events": "`feed` returns a list of `Event`. Its `type`, `data` and "
+        "`last_event_id` are text, each a str.",
     },
 )
 def one_event(parser: Parser) -> None:
     stream = b"data: hello\n\n"
     case = Case(stream, message("hello"), len(stream) - 1, "no-event")
-    expect(parser, case, hint_of_a_crash="no-event")
+    shapes = {"TypeError: feed returned None": "no-event", "TypeError: feed ": "not-events"}
+    expect(parser, case, crashes=shapes)
 
 
 @suite.check(
@@ -283,10 +289,18 @@ def one_event(parser: Parser) -> None:
     read="Events end with a blank line",
     rule=f"{INTERPRETING}: dispatch, step 7",
     why="The second listener would get the first one's data once more.",
-    hints={"data-stays": "After dispatching, the data buffer is empty again."},
+    hints={
+        "data-stays": "After dispatching, the data buffer is empty again.",
+        "one-event-a-chunk": "A chunk can complete more than one event. Return all of them.",
+    },
 )
 def buffers_emptied(parser: Parser) -> None:
-    expect(parser, Case(b"data: a\n\ndata: b\n\n", message("a", "b"), 9, "data-stays"))
+    stream, wanted = b"data: a\n\ndata: b\n\n", message("a", "b")
+    expect(
+        parser,
+        Case(stream, wanted, 9, "data-stays", (stream[:9], stream[9:])),
+        Case(stream, wanted, 9, "one-event-a-chunk"),
+    )
 
 
 @suite.check(
@@ -414,18 +428,21 @@ def no_colon(parser: Parser) -> None:
     "names",
     "Names are compared exactly; what is unknown is ignored",
     todo=2,
-    after=("one-event",),
+    after=("one-event", "no-colon"),
     read="A line is a field",
     rule=f"{INTERPRETING}: process the field, otherwise",
     why="New fields can only be added to a format whose old readers ignore them.",
     hints={
         "other-name": "`Data`, ` data` and `data ` are other names than `data`: no lower() "
-        "and no strip()."
+        "and no strip().",
+        "not-blank": "A line of spaces is not empty: it is a field of an unknown name, and "
+        "ends no event.",
     },
 )
 def names(parser: Parser) -> None:
     expect(
         parser,
+        Case(b"data: a\n \ndata: b\n\n", message("a\nb"), 8, "not-blank"),
         Case(b"Data: a\ndata: b\n\n", message("b"), 0, "other-name"),
         Case(b" data: a\ndata: b\n\n", message("b"), 0, "other-name"),
         Case(b"data : a\ndata: b\n\n", message("b"), 4, "other-name"),
@@ -437,12 +454,13 @@ def names(parser: Parser) -> None:
     "comments",
     "A line that starts with a colon is a comment",
     todo=2,
-    after=("one-event",),
+    after=("one-event", "data-lines"),
     read="A line is a field",
     rule=f"{INTERPRETING}: a line that starts with a colon",
     why="A comment every few seconds is how a server keeps an idle connection open.",
     hints={
-        "comment-read": "Before its colon stands nothing, so it has no name and sets no field."
+        "comment-read": "Before its colon stands nothing, so it has no name and sets no field.",
+        "comment-changes": "A comment changes nothing: what is known of the event stays.",
     },
 )
 def comments(parser: Parser) -> None:
@@ -451,6 +469,7 @@ def comments(parser: Parser) -> None:
         Case(b": ping\ndata: a\n\n", message("a"), 0, "comment-read"),
         Case(b":data: a\ndata: b\n\n", message("b"), 0, "comment-read"),
         Case(b":\n:data\ndata: b\n\n", message("b"), 0, "comment-read"),
+        Case(b"data: a\n: ping\ndata: b\n\n", message("a\nb"), 8, "comment-changes"),
     )
 
 
@@ -474,6 +493,7 @@ def event_type(parser: Parser) -> None:
         Case(b"event: add\ndata: 1\n\n", [("add", "1", "")], 0, "no-type"),
         Case(b"data: 1\nevent: add\n\n", [("add", "1", "")], 8, "no-type"),
         Case(b"event: \ndata: 1\n\n", message("1"), 7, "empty-type"),
+        Case(b"event: add\nevent: \ndata: 1\n\n", message("1"), 18, "empty-type"),
     )
 
 
@@ -611,6 +631,7 @@ def id_empty(parser: Parser) -> None:
     why="A client that waits -1 ms, or crashes on `soon`, has let the server break it.",
     hints={
         "not-set": "`retry: 3000` is 3000 milliseconds, as an int.",
+        "too-late": "It belongs to no event, and counts from its own line on.",
         "not-digits": "Only the ASCII digits 0 to 9. int() takes much more: signs, spaces, "
         "underscores, the digits of other scripts.",
     },
@@ -620,6 +641,7 @@ def retry(parser: Parser) -> None:
     expect(
         parser,
         Case(b"retry: 3000\n\n", [], 7, "not-set", reconnection_time=3000),
+        Case(b"retry: 3000\n", [], 11, "too-late", reconnection_time=3000),
         *(
             Case(
                 f"retry: 5\nretry: {value}\n\n".encode(),
@@ -630,7 +652,7 @@ def retry(parser: Parser) -> None:
             )
             for value in refused
         ),
-        hint_of_a_crash="not-digits",
+        crashes={"ValueError": "not-digits"},
     )
 
 
@@ -670,7 +692,7 @@ def crlf(parser: Parser) -> None:
     hints={"not-a-line-end": "A CR with no LF after it ends a line just as LF does."},
 )
 def cr(parser: Parser) -> None:
-    expect(parser, Case(b"data: a\rdata: b\r\rx\n", message("a\nb"), 7, "not-a-line-end"))
+    expect(parser, Case(b"data: a\rdata: b\r\r:\n", message("a\nb"), 7, "not-a-line-end"))
 
 
 @suite.check(
@@ -775,15 +797,19 @@ def cr_at_once(parser: Parser) -> None:
         "lf-counted-again": "The chunk before ended with CR, and this one starts with LF: that "
         "LF is the rest of the line end, and no blank line.",
         "forgot-the-cr": "A chunk without text came between CR and LF, and changes nothing.",
+        "remembered-too-long": "Between that CR and this LF stands text, so the LF ends a line "
+        "of its own. Any other character after the CR ends the wait for its LF.",
     },
 )
 def crlf_in_two_chunks(parser: Parser) -> None:
     stream, wanted = b"data: a\r\ndata: b\r\n\r\n", message("a\nb")
     empty = (stream[:8], b"", stream[8:])
+    later = b"data: a\rdata: b\n\n"
     expect(
         parser,
         *every_cut(stream, wanted, "lf-counted-again"),
         Case(stream, wanted, 8, "forgot-the-cr", empty),
+        Case(later, wanted, 15, "remembered-too-long", (later[:8], later[8:15], later[15:])),
     )
 
 
@@ -807,7 +833,7 @@ def crlf_in_two_chunks(parser: Parser) -> None:
 def characters_in_pieces(parser: Parser) -> None:
     text = "é 漢 🙂"
     cases = every_cut(f"data: {text}\n\n".encode(), message(text), "cut-in-a-character")
-    expect(parser, *cases, hint_of_a_crash="cut-in-a-character")
+    expect(parser, *cases, crashes={"UnicodeDecodeError": "cut-in-a-character"})
 
 
 @suite.check(
@@ -826,7 +852,7 @@ def characters_in_pieces(parser: Parser) -> None:
 def not_utf8(parser: Parser) -> None:
     stream = b"data: a\xffb\n\n"
     case = Case(stream, message("a\ufffdb"), 7, "vanished")
-    expect(parser, case, hint_of_a_crash="raised")
+    expect(parser, case, crashes={"UnicodeDecodeError": "raised"})
 
 
 @suite.check(
@@ -849,10 +875,12 @@ def byte_order_mark(parser: Parser) -> None:
     stream = b"\xef\xbb\xbfdata: a\n\n"
     later = b"data: a\n\n\xef\xbb\xbfdata: b\n\ndata: \xef\xbb\xbfc\n\n"
     kept = message("a", "\ufeffc")
+    two_marks = b"\xef\xbb\xbf\xef\xbb\xbfdata: a\n\ndata: b\n\n"
     expect(
         parser,
         Case(stream, message("a"), 0, "mark-kept"),
         *every_cut(stream, message("a"), "mark-kept"),
         Case(later, kept, 9, "too-many-removed"),
         Case(later, kept, 9, "too-many-removed", (later[:9], later[9:])),
+        Case(two_marks, message("b"), 3, "too-many-removed"),
     )

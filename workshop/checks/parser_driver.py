@@ -33,6 +33,19 @@ def load(path: Path) -> ModuleType:
     return module
 
 
+def fields(event: Any) -> list[str]:
+    """The event as a list. Raises TypeError when it is none."""
+    found: list[Any] = [
+        getattr(event, name, None) for name in ("type", "data", "last_event_id")
+    ]
+    if not all(isinstance(field, str) for field in found):
+        raise TypeError(
+            f"feed returned {event!r} in its list: an Event has `type`, `data` and "
+            "`last_event_id`, each of them a str"
+        )
+    return found
+
+
 def run(module: ModuleType, chunks: list[bytes]) -> dict[str, Any]:
     parser = module.EventStreamParser()
     steps = []
@@ -40,7 +53,7 @@ def run(module: ModuleType, chunks: list[bytes]) -> dict[str, Any]:
         events = parser.feed(chunk)
         if not isinstance(events, list):
             raise TypeError(f"feed returned {events!r}, and not a list")
-        steps.append([[event.type, event.data, event.last_event_id] for event in events])
+        steps.append([fields(event) for event in events])
     return {
         "steps": steps,
         "last_event_id": parser.last_event_id,
@@ -63,10 +76,14 @@ def main() -> None:
                     one = run(module, [bytes.fromhex(chunk) for chunk in chunks])
                     json.dumps(one)  # an attribute may be anything
                 except BaseException as error:  # sys.exit() too
-                    # Without the line of this file: the learner's own remain.
-                    trace = error.__traceback__ and error.__traceback__.tb_next
+                    # Without the lines of this file: the learner's own remain.
+                    trace = error.__traceback__
+                    while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
+                        trace = trace.tb_next
                     lines = traceback.format_exception(type(error), error, trace)
-                    one = {"error": "".join(lines[-4:])}
+                    # More than two frames would hide the last line, which says most.
+                    text = "".join(lines[-3:])
+                    one = {"error": text.replace(sys.argv[1], Path(sys.argv[1]).name)}
             found.append(one | {"printed": printed.getvalue()[:200]})
         print(json.dumps(found), file=answers, flush=True)
 
