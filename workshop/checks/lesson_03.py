@@ -366,7 +366,7 @@ class Follower:
     def fail(self, hint: str, name: str, wanted: str) -> Failed:
         """A failure that shows what was seen on a stream."""
         sent, received = self.seen(name)
-        return Failed(hint, sent=sent, received=received, wanted=wanted)
+        return Failed(hint, sent=sent, received=received, wanted=wanted, label="Printed")
 
 
 @contextmanager
