@@ -7,6 +7,7 @@ import random
 import re
 import time
 import tracemalloc
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -251,6 +252,24 @@ def test_an_event_can_not_be_changed() -> None:
     assert event == event_stream.Event("message", "a", "")
     assert hash(event) == hash(event_stream.Event("message", "a", ""))
     assert repr(event) == "Event(type='message', data='a', last_event_id='')"
+
+
+def test_an_event_takes_half_the_time_of_a_plain_frozen_dataclass() -> None:
+    @dataclass(frozen=True)
+    class Plain:
+        type: str
+        data: str
+        last_event_id: str
+
+    def seconds(event: Any) -> float:
+        began = time.process_time()
+        for _ in range(20_000):
+            event("message", "a", "")
+        return time.process_time() - began
+
+    # About 0.4. The least of many short runs, since the machine may be busy.
+    ours, plain = (min(seconds(kind) for _ in range(9)) for kind in (event_stream.Event, Plain))
+    assert ours < 0.7 * plain
 
 
 # --- the bound ---------------------------------------------------------------------------
