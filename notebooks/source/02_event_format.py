@@ -2,8 +2,8 @@
 # # Lesson 02: The event stream format
 #
 # The lesson hands-on: you look at streams as bytes, see how the obvious parser and the obvious
-# encoder break, and write a parser that reads what a browser reads. 60 minutes. The text with all the reasons is
-# [lessons/02_event_format.md](../lessons/02_event_format.md).
+# encoder break, and write a parser that reads what a browser reads. 60 minutes. The text with all
+# the reasons is [lessons/02_event_format.md](../lessons/02_event_format.md).
 #
 # The format is that of the HTML standard, section 9.2, and the same in every revision of MCP
 # that streams over HTTP.
