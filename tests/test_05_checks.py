@@ -12,8 +12,10 @@ import pytest
 from tests.conftest import ROOT
 from tests.parts import missing, require
 from workshop.checks.engine import Report, check_program, check_url
-from workshop.checks.lesson_05 import changing_part, suite
+from workshop.checks.lesson_05 import changing_part, fault_of, suite
+from workshop.checks.mcp_session import parsed
 from workshop.running import Program, free_port, running
+from workshop.wire import ReceivedEvent
 
 SCRIPTS = ROOT / "scripts/05_sse_server"
 LOW_LEVEL = ROOT / "tests/servers/low_level_sse.py"
@@ -158,3 +160,10 @@ def test_what_the_protocol_leaves_open_passes(tmp_path: Path) -> None:
 def test_the_changing_part_of_endpoints(endpoints: list[str], part: str) -> None:
     first, last = changing_part(endpoints)
     assert endpoints[0][first:last] == part
+
+
+@pytest.mark.parametrize("data", ["[" * 50_000 + "]" * 50_000, '{"id": 1' + "1" * 5_000 + "}"])
+def test_json_that_nobody_can_read_is_a_finding(data: str) -> None:
+    event = ReceivedEvent("message", data, "", 0, len(data), 0.0)
+    assert fault_of(event) == ("no-json", 0)
+    assert parsed(event) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 import time
@@ -11,7 +12,7 @@ from contextlib import contextmanager
 import pytest
 
 from workshop.checks.engine import Failed
-from workshop.wire import Server, Stream, point_at, visible
+from workshop.wire import Server, Stream, point_at, read_json, visible
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
 Handler = Callable[[socket.socket, bytes], None]
@@ -242,6 +243,59 @@ def test_no_answer_and_no_connection_are_findings() -> None:
 
 def server_open(server: Server) -> Callable[[], object]:
     return lambda: server.open("/a", seconds=0.1)
+
+
+def drip(connection: socket.socket, first: bytes, piece: bytes) -> None:
+    """Send `first`, then `piece` again and again until the client has left."""
+    with contextlib.suppress(OSError):
+        connection.sendall(first)
+        while True:
+            connection.sendall(piece)
+            time.sleep(0.02)
+
+
+@pytest.mark.parametrize(
+    ("first", "piece"),
+    [
+        (b"HTTP/1.1 ", b"2"),
+        (b"HTTP/1.1 200 OK\r\nX: ", b"y"),
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    ],
+)
+def test_a_head_without_end_is_no_answer(first: bytes, piece: bytes) -> None:
+    """Each byte comes in time, and the whole never does."""
+    with serving(lambda connection, _: drip(connection, first, piece)) as server:
+        for ask in (lambda: server.request("GET", "/a", seconds=0.2), server_open(server)):
+            began = time.monotonic()
+            with pytest.raises(Failed) as found:
+                ask()
+            assert found.value.hint == "no-answer"
+            assert time.monotonic() - began < 2
+
+
+def test_a_body_without_end_is_no_answer() -> None:
+    with (
+        serving(lambda connection, _: drip(connection, HEAD, b"x")) as server,
+        pytest.raises(Failed) as found,
+    ):
+        server.request("GET", "/a", seconds=0.2)
+    assert found.value.hint == "no-answer"
+
+
+def test_a_server_that_takes_no_body_gives_no_answer() -> None:
+    pieces = iter(lambda: b"x" * 65_536, b"")
+    with (
+        serving(lambda connection, _: drip(connection, b"", b"")) as server,
+        pytest.raises(Failed) as found,
+    ):
+        server.request("POST", "/a", pieces, seconds=0.2)
+    assert found.value.hint == "no-answer"
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "[" * 50_000 + "]" * 50_000, "1" * 5_000])
+def test_json_that_cannot_be_read_is_a_value_error(text: str) -> None:
+    with pytest.raises(ValueError):
+        read_json(text)
 
 
 # --- Bytes to look at ---------------------------------------------------------------------

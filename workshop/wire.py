@@ -15,7 +15,8 @@ import string
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -32,6 +33,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # How long a check waits for something that should come at once, in seconds.
 SOON = 1.0
+
+MAX_ANSWER = 16 * 1024 * 1024  # bytes that are kept of a response or a stream
 
 
 @cache
@@ -68,6 +71,14 @@ class ReceivedEvent:
     seconds: float
 
 
+def read_json(text: str | bytes) -> Any:
+    """A JSON value. Raises ValueError when `text` is none, or nested too deep to be read."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """A whole response: `request` is what was sent, as text to show a learner."""
@@ -79,7 +90,7 @@ class Answer:
 
     def json(self) -> Any:
         """The body as a JSON value. Raises ValueError when it is none."""
-        return json.loads(self.body)
+        return read_json(self.body)
 
 
 class Stream:
@@ -110,7 +121,7 @@ class Stream:
 
     def _read(self) -> None:
         try:
-            while piece := self._response.read1(65_536):
+            while len(self._raw) < MAX_ANSWER and (piece := self._response.read1(65_536)):
                 with self._changed:
                     self._take(piece, time.monotonic() - self._began)
                     self._changed.notify_all()
@@ -249,9 +260,11 @@ class Server:
         """
         connection, shown, _ = self._send(method, path, body, headers, seconds, finish)
         try:
-            response = connection.getresponse()
-            return Answer(shown, response.status, response.headers, response.read())
-        except (OSError, http.client.HTTPException) as error:
+            with _at_most(connection, seconds):
+                response = connection.getresponse()
+                body = response.read(MAX_ANSWER)
+            return Answer(shown, response.status, response.headers, body)
+        except (OSError, ValueError, http.client.HTTPException) as error:
             raise self._no_answer(error, shown) from error
         finally:
             connection.close()
@@ -276,8 +289,9 @@ class Server:
         asked = {"Accept": "text/event-stream", **(headers or {})}
         connection, shown, began = self._send("GET", path, None, asked, seconds)
         try:
-            return Stream(shown, connection, began)
-        except (OSError, http.client.HTTPException) as error:
+            with _at_most(connection, seconds):
+                return Stream(shown, connection, began)
+        except (OSError, ValueError, http.client.HTTPException) as error:
             connection.close()
             raise self._no_answer(error, shown) from error
 
@@ -307,10 +321,12 @@ class Server:
             shown += "\n\n" + body[:2_000].decode("utf-8", "backslashreplace")
         began = time.monotonic()
         try:
-            if body is None or isinstance(body, bytes):
-                connection.request(method, line, body, asked)
-            else:
-                _send_chunked(connection, method, line, body, asked, finish)
+            connection.connect()
+            with _at_most(connection, seconds):
+                if body is None or isinstance(body, bytes):
+                    connection.request(method, line, body, asked)
+                else:
+                    _send_chunked(connection, method, line, body, asked, finish)
         except (BrokenPipeError, ConnectionResetError):
             pass  # the server answered before the body was through: read what it says
         except OSError as error:
@@ -325,6 +341,36 @@ class Server:
         return Failed(
             "no-connection", sent=shown, received=str(error), wanted="an HTTP response"
         )
+
+
+@contextmanager
+def _at_most(connection: http.client.HTTPConnection, seconds: float) -> Iterator[None]:
+    """Raise TimeoutError when what is done here takes longer.
+
+    A socket's own timeout starts again with every byte: a server that sends one now and
+    then, or a head without an end, could keep a check for ever.
+    """
+    over = threading.Event()
+    # The connection forgets it once the response has it.
+    kept: socket.socket = connection.sock
+
+    def cut() -> None:
+        over.set()
+        with suppress(OSError):
+            kept.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(seconds, cut)
+    timer.start()
+    try:
+        yield
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        if over.is_set():
+            raise TimeoutError from error
+        raise
+    finally:
+        timer.cancel()
+    if over.is_set():
+        raise TimeoutError
 
 
 def _send_chunked(

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from workshop.checks.engine import Failed
 from workshop.running import Program
-from workshop.wire import SOON, Answer, ReceivedEvent, Server, Stream
+from workshop.wire import SOON, Answer, ReceivedEvent, Server, Stream, read_json
 
 JSON_HEADERS = {"Content-Type": "application/json"}
 
@@ -220,7 +220,7 @@ def handshake(version: str = "2024-11-05") -> dict[str, Any]:
 def parsed(event: ReceivedEvent) -> dict[str, Any] | None:
     """The event's data as a JSON object, or None when it is none."""
     try:
-        message = json.loads(event.data)
+        message = read_json(event.data)
     except ValueError:
         return None
     return message if isinstance(message, dict) else None
