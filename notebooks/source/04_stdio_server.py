@@ -39,6 +39,7 @@ print(subprocess.run(client, capture_output=True, text=True, encoding="utf-8").s
 #
 # Start the server yourself, with a pipe on its stdin and one on its stdout:
 
+
 # %%
 class Server:
     """A server as our child. `ask` sends a line and prints the line that comes back."""
