@@ -25,7 +25,7 @@ from tests.conftest import ROOT
 from tests.parts import require
 from workshop.checks import suite_of
 from workshop.checks.engine import check_program, check_url
-from workshop.running import HOST, free_port, running
+from workshop.running import HOST, free_port, recorded, running
 from workshop.wire import Server
 
 SCRIPTS = ROOT / "scripts/01_flask_stream"
@@ -346,10 +346,9 @@ def test_the_checks_pass_on_the_lessons_own_server_by_its_url() -> None:
     assert len(report.results) == 4
 
 
-def test_another_right_solution_passes_too(tmp_path: Path) -> None:
-    """Taken in the view and given back by the response: `call_on_close` runs for HEAD too."""
-    solution = SOLUTION.read_text(encoding="utf-8")
-    for old, new in [
+RIGHT_TOO = {
+    # Taken in the view and given back by the response: `call_on_close` runs for HEAD too.
+    "call_on_close": [
         ("    listeners.up()\n", ""),
         ("        listeners.down()\n", ""),
         ("    return Response(\n        updates", "    answer = Response(\n        updates"),
@@ -358,13 +357,51 @@ def test_another_right_solution_passes_too(tmp_path: Path) -> None:
             "    )\n    listeners.up()\n    answer.call_on_close(listeners.down)\n"
             "    return answer\n    # --- starter",
         ),
-    ]:
+    ],
+    "other fields before the data": [
+        (
+            'f"data: Update',
+            'f": hi\\nretry: 100\\nevent: message\\nid: {number}\\ndata: Update',
+        ),
+    ],
+    "CRLF, no space, one blank line more": [
+        ('f"data: Update {number}\\n\\n"', 'f"data:Update {number}\\r\\n\\r\\n\\r\\n"'),
+    ],
+    "mimetype": [('content_type="', 'mimetype="')],
+    "bytes": [
+        ("            yield event(number)\n", "            yield event(number).encode()\n")
+    ],
+    "no-store": [('"no-cache"', '"no-store"')],
+    "counted inside the try": [
+        ("    listeners.up()\n", ""),
+        ("    try:\n        for", "    try:\n        listeners.up()\n        for"),
+    ],
+}
+
+
+@pytest.mark.parametrize("edits", RIGHT_TOO.values(), ids=RIGHT_TOO)
+def test_another_right_solution_passes_too(
+    tmp_path: Path, edits: list[tuple[str, str]]
+) -> None:
+    solution = SOLUTION.read_text(encoding="utf-8")
+    for old, new in edits:
         assert solution.count(old) == 1
         solution = solution.replace(old, new)
     other = tmp_path / "exercise.py"
     other.write_text(solution, encoding="utf-8")
     report = check_program(suite_of("01_flask_stream"), other)
     assert report.ok, report.as_json()
+
+
+def test_the_traceback_is_there_when_the_check_of_the_status_fails(tmp_path: Path) -> None:
+    """The development server answers 500 first and prints afterwards: the check waits."""
+    solution = SOLUTION.read_text(encoding="utf-8")
+    other = tmp_path / "exercise.py"
+    other.write_text(solution.replace("listeners.up()", "listener.up()"), encoding="utf-8")
+    with recorded() as programs:
+        report = check_program(suite_of("01_flask_stream"), other)
+    assert report.ids("failed") == ["answers"]
+    assert "NameError: name 'listener' is not defined" in programs[0].output
 
 
 # In the browser

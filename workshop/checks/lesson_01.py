@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from workshop.checks.engine import Failed, Suite
-from workshop.running import running
+from workshop.running import ProgramError, running
 from workshop.wire import SOON, Answer, Server, Stream
 
 PATH = "/mcp-sse"
 # `?interval=` is the exercise's own: a server that does not know it ignores it.
-QUICK = f"{PATH}?interval=0.02"
+QUICK = f"{PATH}?interval=0.01"
 UNHURRIED = f"{PATH}?interval=0.1"
 # Nobody waits for the second event: the producer is held. Who leaves such a stream is
 # never noticed, so the count that follows is compared with the count before.
@@ -47,6 +47,13 @@ def head_of(stream: Stream) -> str:
     """Status and headers as text."""
     lines = [f"{name}: {value}" for name, value in stream.headers.items()]
     return "\n".join([f"HTTP/1.1 {stream.status}", *lines])
+
+
+def wait_for_traceback(server: Server) -> None:
+    """Give the program time to print it: the server answers 500 first, and then prints."""
+    if server.program is not None:
+        with suppress(ProgramError):
+            server.program.wait_for_output("Traceback", seconds=0.5)
 
 
 def read_count(server: Server, name: str) -> tuple[Answer, object]:
@@ -98,22 +105,29 @@ def less(value: object, wanted: int) -> bool:
     rule=f"{STANDARD}: any other status is the end for EventSource",
     why="EventSource gives up for good when the status is not 200.",
     hints={
-        "not-200": "The status is not 200. Does the function for `/mcp-sse` return the "
-        "Response, and is the path exactly that?"
+        "not-200": "The status is not 200. Is the path exactly `/mcp-sse`?",
+        "raised": "500 says that your code raised an exception, in the function for "
+        "`/mcp-sse` or in what it calls, or that this function returned nothing.",
+        "empty": "The response ended without a single byte. Does `updates` yield each event, "
+        "and is what it yields text?",
     },
 )
 def answers(server: Server) -> None:
     with server.open(QUICK) as stream:
         stream.wait_closed()
         if stream.status != 200:
+            if stream.status == 500:
+                wait_for_traceback(server)
             received = head_of(stream)
             raise Failed(
-                "not-200",
+                "raised" if stream.status == 500 else "not-200",
                 sent=stream.request,
                 received=received,
                 at=received.index(str(stream.status)),
                 wanted="HTTP/1.1 200",
             )
+        if stream.closed and not stream.raw:
+            raise Failed("empty", sent=stream.request, wanted="five events")
 
 
 @suite.check(
@@ -126,8 +140,8 @@ def answers(server: Server) -> None:
     rule=f"{STANDARD}: MUST be text/event-stream",
     why="EventSource refuses a response of any other type, and does not try again.",
     hints={
-        "wrong-type": "Flask takes a string for a page and says text/html. Give the Response "
-        'content_type="text/event-stream".'
+        "wrong-type": "Left alone, Flask says text/html. Give the Response "
+        'content_type="text/event-stream", to the letter.'
     },
 )
 def content_type(server: Server) -> None:
@@ -200,6 +214,11 @@ def connection_header(server: Server) -> None:
             )
 
 
+def has_news(raw: bytes) -> bool:
+    """Whether more than comments and blank lines arrived, well formed or not."""
+    return any(line and not line.startswith(b":") for line in raw.splitlines())
+
+
 @suite.check(
     "streams",
     "The first event arrives while the next one is still being waited for",
@@ -209,7 +228,7 @@ def connection_header(server: Server) -> None:
     rule="this course",
     why="A stream that arrives when everything is over is a slow page, not a stream.",
     hints={
-        "late-lump": "Nothing arrived while the second event was an hour away. Who collects "
+        "late-lump": "No event arrived while the second event was an hour away. Who collects "
         "the events? Give the Response the generator itself, not a string or a list."
     },
 )
@@ -222,8 +241,8 @@ def streams(server: Server) -> None:
             raise
         raise Failed("late-lump", sent=failure.sent, wanted=wanted) from failure
     with stream:
-        if not stream.wait(lambda stream: len(stream.raw) > 0):
-            raise Failed("late-lump", sent=stream.request, wanted=wanted)
+        if not stream.wait(lambda stream: has_news(stream.raw)):
+            raise Failed("late-lump", sent=stream.request, received=stream.raw, wanted=wanted)
 
 
 @suite.check(
@@ -305,7 +324,9 @@ def blank_line(server: Server) -> None:
                 raise Failed(
                     "one-newline", sent=stream.request, received=raw, at=at, wanted=wanted
                 )
-            in_event = line.strip(b"\r\n") != b""
+            # Comments, `id` and the like may stand before the data: an event is
+            # begun by its data, and ended by a blank line.
+            in_event = line.startswith(b"data") or (in_event and line.strip(b"\r\n") != b"")
             at += len(line)
         if in_event:
             raise Failed(
@@ -318,10 +339,33 @@ def blank_line(server: Server) -> None:
 
 
 @suite.check(
+    "ends",
+    "The response ends after the last event",
+    after=("answers",),
+    read="The exercise",
+    rule="this course",
+    why="A stream that goes on when its feed has ended keeps a thread for nobody.",
+    hints={
+        "still-open": "The stream asked for 0.01 s between two events, and was still open "
+        "after a second. Does `updates` get that interval, and does its loop end?"
+    },
+)
+def ends(server: Server) -> None:
+    with server.open(QUICK) as stream:
+        if not stream.wait_closed():
+            raise Failed(
+                "still-open",
+                sent=stream.request,
+                received=stream.raw[:200],
+                wanted="five events, and the end of the response",
+            )
+
+
+@suite.check(
     "numbers",
     "The events are `Update 0` to `Update 4`",
     todo=2,
-    after=("blank-line",),
+    after=("blank-line", "ends"),
     read="The exercise",
     rule="this course",
     why="What the feed gives must arrive unchanged, all of it, in order.",
@@ -418,7 +462,7 @@ def not_started(server: Server) -> None:
     "counts-out-at-end",
     "A stream that ended is counted out, once",
     todo=4,
-    after=("not-started",),
+    after=("not-started", "ends"),
     alone=True,
     read="Who is listening?",
     rule="this course",
@@ -486,6 +530,8 @@ def counts_out_on_leave(server: Server) -> None:
     hints={
         "feed-open": "Nobody listens any more, and a feed is still open. "
         "Call `feed.close()` in the `finally`, so that it also runs when a listener leaves.",
+        "feed-opened-before-start": "A HEAD request opened a feed, and nobody closed it: its "
+        "generator was made but never started. Open the feed inside the generator.",
         "feed-closed-twice": "More feeds were closed than opened. "
         "Close the feed in the `finally` and nowhere else.",
     },
@@ -507,3 +553,12 @@ def feed_closed(server: Server) -> None:
                 received=answer.body,
                 wanted=f'"open_feeds": {before}, as before',
             )
+    head = server.request("HEAD", PATH)
+    answer, value = count_after(server, "open_feeds", before)
+    if value != before:
+        raise Failed(
+            "feed-opened-before-start",
+            sent=f"{head.request}\n{answer.request}",
+            received=answer.body,
+            wanted=f'"open_feeds": {before}, as before',
+        )
