@@ -64,6 +64,7 @@ def test_the_course_s_own_parser_passes() -> None:
     assert report.ok, report.as_json()
 
 
+@pytest.mark.quiet
 def test_httpx_sse_fails_where_it_leaves_the_standard(tmp_path: Path) -> None:
     found = failures(check(tmp_path, HTTPX_SSE))
     assert {id: result.failure.hint for id, result in found.items() if result.failure} == {
@@ -123,6 +124,7 @@ def test_a_parser_that_hangs_or_dies_blocks_nobody(
     assert report.seconds < 3
 
 
+@pytest.mark.quiet
 def test_many_checks_that_hang_take_no_longer_than_one(tmp_path: Path) -> None:
     # Not at once, but for every field other than data: a third of the checks.
     report = check(tmp_path, SOLUTION.replace('if name == "event":', 'while name != "data":'))
