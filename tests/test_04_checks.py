@@ -65,9 +65,9 @@ def test_the_stray_print_is_found_and_pointed_at() -> None:
     program = ROOT / "scripts/04_stdio_server/stray_print_broken.py"
     report = check_program(suite_of(SLUG), program)
     failures = {result.id: result.failure for result in report.results}
-    failure = failures["tools-call"]
+    failure = failures["only-messages"]
     assert failure is not None
-    assert failure.received.startswith(b"running a tool ... {")
+    assert failure.received[failure.at :].startswith(b"running a tool ... {")
 
 
 def test_the_caret_stands_under_the_stray_byte(tmp_path: Path) -> None:
@@ -123,3 +123,67 @@ def test_lesson_05_says_the_same_in_the_same_words() -> None:
     for name in ("RpcError", "read_message", "is_number", "Tool", "add", "echo"):
         assert here[name] == there[name], name
     assert {"initialize", "ping", "list_tools", "call_tool", "answer"} <= set(here) & set(there)
+
+
+LOOP = """\
+    for line in incoming:
+        reply = reply_to(line)
+        if reply is not None:
+            send(reply, outgoing)
+"""
+SEND = """\
+    outgoing.write(json.dumps(message).encode("utf-8") + b"\\n")
+    outgoing.flush()
+"""
+
+
+@pytest.mark.parametrize(
+    ("find", "replace"),
+    [
+        pytest.param(
+            LOOP, LOOP.replace("incoming:", 'iter(incoming.readline, b""):'), id="iter"
+        ),
+        pytest.param(
+            LOOP,
+            """\
+    rest = b""
+    while piece := incoming.read1(65_536):
+        *lines, rest = (rest + piece).split(b"\\n")
+        for line in lines:
+            if (reply := reply_to(line)) is not None:
+                send(reply, outgoing)
+""",
+            id="pieces",
+        ),
+        pytest.param(SEND, "    print(json.dumps(message), flush=True)\n", id="print"),
+        pytest.param(SEND, SEND.replace('b"\\n"', 'b"\\r\\n"'), id="crlf"),
+        pytest.param(
+            SEND, SEND.replace("(message)", "(message, ensure_ascii=False)"), id="not-ascii"
+        ),
+        pytest.param(', "isError": False', "", id="isError-left-out"),
+        pytest.param(
+            'text = str(arguments["a"] + arguments["b"])',
+            'text = str(float(arguments["a"]) + float(arguments["b"]))',
+            id="floats",
+        ),
+        pytest.param(
+            "raise RpcError(INVALID_PARAMS, f\"{name} needs",
+            'return {"content": [{"type": "text", "text": "no"}], "isError": True}  # (f"',
+            id="wrong-arguments-in-the-result",
+        ),
+        pytest.param(LOOP, '    print("ready", file=sys.stderr)\n' + LOOP, id="log"),
+    ],
+)
+def test_other_right_solutions_pass(tmp_path: Path, find: str, replace: str) -> None:
+    source = SOLUTION.read_text(encoding="utf-8")
+    assert source.count(find) == 1
+    report = check(tmp_path, source.replace(find, replace))
+    assert report.ok, report.as_json()
+
+
+def test_a_server_that_never_reads_does_not_hang_the_checks(tmp_path: Path) -> None:
+    report = check(tmp_path, "import time\ntime.sleep(60)\n")
+    assert [(one.id, one.failure.hint) for one in report.results if one.failure] == [
+        ("reads-lines", "silent")
+    ]
+    assert report.seconds < 3

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import re
+import select
 import subprocess
 import sys
 import threading
@@ -29,8 +31,8 @@ SHORT = 0.5
 STDIO = "MCP, stdio: MUST"
 JSON_RPC = "JSON-RPC 2.0"
 
-# More than one buffer of 8 KiB full of answers, less than one pipe of 64 KiB.
-MANY = 400
+# Answers enough to fill Python's buffer: 8 KiB, and 128 KiB since Python 3.14.
+MANY = io.DEFAULT_BUFFER_SIZE // 20
 
 
 def environment() -> dict[str, str]:
@@ -58,10 +60,11 @@ class Child:
             stderr=subprocess.PIPE,
             env=environment(),
         )
-        self.sent = bytearray()
         self._out = bytearray()
         self._log = bytearray()
         self._grew = threading.Condition()
+        assert self.process.stdin is not None
+        os.set_blocking(self.process.stdin.fileno(), False)
         assert self.process.stdout is not None and self.process.stderr is not None
         self._open = 2
         for pipe, kept in ((self.process.stdout, self._out), (self.process.stderr, self._log)):
@@ -98,10 +101,15 @@ class Child:
     def send(self, raw: bytes) -> None:
         """Write to the program's stdin. When nobody reads there any more, that shows later."""
         assert self.process.stdin is not None
-        self.sent += raw
-        with contextlib.suppress(BrokenPipeError):
-            self.process.stdin.write(raw)
-            self.process.stdin.flush()
+        stdin = self.process.stdin.fileno()
+        deadline = time.monotonic() + SHORT
+        while raw and (left := deadline - time.monotonic()) > 0:
+            try:
+                raw = raw[os.write(stdin, raw) :]
+            except BlockingIOError:  # the pipe is full
+                select.select([], [stdin], [], left)
+            except BrokenPipeError:
+                return
 
     def close_stdin(self) -> None:
         assert self.process.stdin is not None
@@ -214,7 +222,8 @@ suite = Suite(
     open_program=open_program,
     start_heading="The exercise",
     start_title="The program starts",
-    start_hint="It ended with an exception before it read anything: the last line names it.",
+    start_hint="It ended with an exception, before the first message came or because of it: "
+    "the last line names it.",
 )
 
 
@@ -225,10 +234,18 @@ def as_line(message: Json) -> bytes:
 def json_object(raw: bytes) -> Json | None:
     """The JSON object in these bytes, or None."""
     try:
-        value = json.loads(raw)
+        value = json.loads(raw.decode("utf-8"))  # bytes would be taken in UTF-16 too
     except ValueError:
         return None
     return value if isinstance(value, dict) else None
+
+
+def is_utf_8(raw: bytes) -> bool:
+    try:
+        raw.decode("utf-8")
+    except ValueError:
+        return False
+    return True
 
 
 def ping(id: int | str) -> Json:
@@ -286,7 +303,7 @@ def check_code(line: Line, wanted: int, sent: bytes, *, hint: str = "wrong-code"
         "only-at-the-end": "The answer came when stdin was closed, which a client does when it "
         "leaves. `read()` and `readlines()` wait for that: loop over the stream instead.",
         "first-line-only": "The first line was answered and the second was not. "
-        "Is the `return` inside the loop?",
+        "Is a `return` inside the loop, or did an exception end it?",
     },
 )
 def reads_lines(target: Target) -> None:
@@ -323,8 +340,12 @@ def reads_lines(target: Target) -> None:
         'Add b"\\n".',
         "line-break-inside": "The JSON stands in several lines, each is taken for a message. "
         "Leave `indent` out.",
-        "header": "A header such as Content-Length belongs to the Language Server Protocol. "
-        "MCP has none: just the line.",
+        "line-end-first": "The line end stands before the message. The client gets an empty "
+        "line, and waits for the end of the next.",
+        "header": "Just the line, and nothing in front of it. `Content-Length` belongs to the "
+        "Language Server Protocol, `data:` to event streams.",
+        "no-json": "This is no JSON object in UTF-8. `json.dumps(message).encode()` makes one "
+        "of the message; `str` makes Python's own notation.",
         "stray-text": "This is no message. Who printed it? Stdout belongs to the protocol: "
         "print to sys.stderr.",
     },
@@ -341,16 +362,56 @@ def one_line(target: Target) -> None:
     if re.match(rb"[A-Za-z-]+:\s", out):
         raise Failed("header", sent=sent, received=out, at=0, wanted="a line of JSON")
     if b"\n" not in out:
-        if json_object(out) is not None:
-            raise Failed("no-line-end", sent=sent, received=out, at=len(out), wanted="\\n")
+        if json_object(out.removesuffix(rb"\n")) is not None:
+            at = len(out.removesuffix(rb"\n"))
+            raise Failed("no-line-end", sent=sent, received=out, at=at, wanted="\\n")
         raise Failed("stray-text", sent=sent, received=out, at=0, wanted="a line of JSON")
     first = out.partition(b"\n")[0]
     if json_object(first) is None:
         # Whole over several lines, or no JSON at all?
         if json_object(out) is not None or first.strip() == b"{":
             at = len(first)
-            raise Failed("line-break-inside", sent=sent, received=out, at=at, wanted="one line")
+            hint = "line-break-inside" if first else "line-end-first"
+            raise Failed(hint, sent=sent, received=out, at=at, wanted="one line")
+        if first[:1] in b'{["' or not is_utf_8(out):
+            raise Failed("no-json", sent=sent, received=out, at=0, wanted="a line of JSON")
         raise Failed("stray-text", sent=sent, received=out, at=0, wanted="a line of JSON")
+
+
+@suite.check(
+    "only-messages",
+    "Also the rest of a session is messages, to its end",
+    todo=2,
+    after=("one-line",),
+    read="Nothing but messages on stdout",
+    rule=STDIO,
+    why="Whatever else comes is taken for a message, or spoils the one behind it.",
+    hints={
+        "stray-text": "This is no message. Who printed it? Stdout belongs to the protocol: "
+        "print to sys.stderr. A print that is not flushed comes out at the end.",
+        "empty-line": "A line without a message. One line end behind each message is enough.",
+        "none-sent": "None was sent, as `null`. Send the reply only if it is not None.",
+    },
+)
+def only_messages(target: Target) -> None:
+    messages = [
+        initialize_request("2025-11-25"),
+        INITIALIZED,
+        request("tools/list", {}),
+        request("tools/call", {"name": "add", "arguments": {"a": 2, "b": 3}}),
+    ]
+    sent = b"".join(map(as_line, messages))
+    with target.child() as child:
+        child.send(sent)
+        child.close_stdin()
+        child.wait(lambda out: False, 2 * SHORT)  # to its end; whether it leaves is "leaves"
+        out = child.out
+    start = 0
+    for line in out.splitlines(keepends=True):
+        if json_object(line) is None:
+            hint = {b"": "empty-line", b"null": "none-sent"}.get(line.strip(), "stray-text")
+            raise Failed(hint, sent=sent, received=out, at=start, wanted="messages")
+        start += len(line)
 
 
 @suite.check(
@@ -384,7 +445,7 @@ def leaves(target: Target) -> None:
     "initialize",
     "`initialize` is answered with version, capabilities and name",
     todo=3,
-    after=("one-line",),
+    after=("only-messages",),
     read="The handshake",
     rule="MCP 2024-11-05 to 2025-11-25, Lifecycle: MUST",
     why="Until a client has this answer it asks nothing else.",
@@ -429,6 +490,8 @@ def initialize(target: Target) -> None:
     hints={
         "ignored": "The client asked for a version that you speak, and got another one. "
         "Agree to what it asks if you can.",
+        "not-newest": "You were asked for a version that you don't speak. Offer your newest: "
+        "the others are older than the client.",
         "echoed": "There is no such version, and you agreed to it. Offer your newest instead: "
         "then the client can leave, or agree.",
         "refused": "A version that you don't speak is no error: offer your newest, and let the "
@@ -436,7 +499,8 @@ def initialize(target: Target) -> None:
     },
 )
 def version(target: Target) -> None:
-    for asked in ("2024-11-05", "1900-01-01"):
+    newest = "2025-11-25"
+    for asked in ("2024-11-05", newest, "1900-01-01"):
         sent = as_line(initialize_request(asked))
         with target.child() as child:
             line = child.ask(sent)
@@ -445,19 +509,21 @@ def version(target: Target) -> None:
             raise Failed("refused", sent=sent, received=line.raw, wanted='"result": {…}')
         at = place_of(line.raw, "protocolVersion")
         got = result.get("protocolVersion")
-        if asked == "2024-11-05" and got != asked:
+        if asked != "1900-01-01" and got != asked:
             raise Failed("ignored", sent=sent, received=line.raw, at=at, wanted=f'"{asked}"')
         if asked == "1900-01-01" and got == asked:
             raise Failed(
                 "echoed", sent=sent, received=line.raw, at=at, wanted="a version of yours"
             )
+        if asked == "1900-01-01" and got != newest:
+            raise Failed("not-newest", sent=sent, received=line.raw, at=at, wanted=newest)
 
 
 @suite.check(
     "id",
     "A reply carries the id of its request",
     todo=4,
-    after=("one-line",),
+    after=("only-messages",),
     read="Ids and notifications",
     rule=f"{JSON_RPC}: MUST be the same",
     why="It is the only thing that says which question this answer belongs to.",
@@ -473,7 +539,12 @@ def same_id(target: Target) -> None:
     with target.child() as child:
         for id in (7, "seven", 0):
             sent = as_line(ping(id))
-            line = child.ask(sent)
+            try:
+                line = child.ask(sent)
+            except Failed as failure:
+                if id == 0 and failure.hint == "no-answer":  # taken for a notification
+                    failure.hint = "zero-lost"
+                raise
             got = None if line.message is None else line.message.get("id")
             if got == id and type(got) is type(id):
                 continue
@@ -492,23 +563,29 @@ def same_id(target: Target) -> None:
     "notifications",
     "A notification gets no reply",
     todo=4,
-    after=("one-line", "id"),
+    after=("id",),
     read="Ids and notifications",
     rule=f"{JSON_RPC}: MUST NOT",
     why="Nobody waits for it. A client that gets one takes it for an answer to something else.",
     hints={
         "answered": "`notifications/initialized` has no id, so nobody waits for a reply. "
         "Return None before you make one.",
-        "unknown-answered": "Also a notification that you have never heard of gets no reply, "
-        "not even an error: look for the id, not for the name.",
+        "unknown-answered": "This has no id, so it is a notification and gets no reply, not "
+        "even an error: look for the id, not for the name.",
+        "died": "The server ended at the notification, which is a message without an id. Ask "
+        "whether there is one before you take it. When `reply_to` returns None, go on.",
     },
 )
 def notifications(target: Target) -> None:
     unknown: Json = {"jsonrpc": "2.0", "method": "notifications/never/heard/of"}
     with target.child() as child:
-        for notification, hint in ((INITIALIZED, "answered"), (unknown, "unknown-answered")):
+        for notification, hint in (
+            (INITIALIZED, "answered"),
+            (unknown, "unknown-answered"),
+            ({"jsonrpc": "2.0", "method": "ping"}, "unknown-answered"),
+        ):
             sent = as_line(notification)
-            for line in child.replies_before_pong(sent, "no-connection")[:1]:
+            for line in child.replies_before_pong(sent, "died")[:1]:
                 raise Failed(hint, sent=sent, received=line.raw, at=0, wanted="nothing")
 
 
@@ -565,25 +642,39 @@ def call(target: Target, name: str, arguments: Json) -> tuple[bytes, Line]:
     rule="MCP, Tools: MUST",
     why="The content is what the model gets to read.",
     hints={
+        "refused": "This call is right, and the answer is an error. The arguments stand in "
+        '`params["arguments"]`.',
         "no-content": "The result needs `content`, a list: "
         '[{"type": "text", "text": "5"}]. A tool may give back several things.',
         "no-string": "The `text` of a text content is a string, also when it is a number. "
         "A client that checks types refuses the whole answer.",
+        "no-type": 'Each piece of content says what it is: "type": "text".',
         "wrong-sum": "The tool gave another sum. Add first, and make a text of the sum.",
+        "is-error": "The tool did what it should, and `isError` says something else. It is "
+        "false, or left out.",
     },
 )
 def tools_call(target: Target) -> None:
     sent, line = call(target, "add", {"a": 2, "b": 3})
     result = result_in(line)
     content = result.get("content") if isinstance(result, dict) else None
+    if error_code(line) is not None:
+        at = place_of(line.raw, "error")
+        raise Failed("refused", sent=sent, received=line.raw, at=at, wanted='"result": {…}')
     if not isinstance(content, list) or not content or not isinstance(content[0], dict):
         at = place_of(line.raw, "content") or place_of(line.raw, "result")
         raise Failed("no-content", sent=sent, received=line.raw, at=at, wanted='"content": […]')
+    if content[0].get("type") != "text":
+        at = place_of(line.raw, "content")
+        raise Failed("no-type", sent=sent, received=line.raw, at=at, wanted='"type": "text"')
     text, at = content[0].get("text"), place_of(line.raw, "text")
     if not isinstance(text, str):
         raise Failed("no-string", sent=sent, received=line.raw, at=at, wanted='"text": "5"')
     if text not in ("5", "5.0"):
         raise Failed("wrong-sum", sent=sent, received=line.raw, at=at, wanted='"text": "5"')
+    if result.get("isError", False) is not False:
+        at = place_of(line.raw, "isError")
+        raise Failed("is-error", sent=sent, received=line.raw, at=at, wanted="false")
 
 
 @suite.check(
@@ -619,6 +710,8 @@ def echo(target: Target) -> None:
         "died": "The call ended the server, and with it everything else the client wanted. "
         "Turn the exception that its last line names into an RpcError.",
         "taken": "There is no such tool, and the reply looks like that of one. Raise RpcError.",
+        "guessed": "The argument `b` is missing, and the tool ran all the same. Say so with an "
+        "RpcError: whoever forgot it would never know.",
         "wrong-code": "`tools/call` exists, its params are wrong: INVALID_PARAMS.",
     },
 )
@@ -626,7 +719,7 @@ def bad_call(target: Target) -> None:
     unknown = as_line(request("tools/call", {"name": "subtract", "arguments": {}}))
     missing = as_line(request("tools/call", {"name": "add", "arguments": {"a": 2}}))
     with target.session() as child:
-        for sent in (unknown, missing):
+        for sent, taken in ((unknown, "taken"), (missing, "guessed")):
             try:
                 line = child.ask(sent)
             except Failed as failure:
@@ -638,7 +731,7 @@ def bad_call(target: Target) -> None:
             if result is not None:
                 at = place_of(line.raw, "result")
                 raise Failed(
-                    "taken", sent=sent, received=line.raw, at=at, wanted='"code": -32602'
+                    taken, sent=sent, received=line.raw, at=at, wanted='"code": -32602'
                 )
             check_code(line, -32602, sent)
 
@@ -681,7 +774,7 @@ def unknown_method(target: Target) -> None:
     "not-json",
     "A line that is not JSON gets error -32700",
     todo=8,
-    after=("one-line", "id"),
+    after=("id",),
     read="When something is wrong",
     rule=f"{JSON_RPC}, section 5.1",
     why="One line that is garbled should cost one message, not the connection.",
@@ -713,12 +806,13 @@ def not_json(target: Target) -> None:
         "died": "This is JSON, and not what the next line of your code expects. Ask whether it "
         "is a dict with a string under `method` before you use it.",
         "silent": "No reply came. Whoever sent this believes that it was understood.",
-        "wrong-code": "It is JSON, so it is no parse error: INVALID_REQUEST.",
+        "wrong-code": "It is JSON, and no request: INVALID_REQUEST. A method is a string.",
     },
 )
 def not_a_request(target: Target) -> None:
     with target.child() as child:
-        for sent in (b"[]\n", as_line({"jsonrpc": "2.0", "id": 1})):
+        no_method: Json = {"jsonrpc": "2.0", "id": 1}
+        for sent in (b"[]\n", as_line(no_method), as_line({**no_method, "method": 5})):
             replies = child.replies_before_pong(sent, "died")
             if not replies:
                 raise Failed("silent", sent=sent, wanted='"code": -32600')
