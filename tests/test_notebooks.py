@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,10 @@ from nbclient import NotebookClient
 from nbformat.notebooknode import NotebookNode
 
 from workshop.course import ROOT, Course, Lesson
+from workshop.listening import listen
 from workshop.publish import publish
 from workshop.publishing.starters import solution_text
+from workshop.running import running
 
 COURSE = Course.load()
 LESSONS = [lesson for lesson in COURSE.lessons if lesson.notebook_source.is_file()]
@@ -125,3 +128,17 @@ def test_the_committed_notebook_has_no_outputs_and_is_what_publish_makes(
             assert cell.execution_count is None
     found = publish(COURSE, [lesson], compare=True, replay=False)
     assert [one for one in found if one.path.endswith(".ipynb")] == []
+
+
+def test_hanging_up_raises_nothing_in_the_thread_that_reads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    raised: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", raised.append)
+    before = threading.active_count()
+    with running(ROOT / "scripts/05_sse_server/sse_server.py") as server:
+        for _ in range(10):
+            with listen(f"{server.url}/sse") as stream:
+                stream.show(2)
+        assert threading.active_count() <= before + 1  # `running` reads what the server prints
+    assert raised == []

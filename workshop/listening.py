@@ -33,7 +33,8 @@ class Listener:
         self._ended: float | None = None
         self._changed = threading.Condition()
         print(f"GET {path} -> {self.status}, {self.headers.get('Content-Type')}", flush=True)
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
 
     def _read(self) -> None:
         # A character may arrive in two pieces.
@@ -88,6 +89,8 @@ class Listener:
             if self._ended is None:
                 # Ends the reader's wait, which closing alone does not.
                 self._socket.shutdown(2)
+        # Closed under its reader, http.client raises whatever it happens to trip over.
+        self._reader.join(2)
         self._connection.close()
 
     def __enter__(self) -> Self:
