@@ -161,7 +161,7 @@ server.leave()
 # ## What breaks: a message that is not flushed
 #
 # This server makes an answer for each line and forgets `flush`. Python keeps what is written
-# to a pipe in a buffer of 8 KiB, so nothing comes until the server ends:
+# to a pipe in a buffer of 8 KiB or more, so nothing comes until the server ends:
 
 # %%
 forgetful = Server(
