@@ -806,6 +806,16 @@ def test_what_cannot_be_served(arguments: list[str]) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("host", ["0.0.0.0", "LocalHost"])
+def test_the_url_that_it_prints_is_let_in(host: str) -> None:
+    with running(SERVER, "--host", host) as program:
+        url = program.wait_for_output("/sse\n").partition("curl -N ")[2].split()[0]
+        health = url.replace("/sse", "/health")
+        assert httpx2.get(health).status_code == 200
+        origin = {"Origin": url.removesuffix("/sse")}
+        assert httpx2.get(health, headers=origin).status_code == 200
+
+
 def test_what_it_prints(server: Program) -> None:
     assert f"Serving MCP on {server.url}/sse" in server.output
     assert f"curl -N {server.url}/sse" in server.output

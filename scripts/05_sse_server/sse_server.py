@@ -600,14 +600,17 @@ def main() -> None:
 
     listener = listen(arguments.host, arguments.port)
     port = listener.getsockname()[1]
-    own_hosts = [f"{name}:{port}" for name in ("127.0.0.1", "localhost", "[::1]")]
+    # A server that listens on all addresses has none of its own to show: any local one does.
+    host: str = arguments.host
+    name = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    name = f"[{name}]" if ":" in name else name
+    own_hosts = [f"{own}:{port}" for own in ("127.0.0.1", "localhost", "[::1]", name)]
     settings.heartbeat = arguments.heartbeat
     settings.heartbeat_style = arguments.heartbeat_style
     settings.allowed_hosts = {host.lower() for host in own_hosts + arguments.allow_host}
-    settings.allowed_origins = {f"http://{host}" for host in own_hosts}
+    settings.allowed_origins = {f"http://{host}".lower() for host in own_hosts}
     settings.allowed_origins |= {origin.lower() for origin in arguments.allow_origin}
 
-    name = f"[{arguments.host}]" if ":" in arguments.host else arguments.host
     print(f"Serving MCP on http://{name}:{port}/sse. In another terminal:", flush=True)
     print(f"  curl -N http://{name}:{port}/sse", flush=True)
 
