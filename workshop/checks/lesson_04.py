@@ -490,8 +490,8 @@ def initialize(target: Target) -> None:
     hints={
         "ignored": "The client asked for a version that you speak, and got another one. "
         "Agree to what it asks if you can.",
-        "not-newest": "You were asked for a version that you don't speak. Offer your newest: "
-        "the others are older than the client.",
+        "not-newest": "You were asked for a version that you don't speak. Offer your newest, "
+        "and let the client decide.",
         "echoed": "There is no such version, and you agreed to it. Offer your newest instead: "
         "then the client can leave, or agree.",
         "refused": "A version that you don't speak is no error: offer your newest, and let the "
