@@ -123,7 +123,8 @@ show_stream(server.url + "/sse", events=4)
 # %% [markdown]
 # ## A client that we did not write
 #
-# The official SDK says and hears exactly what you saw:
+# The official SDK says and hears exactly what you saw. It logs that it does not know the event
+# `connected`, and goes on:
 
 # %%
 async with sse_client(server.url + "/sse") as (read, write):
