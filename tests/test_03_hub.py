@@ -103,7 +103,9 @@ def test_coming_back_gives_each_event_once_or_an_exact_gap(
         # A gap is told only where something is lost, and it ends with the last lost event.
         for span in lost:
             assert [id for id in wanted if id in span][-1:] == [span.stop - 1]
-    order = [int(event.last_event_id) for event in events(raw)]
+    kinds = [event.type == "gap" for event in events(raw)]
+    assert kinds == sorted(kinds, reverse=True), "gaps come first"
+    order = [int(event.last_event_id) for event in events(raw) if event.type != "gap"]
     assert order == sorted(order)
 
 
@@ -136,6 +138,27 @@ def test_a_reader_cut_within_the_replay_again_and_again_still_has_everything(
     assert seen == sorted(set(seen))
     for id in range(2, int(last_id) + 1):
         assert id in seen or any(id in span for span in lost)
+
+
+def test_a_reader_cut_behind_an_event_has_heard_of_the_older_one_that_is_lost() -> None:
+    """Found by the test above: b is lost, a is newer and kept, and the reader is cut at a."""
+    hub = new_hub(history=1)
+    for type in ("z", "b", "a", "b", "b"):
+        hub.publish(type, {})
+    raw = waiting(hub.subscribe(["a", "b"], "1"))
+    assert [event.type for event in events(raw)] == ["gap", "a", "b"]
+    assert gaps(raw) == [{"types": ["b"], "after": 1, "through": 4}]
+
+
+def test_after_the_replay_a_reader_stands_at_the_newest_id() -> None:
+    """So a gap is told once, also when nothing else of the type comes."""
+    hub = new_hub(history=0)
+    for type in ("a", "a", "z"):
+        hub.publish(type, {})
+    parser = parser_class(last_event_id="1")
+    assert [event.type for event in parser.feed(waiting(hub.subscribe(["a"], "1")))] == ["gap"]
+    assert parser.last_event_id == "3"
+    assert events(waiting(hub.subscribe(["a"], parser.last_event_id))) == []
 
 
 def test_a_reader_with_an_id_of_the_hubs_last_life_hears_of_a_gap() -> None:

@@ -190,15 +190,19 @@ class Hub:
         if not topics:
             raise HubError(400, "Say which types: /events/orders or /events?types=orders,news")
         still_open = {type for type, topic in topics.items() if not topic.closed}
-        replay: list[bytes] = []
-        if last_event_id:
-            replay = self._missed(topics, last_event_id)
-        if not still_open and not replay:
+        missed = self._missed(topics, last_event_id) if last_event_id else []
+        if not still_open and not missed:
             raise Finished
-        # A new reader is told where it begins. Without this id, a reader cut before
-        # its first event would have nothing to come back with.
-        begins = None if last_event_id else str(self.last_id)
-        replay.insert(0, encode_event(None, id=begins, retry=self.retry))
+        # A reader is told where it stands: here it has all there is. Without this id, a
+        # reader cut before its first event would have nothing to come back with.
+        stands = str(self.last_id)
+        replay = [encode_event(None, id=stands, retry=self.retry)]
+        if missed:
+            replay = [
+                encode_event(None, retry=self.retry),
+                *missed,
+                encode_event(None, id=stands),
+            ]
         if still_open:
             replay += [_closed(type) for type in topics if type not in still_open]
 
@@ -282,7 +286,7 @@ class Hub:
         return self.topics[type]
 
     def _missed(self, topics: dict[str, Topic], last_event_id: str) -> list[bytes]:
-        """What came after `last_event_id`, in order, with a `gap` where something is lost."""
+        """What came after `last_event_id`, in order, behind a `gap` where something is lost."""
         after = self._position(last_event_id)
         found: list[tuple[int, bytes]] = []
         lost: dict[int, list[str]] = {}
@@ -290,13 +294,14 @@ class Hub:
             found += [kept for kept in topic.history if after is None or kept[0] > after]
             if after is None or after < topic.lost:
                 lost.setdefault(topic.lost, []).append(type)
-        for through, types in lost.items():
-            gap = {"types": types, "after": after, "through": through}
-            # The gap stands in its place among the events and has an id like them:
-            # whoever has read it has read everything up to it.
-            wire = encode_event(json.dumps(gap), event="gap", id=str(through))
-            found.append((through, wire))
-        return [wire for _, wire in sorted(found, key=itemgetter(0))]
+        # The gaps come first, and without an id. What is lost may be older than any event
+        # that follows: a reader cut between an event and its gap would never hear of it.
+        gaps = [
+            {"types": types, "after": after, "through": through}
+            for through, types in lost.items()
+        ]
+        told = [encode_event(to_json(gap), event="gap") for gap in gaps]
+        return told + [wire for _, wire in sorted(found, key=itemgetter(0))]
 
     def _position(self, last_event_id: str) -> int | None:
         """The id as a number; None for one that this hub can't have given."""
@@ -320,4 +325,4 @@ class Hub:
 
 
 def _closed(type: str) -> bytes:
-    return encode_event(json.dumps({"type": type}), event="closed")
+    return encode_event(to_json({"type": type}), event="closed")
