@@ -24,6 +24,9 @@ from typing import Any
 
 
 def load(path: Path) -> ModuleType:
+    # Bytecode on disk is told from a newer file by the second and the size: two saves
+    # within one second could look alike.
+    sys.dont_write_bytecode = True
     spec = importlib.util.spec_from_file_location("learners_file", path)
     if spec is None or spec.loader is None:
         raise ImportError(f"{path} is no Python file")
