@@ -453,7 +453,7 @@ def fault_of(event: ReceivedEvent) -> tuple[str, int] | None:
     hints={
         "broadcast": "The reply went to every open stream.",
         "wrong-stream": "The reply went to another client's stream. Look the session up by "
-        "the id in the POST's query.",
+        "the id in the POST's query, and give each session an outbox of its own.",
     },
 )
 def own_stream(server: McpServer) -> None:
