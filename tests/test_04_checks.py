@@ -80,6 +80,7 @@ def test_the_caret_stands_under_the_stray_byte(tmp_path: Path) -> None:
     assert (result.failure.at, result.failure.received[:6]) == (0, b"ready\n")
 
 
+@pytest.mark.quiet
 def test_the_official_sdks_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Its start takes more than a second of computing, so only some of the checks, and time.
     some = copy(suite_of(SLUG))
@@ -167,7 +168,7 @@ SEND = """\
             id="floats",
         ),
         pytest.param(
-            "raise RpcError(INVALID_PARAMS, f\"{name} needs",
+            'raise RpcError(INVALID_PARAMS, f"{name} needs',
             'return {"content": [{"type": "text", "text": "no"}], "isError": True}  # (f"',
             id="wrong-arguments-in-the-result",
         ),
