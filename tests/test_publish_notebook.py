@@ -124,7 +124,7 @@ def test_a_source_that_makes_no_notebook_is_said(
 def test_the_readme_has_a_row_for_each_lesson_and_nothing_else_changes(course: Course) -> None:
     assert (course.root / "README.md").read_text(encoding="utf-8") == (
         "# Course\n\n<!-- lessons -->\n"
-        "| | Lesson | At the end you have | Era | Minutes |\n|---|---|---|---|---:|\n"
+        "| | Lesson | What you do | Era | Minutes |\n|---|---|---|---|---:|\n"
         "| 01 | [A \\| B](lessons/01_one.md) ([notebook](notebooks/01_one.ipynb)) "
         "| All of it. | SSE | 7 |\n"
         "<!-- /lessons -->\nEnd\n"

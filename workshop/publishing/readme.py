@@ -20,7 +20,7 @@ def readme_text(text: str, course: Course) -> str:
 
 def lesson_table(course: Course) -> str:
     """One row a lesson, with links to its text and notebook."""
-    rows = ["| | Lesson | At the end you have | Era | Minutes |", "|---|---|---|---|---:|"]
+    rows = ["| | Lesson | What you do | Era | Minutes |", "|---|---|---|---|---:|"]
     for lesson in course.lessons:
         links = f"[{lesson.title}](lessons/{lesson.slug}.md)"
         if lesson.notebook_source.is_file():
