@@ -6,7 +6,6 @@ import importlib.metadata
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import tomllib
@@ -17,7 +16,7 @@ from typing import Literal
 from dotenv import dotenv_values
 
 from workshop.course import Course
-from workshop.running import HOST
+from workshop.running import port_is_free
 
 State = Literal["there", "missing", "wrong"]
 
@@ -211,19 +210,6 @@ def ports(course: Course) -> list[Finding]:
             said += " (on macOS it is often the AirPlay Receiver, in System Settings)"
         found.append(Finding("Ports", str(port), "missing", said))
     return found
-
-
-def port_is_free(port: int) -> bool:
-    """Whether a server could listen on this port of 127.0.0.1."""
-    with socket.socket() as probe:
-        if os.name == "posix":
-            # As servers do: connections of a server that has just ended don't count.
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError:
-            return False
-        return True
 
 
 def listener(port: int) -> str:

@@ -50,6 +50,19 @@ def free_port() -> int:
             return port
 
 
+def port_is_free(port: int) -> bool:
+    """Whether a server could listen on this port of 127.0.0.1."""
+    with socket.socket() as probe:
+        if os.name == "posix":
+            # As servers do: connections of a server that has just ended don't count.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+        return True
+
+
 class Program:
     """A running program: where it listens, what it printed, and how to stop it."""
 

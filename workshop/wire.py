@@ -27,9 +27,8 @@ from urllib.parse import quote, urljoin, urlsplit
 from rich.cells import cell_len
 
 from workshop.checks.engine import Failed
+from workshop.course import ROOT
 from workshop.running import Program
-
-ROOT = Path(__file__).resolve().parent.parent
 
 # How long a check waits for something that should come at once, in seconds.
 SOON = 1.0

@@ -93,15 +93,3 @@ def _free_pair(digits: int) -> int:
         except OSError:
             continue
         return port
-
-
-def in_use(port: int) -> bool:
-    """Whether somebody listens on the port."""
-    with socket.socket() as probe:
-        # With this, connections that were closed a moment ago do not count.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except OSError:
-            return True
-    return False

@@ -21,9 +21,9 @@ from workshop.publishing.console import (
 )
 from workshop.publishing.difference import Difference, PublishError, unified
 from workshop.publishing.markdown import fences, with_bodies
-from workshop.publishing.ports import Ports, in_use
+from workshop.publishing.ports import Ports
 from workshop.publishing.terminal import Terminal
-from workshop.running import environment
+from workshop.running import environment, port_is_free
 
 # A running command that prints nothing for so long is taken to have printed all, in
 # seconds. Only for blocks that show nothing to wait for, or something else than came.
@@ -145,7 +145,7 @@ class _Player:
                     "The command before it in this terminal still runs: end it with ^C."
                 )
             command, server = self._ports.typed(step.command)
-            if server is not None and in_use(server):
+            if server is not None and not port_is_free(server):
                 server = None  # this is a client of it, or it shows what happens then
             # Files that a lesson writes there: two replays side by side must not share them.
             terminal.run(_SCRATCH.sub(f"{self._folder.parent}/", command))
