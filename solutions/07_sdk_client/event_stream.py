@@ -1,0 +1,259 @@
+"""The event stream format, both halves: `EventStreamParser` reads it, `encode_event` writes it.
+
+The rules are those of the HTML standard, section 9.2, "Server-sent events":
+https://html.spec.whatwg.org/multipage/server-sent-events.html
+9.2.5 says what a stream is made of, 9.2.6 how to interpret it. Nothing here does
+I/O: the parser takes bytes as they come, from a file, a socket or a test.
+
+Run as a program, it prints the events of a URL or of standard input as they come:
+
+    uv run scripts/02_event_format/event_stream.py http://127.0.0.1:8000/mcp-sse
+    printf 'data: hello\\n\\n' | uv run scripts/02_event_format/event_stream.py -
+"""
+
+from __future__ import annotations
+
+import argparse
+import codecs
+import re
+import signal
+import sys
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from http.client import HTTPException
+from io import BufferedReader
+from typing import cast
+
+LINE_END = re.compile("\r\n|\r|\n")
+
+
+@dataclass(frozen=True, init=False)
+class Event:
+    """One event, as a listener gets it."""
+
+    type: str
+    data: str
+    last_event_id: str
+
+    def __init__(self, type: str, data: str, last_event_id: str) -> None:
+        # What a frozen dataclass does by itself, in half the time. A parser of many
+        # small events spends much of its time in here.
+        fields = self.__dict__
+        fields["type"] = type
+        fields["data"] = data
+        fields["last_event_id"] = last_event_id
+
+
+class EventTooLarge(Exception):
+    """An event went over the parser's bound. The parser can't be used any more."""
+
+
+class EventStreamParser:
+    """Turns the bytes of one event stream into events.
+
+    `last_event_id` is what a client sends as `Last-Event-ID` when it connects again.
+    Each connection gets a parser of its own; to go on where the last one stopped, as
+    browsers do, hand its `last_event_id` to the new one.
+    `reconnection_time` is how many milliseconds the stream asks a client to wait
+    before it connects again, or None when it did not say.
+    `max_event_size` bounds the lines of one event, from one blank line to the next, in
+    characters, comments and line ends left out: without a bound, a stream that never
+    ends its event would fill the memory.
+    """
+
+    def __init__(self, *, last_event_id: str = "", max_event_size: int = 1_048_576) -> None:
+        self.last_event_id = last_event_id
+        self.reconnection_time: int | None = None
+        self.max_event_size = max_event_size
+
+        # 9.2.6: a stream is decoded as UTF-8, and what is not UTF-8 becomes U+FFFD.
+        # A character can come in pieces: this decoder waits for the last of them.
+        self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
+        self._at_start = True
+        self._after_cr = False  # the last character was CR: an LF now belongs to it
+        self._line: list[str] = []  # the line that has begun and not ended, in pieces
+        self._line_size = 0  # of the pieces in `_line`
+        self._event_size = 0  # of the lines that ended since the last blank line
+        self._error: EventTooLarge | None = None
+
+        # The three buffers of 9.2.6.
+        self._data: list[str] = []
+        self._event_type = ""
+        self._last_event_id = last_event_id
+
+    def feed(self, chunk: bytes) -> list[Event]:
+        """Take the next bytes, cut anywhere; return the events that they complete.
+
+        An event that the stream leaves unfinished is never returned: 9.2.6 discards
+        what is pending at the end, so there is nothing to call there.
+        Raises EventTooLarge when the event that has begun goes over the bound. Events
+        that were complete before it are returned first, and the next call raises.
+        """
+        if self._error is not None:
+            raise self._error
+        events: list[Event] = []
+        for line in self._end_lines(self._decode(chunk)):
+            if not line:  # 9.2.6: a blank line dispatches the event
+                self._dispatch(events)
+                continue
+            # 9.2.6: the name is what stands before the first colon, the value what stands
+            # after it, less one space. Without a colon the line is the name of a field
+            # with an empty value; with nothing before it, a comment.
+            name, _, value = line.partition(":")
+            if name:
+                self._event_size += len(line)
+                if self._event_size > self.max_event_size:
+                    break
+                self._process_field(name, value.removeprefix(" "))
+        if self._event_size + self._line_size > self.max_event_size:
+            self._over_the_bound(events)
+        return events
+
+    def _end_lines(self, text: str) -> list[str]:
+        """The lines that `text` ends, without their ends (9.2.5: CRLF, LF or CR)."""
+        if not text:
+            return []
+        if self._at_start:
+            text = text.removeprefix("\ufeff")  # 9.2.5: one byte order mark may lead
+            self._at_start = False
+        # A CR ends its line at once, or the event would wait for the next byte, which
+        # may be long in coming. So when that byte is LF, it is the rest of a CRLF.
+        if self._after_cr:
+            text = text.removeprefix("\n")
+        self._after_cr = text.endswith("\r")
+        if "\r" in text:
+            text = text.replace("\r\n", "\n").replace("\r", "\n")
+        lines: list[str] = []
+        if "\n" in text:
+            lines = text.split("\n")  # not splitlines(), which cuts at eight more characters
+            text = lines.pop()
+            if self._line:
+                lines[0] = "".join([*self._line, lines[0]])
+                self._line, self._line_size = [], 0
+        if text:
+            self._line.append(text)
+            self._line_size += len(text)
+        return lines
+
+    def _process_field(self, name: str, value: str) -> None:
+        """9.2.6, "process the field"."""
+        if name == "data":
+            self._data.append(value)
+        elif name == "event":
+            self._event_type = value
+        elif name == "id":
+            if "\0" not in value:
+                self._last_event_id = value
+        elif name == "retry" and value.isascii() and value.isdigit() and len(value) < 20:
+            # Chromium, too, passes over a number that 64 bits can't hold. Without a
+            # limit, more than 4,300 digits would be a ValueError out of int().
+            self.reconnection_time = int(value)
+        # Any other field is ignored, also one of these names in other letters: `Data`.
+
+    def _dispatch(self, events: list[Event]) -> None:
+        """9.2.6, "dispatch the event", when there is one."""
+        # Step 1 stands before the question whether there is an event, so that a block
+        # with nothing but an id sets the last event id, too.
+        self.last_event_id = self._last_event_id
+        if self._data:  # step 2. An empty `data` line counts: it leaves an LF in the buffer
+            data = "\n".join(self._data)  # and so there is no last LF to take off (step 3)
+            events.append(Event(self._event_type or "message", data, self.last_event_id))
+            self._data = []
+        self._event_type = ""  # steps 2 and 7; the last event id buffer stays (step 1)
+        self._event_size = 0
+
+    def _over_the_bound(self, events: list[Event]) -> None:
+        """Not in the standard: raise EventTooLarge, at once or when `events` are out."""
+        if self._event_size <= self.max_event_size and self._line[0].startswith(":"):
+            self._line, self._line_size = [":"], 0  # a long comment: nobody will miss it
+            return
+        self._error = EventTooLarge(f"An event is over {self.max_event_size} characters")
+        if not events:
+            raise self._error
+
+
+def encode_event(
+    data: str | None,
+    *,
+    event: str | None = None,
+    id: str | None = None,
+    retry: int | None = None,
+    comment: str | None = None,
+) -> bytes:
+    """One block of an event stream: an event, or something else to say between two.
+
+    `data` is cut at each CRLF, CR and LF into one `data` line each: the listener gets
+    it back with LF in their place. "" is an event with empty data; None means no event:
+    a block that holds only a comment, an id or a retry, and that no listener sees.
+    `retry` is in milliseconds. A comment of several lines becomes several comments.
+
+    Raises ValueError, naming the field, for what would end the field's line early and
+    so let its author write fields of his own (CR or LF in `event` or `id`), for what
+    parsers ignore (NUL in `id`, a `retry` that is not a whole number from 0 up, of at
+    most 19 digits, an `event` without data). Text that UTF-8 can't hold, a lone
+    surrogate, raises UnicodeEncodeError, which is a ValueError, too.
+    """
+    lines: list[str] = []
+    if comment is not None:
+        lines += [f": {line}" for line in LINE_END.split(comment)]
+    if event is not None:
+        if data is None:
+            raise ValueError("event: without data no listener ever gets it")
+        if LINE_END.search(event):
+            raise ValueError(f"event: {event!r} has a line end in it")
+        lines.append(f"event: {event}")
+    if id is not None:
+        if LINE_END.search(id):
+            raise ValueError(f"id: {id!r} has a line end in it")
+        if "\0" in id:
+            raise ValueError(f"id: {id!r} has a NUL in it")
+        lines.append(f"id: {id}")
+    if retry is not None:
+        if type(retry) is not int or not 0 <= retry < 10**19:  # True is an int, too
+            raise ValueError("retry: not a whole number from 0 up, of at most 19 digits")
+        lines.append(f"retry: {retry}")
+    if data is not None:
+        # Not str.splitlines(): it cuts at eight more characters that end no line here.
+        lines += [f"data: {line}" for line in LINE_END.split(data)]
+    return "".join(f"{line}\n" for line in [*lines, ""]).encode("utf-8")
+
+
+def read_chunks(source: str) -> Iterator[bytes]:
+    """The bytes of standard input (`-`) or of a URL, each piece as soon as it is there."""
+    if source == "-":
+        # read1 returns what has come; read would wait until its buffer is full.
+        while chunk := cast(BufferedReader, sys.stdin.buffer).read1(65_536):
+            yield chunk
+        return
+    request = urllib.request.Request(source, headers={"Accept": "text/event-stream"})
+    with urllib.request.urlopen(request) as response:
+        if response.headers.get_content_type() != "text/event-stream":
+            raise ValueError(f"it is {response.headers.get_content_type()}")
+        if encoding := response.headers["Content-Encoding"]:  # which nobody asked for
+            raise ValueError(f"its bytes are encoded, as {encoding}")
+        while chunk := response.read1(65_536):
+            yield chunk
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description="Print the events of a stream as they come.")
+    options.add_argument("source", help="a URL, or - for standard input")
+    source: str = options.parse_args().source
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    parser = EventStreamParser()
+    try:
+        for chunk in read_chunks(source):
+            for event in parser.feed(chunk):
+                print(event, flush=True)
+    except (KeyboardInterrupt, BrokenPipeError):  # Ctrl-C, or nobody reads our output now
+        return
+    except (OSError, HTTPException, ValueError, EventTooLarge) as error:
+        sys.exit(f"Can't read an event stream from {source}: {error}")
+    wait = "not set" if parser.reconnection_time is None else f"{parser.reconnection_time} ms"
+    print(f"The stream ended. Last event id: {parser.last_event_id!r}, retry: {wait}")
+
+
+if __name__ == "__main__":
+    main()
