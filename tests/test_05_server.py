@@ -598,6 +598,81 @@ def test_hosts_and_origins_can_be_allowed() -> None:
         assert httpx2.get(url, headers={"Origin": "https://mcp.example"}).status_code == 403
 
 
+def headers_of(answer: httpx2.Response, name: str) -> list[str]:
+    """The values of a header that is a list, in lower case."""
+    return [value.strip().lower() for value in answer.headers.get(name, "").split(",")]
+
+
+def test_pages_of_an_allowed_origin_may_read() -> None:
+    page, other = "https://app.example", "http://localhost:8007"
+    options = ("--allow-origin", page, "--allow-origin", other)
+    asks = {
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "content-type,mcp-protocol-version",
+    }
+    with running(SERVER, *options) as program, httpx2.Client(base_url=program.url) as client:
+
+        def ask(origin: str, **headers: str) -> httpx2.Response:
+            return client.options("/message", headers={**asks, "Origin": origin, **headers})
+
+        # Before it sends JSON, the browser asks whether it may.
+        answer = ask(page)
+        assert answer.status_code == 200
+        assert answer.headers["Access-Control-Allow-Origin"] == page
+        assert headers_of(answer, "Access-Control-Allow-Methods") == ["get", "post"]
+        wanted = {"content-type", "mcp-protocol-version"}
+        assert wanted <= set(headers_of(answer, "Access-Control-Allow-Headers"))
+        assert "Access-Control-Allow-Credentials" not in answer.headers
+        assert "origin" in headers_of(answer, "Vary")
+        for refused in (
+            ask("http://evil.example"),
+            ask("null"),
+            ask(page, **{"Access-Control-Request-Method": "DELETE"}),
+            ask(page, **{"Access-Control-Request-Headers": "authorization"}),
+        ):
+            assert refused.status_code == 400
+        assert "Access-Control-Allow-Origin" not in ask("http://evil.example").headers
+
+        # The stream: its events come one by one, and each origin is told its own name.
+        for origin in (page, other):
+            with client.stream("GET", "/sse", headers={"Origin": origin}) as stream:
+                assert stream.headers["Access-Control-Allow-Origin"] == origin
+                assert headers_of(stream, "Vary") == ["origin"]
+                assert stream.headers["Content-Type"] == "text/event-stream"
+                lines = stream.iter_lines()
+                assert next(lines) == "event: endpoint"
+                endpoint = next(lines).removeprefix("data: ")
+                body = request("initialize", {"protocolVersion": "2024-11-05"})
+                answer = client.post(endpoint, json=body, headers={"Origin": origin})
+                assert answer.status_code == 202
+                assert answer.headers["Access-Control-Allow-Origin"] == origin
+                assert next(line for line in lines if '"id":1' in line)
+
+        # Also what is refused can be read, by this page alone.
+        gone = client.post("/message?session_id=x", json=body, headers={"Origin": page})
+        assert gone.status_code == 404
+        assert gone.headers["Access-Control-Allow-Origin"] == page
+        host = client.get("/health", headers={"Origin": page, "Host": "evil.example"})
+        assert host.status_code == 421
+        assert host.headers["Access-Control-Allow-Origin"] == page
+        foreign = client.get("/health", headers={"Origin": "http://evil.example"})
+        assert foreign.status_code == 403
+        assert "Access-Control-Allow-Origin" not in foreign.headers
+
+
+def test_without_an_allowed_origin_nothing_is_said_to_pages(server: Program) -> None:
+    own = {"Origin": f"http://{HOST}:{server.port}"}
+    asks = {**own, "Access-Control-Request-Method": "POST"}
+    answers = (
+        httpx2.get(f"{server.url}/health", headers=own),
+        httpx2.options(f"{server.url}/message", headers=asks),
+    )
+    assert [answer.status_code for answer in answers] == [200, 405]
+    for answer in answers:
+        assert not [name for name in answer.headers if name.startswith("access-control")]
+        assert "Vary" not in answer.headers
+
+
 @pytest.mark.parametrize(
     ("kind", "status"),
     [
@@ -792,7 +867,15 @@ def test_a_port_in_use(server: Program) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--host", "no.such.host.invalid"], ["--port", "70000"], ["--heartbeat", "0"]]
+    "arguments",
+    [
+        ["--host", "no.such.host.invalid"],
+        ["--port", "70000"],
+        ["--heartbeat", "0"],
+        ["--allow-origin", "*"],
+        ["--allow-origin", "null"],
+        ["--allow-origin", "http://localhost:8007/"],
+    ],
 )
 def test_what_cannot_be_served(arguments: list[str]) -> None:
     done = subprocess.run(

@@ -29,6 +29,7 @@ from urllib.parse import quote
 
 import uvicorn
 from fastapi import FastAPI, HTTPException, Request, Response
+from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import FileResponse, PlainTextResponse
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -516,6 +517,24 @@ class Guard:
 
 app.add_middleware(Guard)
 
+
+def let_pages_read(origins: set[str]) -> None:
+    """Let pages of other origins read what they are answered: CORS, the Fetch standard's.
+
+    Guard decides who comes in. That alone does not help a page of another origin: its
+    browser hides each answer that does not name this origin, and asks with OPTIONS before
+    it sends JSON.
+    """
+    # Added after Guard, it stands in front of it: such a page can also read a refusal.
+    app.add_middleware(
+        CORSMiddleware,
+        allow_origins=origins,
+        allow_methods=["GET", "POST"],
+        # The TypeScript SDK sends the second one, also from a page.
+        allow_headers=["Content-Type", "MCP-Protocol-Version"],
+    )
+
+
 # --- Running ----------------------------------------------------------------------------
 
 
@@ -597,6 +616,9 @@ def main() -> None:
         parser.error("--heartbeat must be more than 0 seconds")
     if not 0 <= arguments.port <= 65535:
         parser.error("--port must be between 0 and 65535")
+    for origin in arguments.allow_origin:
+        if not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*://[^/*\s]+", origin):
+            parser.error(f"{origin!r} is no origin. One looks like http://localhost:8007")
 
     listener = listen(arguments.host, arguments.port)
     port = listener.getsockname()[1]
@@ -609,7 +631,9 @@ def main() -> None:
     settings.heartbeat_style = arguments.heartbeat_style
     settings.allowed_hosts = {host.lower() for host in own_hosts + arguments.allow_host}
     settings.allowed_origins = {f"http://{host}".lower() for host in own_hosts}
-    settings.allowed_origins |= {origin.lower() for origin in arguments.allow_origin}
+    if arguments.allow_origin:
+        settings.allowed_origins |= {origin.lower() for origin in arguments.allow_origin}
+        let_pages_read(settings.allowed_origins)
 
     print(f"Serving MCP on http://{name}:{port}/sse. In another terminal:", flush=True)
     print(f"  curl -N http://{name}:{port}/sse", flush=True)
