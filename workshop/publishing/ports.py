@@ -72,7 +72,7 @@ class Ports:
 
 
 _SHOWN_PORT = re.compile(r"(?:(?:127\.0\.0\.1|localhost|\[::1\]):|--port[ =]|\bPORT=)(\d{4,5})")
-_SCRIPT = re.compile(r"(?:scripts|solutions|work)/\d\d_\w+/\w+\.py")
+_SCRIPT = re.compile(r"(?:scripts|solutions|work)/\d\d_\w+/(?:\w+/)*\w+\.py")
 
 
 # As in `running.free_port`: each process has a slice of its own, in pairs of ports.
