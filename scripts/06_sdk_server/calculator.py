@@ -3,6 +3,7 @@
 uv run scripts/06_sdk_server/calculator.py
 """
 
+import argparse
 import asyncio
 import math
 from typing import Annotated
@@ -11,7 +12,7 @@ from mcp.server import MCPServer
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ToolError
 from pydantic import Field
-from serving import options, url_of
+from serving import prepare, url_of
 
 # A plain `float` would also take "2", true and 1e999.
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
@@ -78,7 +79,11 @@ def word_problem(text: str) -> str:
 
 
 def main() -> None:
-    chosen = options("A calculator over HTTP+SSE.", port=8000)
+    parser = argparse.ArgumentParser(description="A calculator over HTTP+SSE.")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8000)
+    chosen = parser.parse_args()
+    prepare(chosen.host, chosen.port)
     url = url_of(chosen.host, chosen.port)
     print(f"Serving MCP on {url}/sse. In another terminal:", flush=True)
     print(f"  uv run scripts/06_sdk_server/watch_progress.py {url}/sse", flush=True)

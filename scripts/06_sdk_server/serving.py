@@ -1,6 +1,5 @@
-"""What every server of this lesson needs and none is about: options, a port, a quiet end."""
+"""What every server of this lesson needs and none is about: a free port, and a quiet end."""
 
-import argparse
 import errno
 import logging
 import signal
@@ -8,17 +7,10 @@ import socket
 import sys
 
 
-def options(description: str, port: int) -> argparse.Namespace:
-    """`host` and `port` from the command line. Leaves the program when the port is taken."""
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=port)
-    chosen = parser.parse_args()
-    if not 1 <= chosen.port <= 65535:
-        parser.error("--port must be between 1 and 65535")
-    check_port(chosen.host, chosen.port)
+def prepare(host: str, port: int) -> None:
+    """Before a server starts: is the port free, and will it leave with status 0?"""
+    check_port(host, port)
     leave_quietly()
-    return chosen
 
 
 def check_port(host: str, port: int) -> None:
@@ -26,8 +18,8 @@ def check_port(host: str, port: int) -> None:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         socket.create_server((host, port), family=family).close()
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
+    except (OSError, OverflowError) as error:
+        if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
             sys.exit(f"Port {port} is in use. Choose another: --port {port + 1}")
         sys.exit(f"Cannot listen on {host}, port {port}: {error}")
 

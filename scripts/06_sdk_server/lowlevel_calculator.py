@@ -1,0 +1,125 @@
+"""The calculator on the low-level `Server`: the protocol's types, and the transport, by hand.
+
+uv run scripts/06_sdk_server/lowlevel_calculator.py
+"""
+
+import argparse
+import math
+import operator
+from typing import Any
+
+import uvicorn
+from jsonschema import Draft202012Validator
+from mcp import MCPError
+from mcp.server import Server, ServerRequestContext
+from mcp.server.sse import SseServerTransport
+from mcp.server.transport_security import TransportSecuritySettings
+from mcp_types import (
+    INVALID_PARAMS,
+    CallToolRequestParams,
+    CallToolResult,
+    ListToolsResult,
+    PaginatedRequestParams,
+    TextContent,
+    Tool,
+)
+from serving import prepare, url_of
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Mount, Route
+
+NUMBER = {"type": "number"}
+SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {"a": NUMBER, "b": NUMBER},
+    "required": ["a", "b"],
+    "additionalProperties": False,
+}
+validator = Draft202012Validator(SCHEMA)
+
+TOOLS = {
+    "add": ("Add two numbers.", operator.add),
+    "subtract": ("Subtract b from a.", operator.sub),
+    "multiply": ("Multiply two numbers.", operator.mul),
+    "divide": ("Divide a by b.", operator.truediv),
+}
+
+
+async def list_tools(
+    ctx: ServerRequestContext, params: PaginatedRequestParams | None
+) -> ListToolsResult:
+    return ListToolsResult(
+        tools=[
+            Tool(name=name, description=description, input_schema=SCHEMA)
+            for name, (description, _) in TOOLS.items()
+        ]
+    )
+
+
+async def call_tool(ctx: ServerRequestContext, params: CallToolRequestParams) -> CallToolResult:
+    if params.name not in TOOLS:
+        raise MCPError(INVALID_PARAMS, f"No tool is named {params.name!r}")
+    arguments = params.arguments or {}
+    # Nobody has compared them with the schema: on this level that is your work.
+    for error in validator.iter_errors(arguments):
+        raise MCPError(INVALID_PARAMS, f"{params.name}: {error.message}")
+    try:
+        text, failed = str(calculate(params.name, arguments["a"], arguments["b"])), False
+    except ArithmeticError as error:
+        text, failed = f"{params.name} failed: {error}", True
+    return CallToolResult(content=[TextContent(type="text", text=text)], is_error=failed)
+
+
+def calculate(name: str, a: float, b: float) -> float:
+    result = TOOLS[name][1](a, b)
+    if not math.isfinite(result):
+        raise ArithmeticError("the result is too large")
+    return result
+
+
+server = Server("calculator", version="1.0.0", on_list_tools=list_tools, on_call_tool=call_tool)
+
+
+def make_app(security: TransportSecuritySettings) -> Starlette:
+    # One transport as long as the app lives: it knows every session. GET makes them,
+    # POST looks them up.
+    transport = SseServerTransport("/messages/", security)
+
+    async def open_stream(request: Request) -> Response:
+        # Here is the stream, from the first byte to the last.
+        async with transport.connect_sse(request.scope, request.receive, request._send) as (
+            read,
+            write,
+        ):
+            await server.run(read, write, server.create_initialization_options())
+        # Starlette sends whatever an endpoint returns. All is sent: an empty response.
+        return Response()
+
+    return Starlette(
+        routes=[
+            Route("/sse", open_stream),
+            Mount("/messages/", app=transport.handle_post_message),
+        ]
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="A calculator on the SDK's low-level server.")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8001)
+    chosen = parser.parse_args()
+    prepare(chosen.host, chosen.port)
+    url = url_of(chosen.host, chosen.port)
+    # Without this the transport looks at no Host and no Origin.
+    security = TransportSecuritySettings(
+        allowed_hosts=[f"127.0.0.1:{chosen.port}", f"localhost:{chosen.port}"],
+        allowed_origins=[f"http://127.0.0.1:{chosen.port}", f"http://localhost:{chosen.port}"],
+    )
+    print(f"Serving MCP on {url}/sse. In another terminal:", flush=True)
+    print(f"  uv run workshop check 05 --url {url}/sse", flush=True)
+    uvicorn.run(make_app(security), host=chosen.host, port=chosen.port)
+
+
+if __name__ == "__main__":
+    main()
