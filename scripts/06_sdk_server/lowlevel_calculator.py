@@ -81,27 +81,32 @@ def calculate(name: str, a: float, b: float) -> float:
 server = Server("calculator", version="1.0.0", on_list_tools=list_tools, on_call_tool=call_tool)
 
 
-def make_app(security: TransportSecuritySettings) -> Starlette:
-    # One transport as long as the app lives: it knows every session. GET makes them,
-    # POST looks them up.
-    transport = SseServerTransport("/messages/", security)
+# Without these the transport looks at no Host and no Origin. `*` is any port.
+security = TransportSecuritySettings(
+    allowed_hosts=["127.0.0.1:*", "localhost:*"],
+    allowed_origins=["http://127.0.0.1:*", "http://localhost:*"],
+)
+# One transport as long as the app lives: it knows every session. GET adds one, POST
+# looks one up.
+transport = SseServerTransport("/messages/", security)
 
-    async def open_stream(request: Request) -> Response:
-        # Here is the stream, from the first byte to the last.
-        async with transport.connect_sse(request.scope, request.receive, request._send) as (
-            read,
-            write,
-        ):
-            await server.run(read, write, server.create_initialization_options())
-        # Starlette sends whatever an endpoint returns. All is sent: an empty response.
-        return Response()
 
-    return Starlette(
-        routes=[
-            Route("/sse", open_stream),
-            Mount("/messages/", app=transport.handle_post_message),
-        ]
-    )
+async def open_stream(request: Request) -> Response:
+    # Request keeps its `send` private: Starlette's endpoints return what to send.
+    scope, receive, send = request.scope, request.receive, request._send
+    async with transport.connect_sse(scope, receive, send) as (read, write):
+        # Here is the stream, from its first byte to its last.
+        await server.run(read, write, server.create_initialization_options())
+    # All is sent. But Starlette calls what an endpoint returns, so it must be a response.
+    return Response()
+
+
+app = Starlette(
+    routes=[
+        Route("/sse", open_stream),
+        Mount("/messages/", app=transport.handle_post_message),
+    ]
+)
 
 
 def main() -> None:
@@ -111,14 +116,9 @@ def main() -> None:
     chosen = parser.parse_args()
     prepare(chosen.host, chosen.port)
     url = url_of(chosen.host, chosen.port)
-    # Without this the transport looks at no Host and no Origin.
-    security = TransportSecuritySettings(
-        allowed_hosts=[f"127.0.0.1:{chosen.port}", f"localhost:{chosen.port}"],
-        allowed_origins=[f"http://127.0.0.1:{chosen.port}", f"http://localhost:{chosen.port}"],
-    )
     print(f"Serving MCP on {url}/sse. In another terminal:", flush=True)
     print(f"  uv run workshop check 05 --url {url}/sse", flush=True)
-    uvicorn.run(make_app(security), host=chosen.host, port=chosen.port)
+    uvicorn.run(app, host=chosen.host, port=chosen.port)
 
 
 if __name__ == "__main__":
