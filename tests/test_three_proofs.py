@@ -19,6 +19,7 @@ LEAST_MISTAKES = {
     "03_event_hub": 15,
     "04_stdio_server": 8,
     "05_sse_server": 20,
+    "06_sdk_server": 8,
 }
 
 

@@ -64,6 +64,7 @@ def names() -> TransportSecuritySettings | None:
     return None
 
 
+# Here, not in `main`: paths are tried from top to bottom, and the last route takes them all.
 mount_tools()
 
 

@@ -1,0 +1,603 @@
+"""The checks of lesson 06: an MCP server of the official SDK, mounted in an app under a prefix.
+
+Those with scope="protocol" fit anybody's server, mounted wherever it is: they know of it
+only the URL of its event stream. All others know the tea shop of the exercise: its
+routes, its public name, and the tools `stock` and `pack`. A packet is scanned with a POST
+to a route, so a check decides when the tool may go on, and progress is seen live.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+from workshop.checks.engine import Failed, Suite
+from workshop.checks.mcp_session import (
+    McpServer,
+    Reply,
+    Session,
+    as_json,
+    handshake,
+    parsed,
+    request,
+)
+from workshop.running import running
+from workshop.wire import Answer, ReceivedEvent
+
+PREFIX = "/mcp"
+PUBLIC_NAME = "tea.example"
+
+
+@contextmanager
+def open_program(path: Path) -> Iterator[McpServer]:
+    """Start the file. Raises ProgramError."""
+    with running(path, seconds=10) as program:
+        yield McpServer(f"{program.url}{PREFIX}/sse", program, exact=True)
+
+
+@contextmanager
+def open_url(url: str) -> Iterator[McpServer]:
+    """A server that already runs; `url` is the URL of its event stream."""
+    yield McpServer(url, exact=False)
+
+
+suite = Suite(
+    "06_sdk_server",
+    open_program=open_program,
+    open_url=open_url,
+    start_heading="The exercise",
+    start_hint="Read the last line that it prints. A TypeError about arguments of `sse_app` "
+    "comes of v1's habits: in v2 it takes keywords only, and no prefix.",
+)
+
+
+# --- The mount ----------------------------------------------------------------------------
+
+
+@suite.check(
+    "mounted",
+    "The event stream opens at its URL, without a redirect",
+    todo=1,
+    read="Inside an app that you already have",
+    rule="WHATWG HTML, server-sent events: 200 and text/event-stream; the URL: this course",
+    scope="protocol",
+    why="This is the URL that people write into their clients.",
+    hints={
+        "not-there": "Something else answered. Routes and mounts are tried from top to bottom: "
+        "is the server mounted under /mcp, above the route that catches every path? And is "
+        "the stream's path below the mount still /sse? --url wants the stream's own URL.",
+        "redirected": "The server knows this path only with another last slash, and sends the "
+        "client there. Not every client follows. `sse_path` ends without a slash.",
+    },
+)
+def mounted(server: McpServer) -> None:
+    with server.open("") as stream:
+        kind = stream.headers.get_content_type() if "Content-Type" in stream.headers else ""
+        if stream.status == 200 and kind == "text/event-stream":
+            return
+        if server.exact and stream.status == 421:
+            return  # it is there; who may come in is the next check's question
+        received = f"HTTP status {stream.status}\nContent-Type: "
+        received += stream.headers.get("Content-Type", "none")
+        if "Location" in stream.headers:
+            received += f"\nLocation: {stream.headers['Location']}"
+        if stream.wait_closed():
+            received += "\n\n" + stream.raw[:500].decode("utf-8", "replace")
+        raise Failed(
+            "redirected" if 300 <= stream.status < 400 else "not-there",
+            sent=stream.request,
+            received=received,
+            at=received.find("Content-Type: ") + 14 if stream.status == 200 else 12,
+            wanted="HTTP status 200, Content-Type: text/event-stream",
+        )
+
+
+@suite.check(
+    "routes",
+    "The shop's own routes answer as before",
+    todo=1,
+    after=("mounted",),
+    read="Inside an app that you already have",
+    rule="This course",
+    why="The app was there first, and its users know nothing of MCP.",
+    hints={
+        "swallowed": "A path that is the shop's was answered by the mounted app. A mount takes "
+        "every path below its prefix, and below / is everything.",
+    },
+)
+def routes(server: McpServer) -> None:
+    for path, text in (("/teas", '"assam"'), ("/nobody-knows-this", "No such page")):
+        answer = server.request("GET", path)
+        if text.encode() not in answer.body:
+            raise Failed(
+                "swallowed",
+                sent=answer.request,
+                received=head_and_body(answer),
+                at=len("HTTP status "),
+                wanted=f"the shop's answer, with {text} in it",
+            )
+
+
+def head_and_body(answer: Answer) -> bytes:
+    """Status, where it sends the client, and body: what there is to see of an answer."""
+    head = f"HTTP status {answer.status}\n"
+    if "Location" in answer.headers:
+        head += f"Location: {answer.headers['Location']}\n"
+    return head.encode() + b"\n" + answer.body
+
+
+# --- Who may come in ----------------------------------------------------------------------
+
+
+@suite.check(
+    "names",
+    "It answers under each of its own names",
+    todo=2,
+    after=("mounted",),
+    read="Who may come in",
+    rule="The SDK compares Host and Origin with its lists; the names: this exercise",
+    why="421 and 403 are what most people see first of a server behind a proxy.",
+    hints={
+        "address-refused": "Under its address it was refused. The list replaces the one that "
+        "`sse_app` has by itself. A Host has the port behind it, if it is not the scheme's "
+        "own: an entry without a port never fits 127.0.0.1:8000; one with `:*` fits any port.",
+        "name-refused": f"Under its public name, {PUBLIC_NAME}, it was refused. Name it in "
+        "`allowed_hosts`, without a port: the proxy has the scheme's own.",
+        "page-refused": "A page of its own was refused. An Origin is a scheme, :// and a host: "
+        "`allowed_origins` has them so, https:// for the public name, http:// for the others.",
+    },
+)
+def names(server: McpServer) -> None:
+    address = urlsplit(server.url).netloc
+    local = f"localhost:{urlsplit(server.url).port}"
+    for headers, hint in (
+        ({"Host": address}, "address-refused"),
+        ({"Host": local}, "address-refused"),
+        ({"Host": PUBLIC_NAME}, "name-refused"),
+        ({"Host": PUBLIC_NAME, "Origin": f"https://{PUBLIC_NAME}"}, "page-refused"),
+        ({"Host": address, "Origin": f"http://{address}"}, "page-refused"),
+        ({"Host": local, "Origin": f"http://{local}"}, "page-refused"),
+    ):
+        with server.open("", headers) as stream:
+            if stream.status != 200:
+                raise Failed(
+                    hint,
+                    sent=stream.request,
+                    received=f"HTTP status {stream.status}",
+                    at=len("HTTP status "),
+                    wanted="HTTP status 200",
+                )
+
+
+@suite.check(
+    "strangers",
+    "Under a foreign Host, or from a foreign page, nobody comes in",
+    todo=2,
+    after=("names",),
+    read="Who may come in",
+    rule="HTTP+SSE 2024-11-05: MUST validate Origin; the SDKs' convention: Host too",
+    scope="protocol",
+    why="Any page that its visitor opens could call these tools through the browser.",
+    hints={
+        "host-let-in": "Under another's name it was let in. With `host=` other than this "
+        "machine's own, or with the protection switched off, the SDK compares nothing.",
+        "origin-let-in": "A page from elsewhere was let in. A guard of the Host alone is half "
+        "a guard: a page may know the server's right name.",
+    },
+)
+def strangers(server: McpServer) -> None:
+    parts = urlsplit(server.url)
+    port = "" if parts.port is None else f":{parts.port}"
+    for headers, hint in (
+        ({"Host": f"rebound.example{port}"}, "host-let-in"),
+        ({"Origin": "https://evil.example"}, "origin-let-in"),
+    ):
+        with server.open("", headers) as stream:
+            if not 400 <= stream.status < 500:
+                raise Failed(
+                    hint,
+                    sent=stream.request,
+                    received=f"HTTP status {stream.status}",
+                    at=len("HTTP status "),
+                    wanted="HTTP status 421 for the Host, 403 for the Origin",
+                )
+
+
+# --- The endpoint, and the way back -------------------------------------------------------
+
+
+@suite.check(
+    "endpoint",
+    "The endpoint event names a path below the prefix",
+    todo=1,
+    after=("names",),
+    read="The prefix and the slash",
+    rule=f"This course: everything of MCP is below {PREFIX}, once",
+    why="A proxy that sends /mcp to this app sends nothing else of MCP to it.",
+    hints={
+        "wrong-prefix": "The prefix must stand in it once. A mount says its prefix to the app "
+        "below, and that puts it in front of `message_path` by itself: so it must not stand "
+        "in `message_path` too, and without a mount nobody says it.",
+    },
+)
+def endpoint(server: McpServer) -> None:
+    with Session.open(server, initialize=False) as session:
+        path = urlsplit(urljoin(server.url, session.endpoint)).path
+        below = path.removeprefix(PREFIX)
+        if below.startswith("/") and below != path and not below.startswith(f"{PREFIX}/"):
+            return
+        raise Failed(
+            "wrong-prefix",
+            sent=session.stream.request,
+            received=session.stream.raw,
+            at=session.stream.raw.find(session.endpoint.encode()),
+            wanted=f"data: {PREFIX}/messages/?session_id=…",
+        )
+
+
+@suite.check(
+    "accepted",
+    "A POST to the endpoint is taken, without a redirect",
+    todo=1,
+    after=("endpoint",),
+    read="The prefix and the slash",
+    rule="The SDKs' convention: 202; any 2xx passes on a server that is not the course's",
+    scope="protocol",
+    why="Not every client sends its POST again to where a redirect leads, or its body.",
+    hints={
+        "not-taken": "The message went to the very path that the endpoint event named, and was "
+        "not taken. 307 means that this path is known only with a slash at its end: "
+        "`message_path` ends with one.",
+    },
+)
+def accepted(server: McpServer) -> None:
+    with Session.open(server, initialize=False) as session:
+        answer = session.post(request(1, "initialize", handshake()))
+        if answer.status == 202 or (200 <= answer.status < 300 and not server.exact):
+            return
+        raise Failed(
+            "not-taken",
+            sent=answer.request,
+            received=head_and_body(answer),
+            at=len("HTTP status "),
+            wanted="HTTP status 202",
+        )
+
+
+# --- A tool that fails --------------------------------------------------------------------
+
+
+@suite.check(
+    "tool-error",
+    "For a tea that there is not, `stock` fails and names those that there are",
+    todo=3,
+    after=("accepted",),
+    read="A tool that fails",
+    rule="MCP 2024-11-05, tools: a tool's own errors are results with isError",
+    why="A model that reads what is wrong and what would be right calls again, rightly.",
+    hints={
+        "no-help": "The tool failed, and the text does not help. Of any other exception "
+        "the SDK sends the tool's name and nothing else (v1 sent its text too). Raise "
+        "ToolError, with the teas that there are in its text.",
+        "not-said": "The tool failed, and its result reads like a success: a text that says "
+        "`error` is a text. Raise ToolError, and the SDK sets isError.",
+        "protocol-error": "The reply is a JSON-RPC error. MCPError makes one, for the program "
+        "that called; the model sees none of it. ToolError makes a result.",
+        "sold-out": "For a tea that is sold out the answer is 0. 0 is false to `if`: ask "
+        "whether the tea is `in` STOCK.",
+    },
+)
+def tool_error(server: McpServer) -> None:
+    with Session.open(server) as session:
+        sold_out = session.ask("tools/call", {"name": "stock", "arguments": {"tea": "gyokuro"}})
+        if sold_out.result.get("isError") or text_of(sold_out.result) != "0":
+            raise Failed(
+                "sold-out",
+                sent=sold_out.sent,
+                received=sold_out.raw,
+                at=sold_out.at('"text"'),
+                wanted='"content": [{"type": "text", "text": "0"}], "isError": false',
+            )
+        reply = session.ask("tools/call", {"name": "stock", "arguments": {"tea": "coffee"}})
+        wanted = '"text": "… assam, darjeeling, gyokuro, sencha …", "isError": true'
+        if reply.error:
+            hint, place = "protocol-error", '"error"'
+        elif reply.result.get("isError") is not True:
+            hint, place = "not-said", '"isError"'
+        elif not all(tea in text_of(reply.result) for tea in ("assam", "sencha")):
+            hint, place = "no-help", '"text"'
+        else:
+            return
+        raise Failed(
+            hint, sent=reply.sent, received=reply.raw, at=reply.at(place), wanted=wanted
+        )
+
+
+def text_of(result: dict[str, Any]) -> str:
+    """The text of a tool's result; empty when it has none."""
+    content = result.get("content")
+    first = content[0] if isinstance(content, list) and content else None
+    text = first.get("text") if isinstance(first, dict) else None
+    return text if isinstance(text, str) else ""
+
+
+# --- A tool that takes its time -----------------------------------------------------------
+# One after the other and last: where the tool blocks, nothing else is answered any more.
+
+
+def call_pack(
+    session: Session, box: int, packets: int, token: str | int | None = None
+) -> dict[str, Any]:
+    """The call of `pack`. With a token, the client asks for progress."""
+    params: dict[str, Any] = {"name": "pack"}
+    params["arguments"] = {"box": box, "packets": packets}
+    if token is not None:
+        params["_meta"] = {"progressToken": token}
+    return request(session.next_id(), "tools/call", params)
+
+
+def scan(server: McpServer, box: int, tea: str) -> str:
+    """Put a packet into the box, over the shop's own route. Returns what was sent."""
+    return server.request("POST", f"/boxes/{box}/scans?tea={tea}").request
+
+
+def is_progress(event: ReceivedEvent) -> bool:
+    """Whether the event is a progress notification."""
+    return (parsed(event) or {}).get("method") == "notifications/progress"
+
+
+def progress_of(event: ReceivedEvent) -> dict[str, Any]:
+    """The params of a progress notification; empty when it has none."""
+    params = (parsed(event) or {}).get("params")
+    return params if isinstance(params, dict) else {}
+
+
+def is_reply_to(event: ReceivedEvent, call: dict[str, Any]) -> bool:
+    """Whether the event is the reply to this call."""
+    message = parsed(event) or {}
+    return "method" not in message and as_json(message.get("id")) == as_json(call["id"])
+
+
+@suite.check(
+    "others-go-on",
+    "While the tool waits, routes and other sessions are served",
+    todo=4,
+    after=("routes", "strangers", "tool-error"),
+    read="A tool that blocks everybody",
+    rule="This course",
+    why="The scan that the tool waits for comes over a route: who blocks it waits for ever.",
+    hints={
+        "frozen": "While the tool waited, nobody else was answered. time.sleep, and everything "
+        "else in an `async def` that waits without `await`, stops the whole event loop.",
+    },
+    alone=True,
+)
+def others_go_on(server: McpServer) -> None:
+    with Session.open(server) as packing, Session.open(server) as other:
+        call = call_pack(packing, 1, 2)
+        sent = packing.post(call).request
+        try:
+            sent += "\n\n" + scan(server, 1, "assam")
+            other.ask("ping")
+            server.request("GET", "/teas")
+        except Failed as failure:
+            raise Failed(
+                "frozen",
+                sent=f"{sent}\n\n{failure.sent.decode()}" if failure.sent else sent,
+                wanted="an answer, while the tool waits for the second packet",
+            ) from None
+
+
+@suite.check(
+    "live",
+    "Progress arrives while the tool is still at work",
+    todo=4,
+    after=("others-go-on",),
+    read="A tool that takes its time",
+    rule="MCP 2024-11-05, progress: notifications/progress with the request's token",
+    why="Who waits for a minute wants to see that something goes on: now, not afterwards.",
+    hints={
+        "not-waiting": "The result came while a packet was still to be scanned. A task that "
+        "runs beside the tool does not keep it waiting: `await` in the tool itself.",
+        "nothing": "No progress came at all. `ctx.report_progress(…)` without `await` makes a "
+        "coroutine that never runs. Python warns of it: look at what the server prints.",
+        "at-the-end": "The first progress came after the last scan. Report each packet before "
+        "you wait for the next one.",
+    },
+    alone=True,
+)
+def live(server: McpServer) -> None:
+    with Session.open(server) as session:
+        before = len(session.stream.events)
+        call = call_pack(session, 2, 2, token="box 2")
+        sent = session.post(call).request
+        # The second packet is held back until the first one has been reported.
+        sent += "\n\n" + scan(server, 2, "assam")
+        wanted = "notifications/progress, before the second packet is scanned"
+
+        def first_word() -> ReceivedEvent | None:
+            return session.stream.event(
+                lambda event: is_progress(event) or is_reply_to(event, call), after=before
+            )
+
+        event = first_word()
+        if event is not None and is_progress(event):
+            return
+        if event is not None:
+            raw = session.bytes_of(event)
+            raise Failed("not-waiting", sent=sent, received=raw, at=0, wanted=wanted)
+        sent += "\n\n" + scan(server, 2, "sencha")
+        event = first_word()
+        late = event is not None and is_progress(event)
+        raise Failed(
+            "at-the-end" if late else "nothing",
+            sent=sent,
+            received=session.since(before),
+            wanted=wanted,
+        )
+
+
+@suite.check(
+    "ends",
+    "After the last packet, the result comes",
+    todo=4,
+    after=("live",),
+    read="A tool that takes its time",
+    rule="MCP 2024-11-05, progress: notifications stop when the work is done",
+    why="A call without a reply is a client that waits for ever.",
+    hints={
+        "no-result": "As many packets as were asked for have been scanned, and the tool waits "
+        "for one more. range(n) has n numbers in it, range(n + 1) has one more.",
+    },
+    alone=True,
+)
+def ends(server: McpServer) -> None:
+    with Session.open(server) as session:
+        packed(session, 3, ["assam"], token="box 3")
+
+
+def packed(
+    session: Session, box: int, teas: list[str], token: str | int | None
+) -> tuple[Reply, list[ReceivedEvent]]:
+    """Have these teas packed; the result, and all progress that came with it.
+
+    Raises Failed("no-result") when the result does not come.
+    """
+    before = len(session.stream.events)
+    call = call_pack(session, box, len(teas), token)
+    sent = session.post(call).request
+    for tea in teas:
+        sent += "\n\n" + scan(session.server, box, tea)
+    event = session.reply(call["id"], after=before)
+    if event is None:
+        raise Failed(
+            "no-result",
+            sent=sent,
+            received=session.since(before),
+            wanted="the result of the call",
+        )
+    # What was said after the result comes before the reply to a ping.
+    session.ask("ping")
+    progress = [one for one in session.stream.events[before:] if is_progress(one)]
+    return Reply(sent, session.bytes_of(event), parsed(event) or {}), progress
+
+
+@suite.check(
+    "steps",
+    "Progress goes up to its total, and says which tea it was",
+    todo=4,
+    after=("ends",),
+    read="A tool that takes its time",
+    rule="MCP 2025-03-26, progress: MUST increase; total and message are optional",
+    why="A client draws a bar of progress and total, and writes the message beside it.",
+    hints={
+        "numbers": "`progress` is how far the whole work is, not what this step adds: it goes "
+        "up with every notification, and with the last one it has reached `total`.",
+        "no-tea": "The message does not name the tea that was scanned. It is the third "
+        "argument, for people to read.",
+    },
+    alone=True,
+)
+def steps(server: McpServer) -> None:
+    teas = ["assam", "sencha", "darjeeling"]
+    with Session.open(server) as session:
+        reply, events = packed(session, 4, teas, token="box 4")
+        said = [progress_of(event) for event in events]
+        numbers = [
+            number for one in said if isinstance(number := one.get("progress"), int | float)
+        ]
+        total = said[-1].get("total") if said else None
+        grows = len(numbers) == len(said) >= len(teas) and numbers == sorted(set(numbers))
+        # A notification before the first packet, with 0, is as good.
+        named = [str(one.get("message")) for one in said[-len(teas) :]]
+        if not grows or total is None or numbers[-1] != total:
+            hint, field = "numbers", '"progress":'
+        elif any(tea not in name for tea, name in zip(teas, named, strict=True)):
+            hint, field = "no-tea", '"message":'
+        else:
+            return
+        received = "\n".join(event.data for event in events)
+        raise Failed(
+            hint,
+            sent=reply.sent,
+            received=received,
+            at=max(received.encode().rfind(field.encode()), 0),
+            wanted='"progress": 1, 2, 3, each with "total": 3 and "message": "… assam …"',
+        )
+
+
+@suite.check(
+    "token",
+    "Progress carries the request's own token, and without one there is none",
+    todo=4,
+    after=("ends",),
+    read="A tool that takes its time",
+    rule="MCP 2024-11-05, progress: only tokens given in an active request",
+    why="The token is all that tells a client which of its calls goes on.",
+    hints={
+        "other-token": "Progress came with a token that the client never gave. Its request's "
+        "id is not its token. `ctx.report_progress` knows the token, and says nothing when "
+        "there is none.",
+    },
+    alone=True,
+)
+def progress_token(server: McpServer) -> None:
+    with Session.open(server) as session:
+        for token in ("any text", 77, None):
+            reply, events = packed(session, 5, ["assam"], token)
+            for event in events:
+                given = progress_of(event).get("progressToken")
+                if token is None or as_json(given) != as_json(token):
+                    raw = session.bytes_of(event)
+                    raise Failed(
+                        "other-token",
+                        sent=reply.sent,
+                        received=raw,
+                        at=max(raw.find(b'"progressToken"'), 0),
+                        wanted="no progress, for the request has no token"
+                        if token is None
+                        else f'"progressToken": {as_json(token)}',
+                    )
+
+
+@suite.check(
+    "apart",
+    "Two sessions pack at once, and each hears of its own box",
+    todo=4,
+    after=("steps", "token"),
+    read="A tool that takes its time",
+    rule="HTTP+SSE 2024-11-05: handles several clients",
+    why="One client would see what another one buys.",
+    hints={
+        "crossed": "The progress of one session's box did not come on its stream, while "
+        "another session's tool was at work too. Use the `ctx` that this call was given, and "
+        "keep none in a variable that all calls share.",
+    },
+    alone=True,
+)
+def apart(server: McpServer) -> None:
+    with Session.open(server) as first, Session.open(server) as second:
+        before = len(first.stream.events)
+        call = call_pack(first, 6, 1, token="mine")
+        sent = first.post(call).request
+        sent += "\n\n" + second.post(call_pack(second, 7, 1, token="mine")).request
+        # Messages are taken in order: when these are answered, both tools are at work.
+        first.ask("ping")
+        second.ask("ping")
+        sent += "\n\n" + scan(server, 6, "assam")
+        event = first.stream.event(
+            lambda event: is_progress(event) or is_reply_to(event, call), after=before
+        )
+        if event is None or not is_progress(event):
+            stray = second.stream.event(is_progress)
+            raise Failed(
+                "crossed",
+                sent=sent,
+                received=b"" if stray is None else second.bytes_of(stray),
+                at=None if stray is None else 0,
+                wanted="progress on the first session's stream, and none on the second's",
+                label="On the second session's stream",
+            )
