@@ -1,0 +1,105 @@
+// The conversation as two columns, the browser and the server, with an arrow for each message.
+// Text from the wire becomes text in the page: textContent never makes HTML of it.
+
+function element(tag, className, text = "") {
+  const made = document.createElement(tag);
+  made.className = className;
+  made.textContent = text;
+  return made;
+}
+
+// The text as it went over the wire. JSON has no spaces there: let its lines break at commas.
+function wire(text) {
+  const block = element("pre", "");
+  for (const part of text.split(/(?<=,)/)) block.append(part, document.createElement("wbr"));
+  block.tabIndex = 0; // it may scroll
+  return block;
+}
+
+export class Conversation {
+  #list;
+  #number = 0;
+  #requests = new Map(); // a request's id -> its row, for the reply to point at
+
+  constructor(list) {
+    this.#list = list;
+  }
+
+  // From the browser to the server. With an id, it is a request that waits for its reply.
+  sent(title, text, id) {
+    const row = this.#row("client", title, text, id);
+    if (id !== undefined) {
+      row.sentAt = performance.now();
+      row.item.classList.add("waits");
+      row.far.textContent = "no reply yet";
+      this.#requests.set(id, row);
+    }
+    return {
+      answered(status, why) {
+        row.back.textContent = String(status);
+        if (status >= 400) row.item.classList.add("bad");
+        if (why) row.far.textContent = why;
+      },
+      lost(why) {
+        row.item.classList.remove("waits");
+        row.item.classList.add("bad", "lost");
+        row.far.textContent = why;
+      },
+    };
+  }
+
+  // From the server to the browser. With an id, it is the reply to that request.
+  received(title, text, id) {
+    const row = this.#row("server", title, text, id);
+    const request = this.#requests.get(id);
+    if (request === undefined) return;
+    this.#requests.delete(id);
+    const took = `${Math.round(performance.now() - request.sentAt)} ms`;
+    request.item.classList.remove("waits");
+    request.far.replaceChildren("answered by ", link(row.number), ` after ${took}`);
+    row.far.replaceChildren("the reply to ", link(request.number));
+  }
+
+  notice(text) {
+    this.#add(element("li", "notice", text));
+  }
+
+  #row(from, title, text, id) {
+    this.#number += 1;
+    const item = element("li", `row ${from}`);
+    item.id = `message-${this.#number}`;
+    const card = element("div", "card");
+    const head = element("p", "head", title);
+    if (id !== undefined) {
+      const chip = element("span", "chip", `id ${id}`);
+      // A request and its reply have the same colour, as they have the same id.
+      chip.style.setProperty("--hue", String((Number(id) * 67) % 360 || 0));
+      head.append(" ", chip);
+    }
+    card.append(head, wire(text));
+
+    const arrow = element("div", "arrow");
+    const direction = from === "client" ? "browser to server" : "server to browser";
+    arrow.append(element("span", "badge", String(this.#number)), element("span", "unseen", ` ${direction}`));
+    const back = element("span", "back");
+    arrow.append(back);
+    const far = element("p", "far");
+    item.append(card, arrow, far);
+    this.#add(item);
+    return { item, back, far, number: this.#number };
+  }
+
+  #add(item) {
+    const scroller = this.#list.parentElement;
+    // Follow the conversation, unless someone has scrolled up to read.
+    const atEnd = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < 60;
+    this.#list.append(item);
+    if (atEnd) scroller.scrollTop = scroller.scrollHeight;
+  }
+}
+
+function link(number) {
+  const made = element("a", "", String(number));
+  made.href = `#message-${number}`;
+  return made;
+}

@@ -1,0 +1,82 @@
+"""Serve the page of this folder: an MCP client in the browser, from an origin of its own.
+
+uv run scripts/07_sdk_client/browser/serve.py
+"""
+
+import argparse
+import errno
+import signal
+import sys
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+HERE = Path(__file__).parent
+
+# What the page may do, told to the browser: run the scripts of this folder and no others,
+# whatever a server's tool might slip in, and connect to any MCP server.
+POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src data:",
+        "connect-src http: https:",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+    )
+)
+
+
+class Page(SimpleHTTPRequestHandler):
+    """The files of this folder."""
+
+    # Some systems have other ideas, and a browser refuses a module of another type.
+    extensions_map = {
+        **SimpleHTTPRequestHandler.extensions_map,
+        ".html": "text/html; charset=utf-8",
+        ".js": "text/javascript; charset=utf-8",
+        ".css": "text/css; charset=utf-8",
+    }
+
+    def end_headers(self) -> None:
+        self.send_header("Content-Security-Policy", POLICY)
+        self.send_header("X-Content-Type-Options", "nosniff")
+        # You will change these files: the browser shall ask for them each time.
+        self.send_header("Cache-Control", "no-store")
+        super().end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Print nothing: what matters is in the page."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Serve an MCP client for the browser.")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8007)
+    arguments = parser.parse_args()
+    host, port = arguments.host, arguments.port
+    if not 0 <= port <= 65535:
+        parser.error("--port must be between 0 and 65535")
+
+    handler = partial(Page, directory=str(HERE))
+    try:
+        server = ThreadingHTTPServer((host, port), handler)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            sys.exit(f"Port {port} is in use. Choose another: --port {port + 1}")
+        sys.exit(f"Cannot listen on {host}, port {port}: {error}")
+    # On all addresses, it is reached on any local one.
+    origin = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{server.server_port}"
+    print(f"The page is on {origin}. Start a server that lets it in, in another terminal:")
+    print(f"  uv run scripts/05_sse_server/sse_server.py --allow-origin {origin}", flush=True)
+
+    for told_to_leave in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(told_to_leave, lambda *_: sys.exit(0))
+    with server:
+        server.serve_forever()
+
+
+if __name__ == "__main__":
+    main()
