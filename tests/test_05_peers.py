@@ -12,7 +12,6 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from agents.mcp import MCPServerSse
 from mcp import Client, ClientSession
 from mcp.client.sse import sse_client
 from mcp_types import CallToolResult, TextContent
@@ -121,6 +120,10 @@ async def test_sdk_client(server: Program, mode: str) -> None:
 
 
 async def test_openai_agents(server: Program) -> None:
+    # Only here: this import takes three seconds of processor, and every test process reads
+    # this file.
+    from agents.mcp import MCPServerSse
+
     together = Together(server)
 
     @asynccontextmanager
