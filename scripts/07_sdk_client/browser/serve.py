@@ -5,6 +5,7 @@ uv run scripts/07_sdk_client/browser/serve.py
 
 import argparse
 import errno
+import mimetypes
 import signal
 import sys
 from functools import partial
@@ -32,14 +33,6 @@ POLICY = "; ".join(
 class Page(SimpleHTTPRequestHandler):
     """The files of this folder."""
 
-    # Some systems have other ideas, and a browser refuses a module of another type.
-    extensions_map = {
-        **SimpleHTTPRequestHandler.extensions_map,
-        ".html": "text/html; charset=utf-8",
-        ".js": "text/javascript; charset=utf-8",
-        ".css": "text/css; charset=utf-8",
-    }
-
     def end_headers(self) -> None:
         self.send_header("Content-Security-Policy", POLICY)
         self.send_header("X-Content-Type-Options", "nosniff")
@@ -60,6 +53,8 @@ def main() -> None:
     if not 0 <= port <= 65535:
         parser.error("--port must be between 0 and 65535")
 
+    # Some systems have another idea of it, and then browsers refuse the scripts.
+    mimetypes.add_type("text/javascript", ".js")
     handler = partial(Page, directory=str(HERE))
     try:
         server = ThreadingHTTPServer((host, port), handler)
