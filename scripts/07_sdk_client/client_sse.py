@@ -295,7 +295,8 @@ def header(text: str) -> tuple[str, str]:
     return name.strip(), value.strip()
 
 
-def main() -> int:
+def parse(words: list[str] | None = None) -> argparse.Namespace:
+    """The command line: `words`, or what the program was started with."""
     parser = argparse.ArgumentParser(description="Use the tools of an MCP server over SSE.")
     parser.add_argument("url", help="its event stream, such as http://127.0.0.1:8000/sse")
     parser.add_argument("--once", metavar="REQUEST", help="do one request and leave")
@@ -309,9 +310,14 @@ def main() -> int:
         metavar="SECONDS",
         help="for connecting, and for each call (default: 30)",
     )
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
     if not 0 < arguments.timeout <= 86_400:
         parser.error("--timeout is a number of seconds, more than 0 and at most a day")
+    return arguments
+
+
+def main() -> int:
+    arguments = parse()
     load_dotenv()
     try:
         return asyncio.run(run(arguments))

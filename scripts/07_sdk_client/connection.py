@@ -186,9 +186,6 @@ class Connection:
         while True:
             began = clock()
             problem = await self._one_session()
-            if self._client.done():
-                # From now on `_connected` waits for the next session.
-                self._client = asyncio.get_running_loop().create_future()
             if problem.final or not self.server or not self.come_back:
                 self._client.set_exception(problem)
                 return
@@ -224,6 +221,7 @@ class Connection:
             self._why = self._why or error
         finally:
             self._opening = None
+            self._lose()
         return explain(self._why, self.url)
 
     def _greet(self, client: Client) -> None:
@@ -236,9 +234,9 @@ class Connection:
 
     @asynccontextmanager
     async def _watched(self, transport: Transport) -> AsyncIterator[tuple[Any, Any]]:
-        """The same transport, which also sets `_ended` when the server's stream has ended.
+        """The same transport, which also tells us when the server's stream has ended.
 
-        The SDK tells that to the calls under way, and to nobody when there are none.
+        The SDK tells the calls that are under way, and nobody when there are none.
         """
         async with transport as (read, write):
             self._got_endpoint = True
@@ -251,12 +249,18 @@ class Connection:
                             await passed_on.send(message)
                     except anyio.BrokenResourceError:
                         pass  # the session was left first
-                self._ended.set()
+                    self._lose()
 
             async with anyio.create_task_group() as group:
                 group.start_soon(pass_on)
                 yield to_session, write
                 group.cancel_scope.cancel()
+
+    def _lose(self) -> None:
+        """The session is over: from now on `_connected` waits for the next one."""
+        if self._client.done():
+            self._client = asyncio.get_running_loop().create_future()
+        self._ended.set()
 
     def _hear(self, error: BaseException) -> None:
         """The SDK wrote to its log that it failed, and goes on as if nothing had happened.
@@ -265,7 +269,7 @@ class Connection:
         endpoint event it waits for ever. So a session that failed is over.
         """
         self._why = self._why or error
-        self._ended.set()
+        self._lose()
         if self._opening is not None:
             self._opening.reschedule(asyncio.get_running_loop().time())
 
@@ -314,6 +318,8 @@ def explain(error: BaseException | None, url: str) -> Problem:
             return Problem("The stream was silent for too long: the server, or the way to it.")
         case httpx2.SSEError() if "content type" in str(error):
             return Problem(f"No MCP server over SSE: {first_line(error)}", final=True)
+        case httpx2.RemoteProtocolError() | httpx2.ReadError():
+            return Problem("The server has gone: the connection was cut.")
         case httpx2.TransportError():
             return Problem(f"The connection failed: {first_line(error)}")
         case RuntimeError() if "task_status.started" in str(error):

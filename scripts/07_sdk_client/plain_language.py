@@ -17,7 +17,7 @@ from typing import Any
 from mcp_types import Tool
 
 HOW_TO_CONFIGURE = """\
-Plain language needs a model, and none is configured. In the environment or in .env:
+Plain language needs a model, and none is configured. Set these, or write them to .env:
   OPENAI_API_KEY        the key
   OPENAI_BASE_URL       only for a model that is not at OpenAI
   OPENAI_DEFAULT_MODEL  its name there"""

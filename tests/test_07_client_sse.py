@@ -1,0 +1,541 @@
+"""Lesson 07's client against real servers: at its prompt, in a pipe, once, and in trouble."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import httpx2
+import pytest
+from mcp_types import Tool
+
+from tests.conftest import ROOT
+from tests.parts import require
+from tests.test_watch import Terminal
+from workshop.running import Program, environment, free_port, running
+
+FOLDER = ROOT / "scripts/07_sdk_client"
+CLIENT = FOLDER / "client_sse.py"
+STRANGE = ROOT / "tests/servers/strange_sse.py"
+NO_MODEL = {"OPENAI_API_KEY": ""}
+CHARACTERS = "é€"  # two and three bytes
+
+
+def load_client() -> dict[str, ModuleType]:
+    """The client's modules, without leaving their plain names behind for other lessons."""
+    names = ("connection", "plain_language", "typed", "client_sse")
+    sys.path.insert(0, str(FOLDER))
+    try:
+        __import__("client_sse")
+        return {name: sys.modules.pop(name) for name in names}
+    finally:
+        sys.path.remove(str(FOLDER))
+
+
+modules = load_client()
+client_sse, typed = modules["client_sse"], modules["typed"]
+Connection, Problem = modules["connection"].Connection, modules["connection"].Problem
+
+
+@pytest.fixture(scope="module")
+def calculator() -> Iterator[Program]:
+    with running(ROOT / "scripts/06_sdk_server/calculator.py") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def by_hand() -> Iterator[Program]:
+    with running(ROOT / "scripts/05_sse_server/sse_server.py") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def strange() -> Iterator[Program]:
+    with running(STRANGE) as server:
+        yield server
+
+
+def seen(server: Program) -> list[dict[str, Any]]:
+    return httpx2.get(f"{server.url}/seen").json()
+
+
+def methods(server: Program) -> list[str]:
+    return [message["method"] for message in seen(server)]
+
+
+async def until(ready: Callable[[], bool], seconds: float = 10) -> None:
+    async with asyncio.timeout(seconds):
+        while not await asyncio.to_thread(ready):  # noqa: ASYNC110 - it gives no signal
+            await asyncio.sleep(0.01)
+
+
+def start(*words: str, env: dict[str, str] | None = None) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, str(CLIENT), *words],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        env=environment(env or NO_MODEL),
+    )
+
+
+async def once(url: str, request: str, *options: str) -> int:
+    """What the program does with these words, but in this process: it starts faster."""
+    return await client_sse.run(client_sse.parse([url, "--once", request, *options]))
+
+
+# --- One request, and a pipe --------------------------------------------------------------
+
+
+def test_once_in_a_script(calculator: Program) -> None:
+    right = start(f"{calculator.url}/sse", "--once", "add 2 5")
+    wrong = start(f"{calculator.url}/sse", "--once", "divide 1 0")
+    assert right.communicate(timeout=30) == ("7.0\n", "")
+    assert right.returncode == 0
+    said, complaint = wrong.communicate(timeout=30)
+    assert (said, wrong.returncode) == ("", 1)
+    assert complaint.startswith("divide failed: ") and "Division by zero" in complaint
+
+
+def test_a_conversation_in_a_pipe(calculator: Program) -> None:
+    requests = f"""\
+add 2 5
+call add {{"a": 2, "b": 5.5}}
+
+add_slowly [1,2,3] 0.01
+call divide {{"{CHARACTERS}": 1, "b": }}
+divide 1 0
+add two 5
+add 1
+root 2
+call root
+call add [1]
+call add {{"a": NaN}}
+help
+quit
+add 100 100
+"""
+    client = start(f"{calculator.url}/sse")
+    said, complaints = client.communicate(requests, timeout=30)
+    assert client.returncode == 1, "something went wrong on the way"
+    lines = said.splitlines()
+    assert lines[0] == "Connected to calculator 1.0.0, MCP 2025-11-25"
+    assert lines[1:4] == ["5 tools:", "  add(a: number, b: number)", "      Add two numbers."]
+    assert "  add_slowly(numbers: array, seconds: number = 1.0)" in lines
+    answers = lines[lines.index("7.0") :]
+    assert answers[:3] == ["7.0", "7.5", "6.0"]
+    assert answers[3:] == client_sse.HELP.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "  progress 2 of 3: 3 so far\n" in complaints
+    bad = complaints.index("Not JSON")
+    assert complaints[bad:].splitlines()[:3] == [
+        "Not JSON: Expecting value, at byte 18",
+        '  {"é€": 1, "b": }',
+        "                 ^",
+    ]
+    for complaint in (
+        "divide failed: ",
+        "a must be a value of type number, not 'two'.",
+        "add(a: number, b: number) takes 2 words, not 1.",
+        "'root' is no tool; there is: add, ",
+        "Plain language needs a model, and none is configured.",
+        "There is no tool 'root'.",
+        "Arguments are one JSON object",
+        "Not JSON: NaN is not JSON.",
+    ):
+        assert complaint in complaints, complaint
+    assert "Traceback" not in complaints
+
+
+async def test_what_a_server_refuses_is_said_in_one_line(
+    by_hand: Program, capsys: pytest.CaptureFixture[str]
+) -> None:
+    request = 'call add {"a": 1, "b": "2"}'
+    assert await once(f"{by_hand.url}/sse", request) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err == "add: the server refuses: The argument 'b' must be a number (-32602)\n"
+
+
+async def test_pages_of_tools_and_results_of_all_kinds(
+    strange: Program, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"{strange.url}/fine/sse"
+    assert await once(url, "tools") == 0
+    assert capsys.readouterr().out == (
+        "2 tools:\n"
+        "  repeat(text: string, times: integer = 1)\n      repeat it.\n"
+        "  wait(text: string, times: integer = 1)\n      wait it.\n"
+    )
+    assert await once(url, "repeat 'two words' 3") == 0
+    assert seen(strange)[-1]["params"]["arguments"] == {"text": "two words", "times": 3}
+    assert capsys.readouterr().out == (
+        "two words\n(image, not shown)\nmore: http://127.0.0.1/more\n"
+    )
+    # A script gets what the server sent. A terminal is not steered by it.
+    escape = 'call repeat {"text": "\\u001b[31mred"}'
+    assert await once(url, escape) == 0
+    assert capsys.readouterr().out.startswith("\x1b[31mred\n")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    assert await once(url, escape) == 0
+    assert capsys.readouterr().out.startswith("\\x1b[31mred\n")
+
+
+# --- Servers that are none, or not for you ------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("way", "said"),
+    [
+        ("html", "No MCP server over SSE: .* got 'text/html'"),
+        ("json", "No MCP server over SSE: .* got 'application/json'"),
+        ("no-endpoint", "No MCP server over SSE: no endpoint event in 1 s"),
+        ("mute", "No MCP server over SSE: no answer to initialize in 1 s"),
+        ("ends", "No MCP server over SSE: the stream ended without endpoint event"),
+        ("cut", "The server has gone: the connection was cut"),
+        ("elsewhere", "not to be trusted.*http://127.0.0.2:1/collect"),
+        ("307", "307 at .*: it sends elsewhere, to http://elsewhere.example/sse"),
+        ("400", "400 at .*: no event stream here; a server of Streamable HTTP"),
+        ("401", "401 at .*--header 'Authorization: Bearer TOKEN'"),
+        ("403", "403 at .*: you may not come in"),
+        ("404", "404 at .*: no such path; most servers have their stream at /sse"),
+        ("421", "421 at .*: the server has another Host"),
+        ("503", "503 at .*: Service Unavailable"),
+    ],
+)
+async def test_a_server_that_is_none(
+    strange: Program, way: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    limit = "1" if way in ("no-endpoint", "mute") else "20"
+    began = asyncio.get_running_loop().time()
+    assert await once(f"{strange.url}/{way}/sse", "tools", "--timeout", limit) == 1
+    assert asyncio.get_running_loop().time() - began < 10
+    out, err = capsys.readouterr()
+    assert out == "" and err.count("\n") == 1
+    assert re.search(said, err), err
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("http://127.0.0.1:{port}/sse", "Nothing listens at .*: is the server running?"),
+        ("127.0.0.1:{port}/sse", "127.0.0.1:.*"),
+        ("http://[::1/sse", "Invalid IPv6 URL"),
+        ("https://127.0.0.1:{strange}/fine/sse", "Cannot connect to https://.*SSL"),
+        ("http://127.0.0.1:{by_hand}/ssee", "404 at .*/ssee"),
+        ("http://127.0.0.2:{by_hand}/sse", "Nothing listens at"),
+        ("http://127.0.0.1.nip.invalid:{by_hand}/sse", "Cannot connect to"),
+    ],
+)
+async def test_a_url_where_no_server_is(
+    by_hand: Program, strange: Program, url: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = url.format(port=free_port(), by_hand=by_hand.port, strange=strange.port)
+    assert await once(url, "tools") == 1
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1 and re.search(said, err), err
+
+
+async def test_headers_open_the_door(
+    strange: Program, by_hand: Program, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url, token = f"{strange.url}/token/sse", "Authorization: Bearer let-me-in"
+    assert await once(url, "tools") == 1
+    assert await once(url, "repeat yes", "--header", token) == 0
+    assert capsys.readouterr().out.startswith("yes\n")
+    # The real guards of lesson 05.
+    url = f"{by_hand.url}/sse"
+    assert await once(url, "tools", "--header", "Host: other.example") == 1
+    assert "421 at" in capsys.readouterr().err
+    assert await once(url, "tools", "--header", "Origin: http://other.example") == 1
+    assert "403 at" in capsys.readouterr().err
+
+
+# --- Calls that come to nothing -----------------------------------------------------------
+
+
+async def test_a_call_without_an_answer(
+    strange: Program, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = methods(strange).count("notifications/cancelled")
+    assert await once(f"{strange.url}/fine/sse", "wait x", "--timeout", "1") == 1
+    assert capsys.readouterr().err == "wait: no answer within 1 s. To wait longer: --timeout\n"
+    assert methods(strange).count("notifications/cancelled") == before + 1
+
+
+async def test_a_post_that_fails_is_told_at_once(
+    strange: Program, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert await once(f"{strange.url}/post-413/sse", "repeat x") == 1
+    err = capsys.readouterr().err
+    assert err.startswith("repeat: lost, not repeated. The server refused the message: 413")
+
+
+async def test_after_a_post_that_failed_there_is_a_new_session(strange: Program) -> None:
+    told: list[str] = []
+    async with Connection(
+        f"{strange.url}/post-500/sse", headers={}, seconds=20, tell=told.append
+    ) as connection:
+        for _ in range(2):
+            with pytest.raises(Problem, match="refused the message: 500"):
+                await connection.call("repeat", {"text": "x"})
+            await connection.list_tools()
+    assert [line.split(" in ")[0] for line in told] == [
+        "The server refused the message: 500 Internal Server Error. Connecting again",
+        "Connected again,",
+    ] * 2
+
+
+# --- A server that goes and comes back ----------------------------------------------------
+
+
+async def test_a_restart_in_the_middle_of_a_call() -> None:
+    port, told = free_port(), list[str]()
+    url = f"http://127.0.0.1:{port}/fine/sse"
+    with running(STRANGE, port=port) as server:
+        async with Connection(url, headers={}, seconds=20, tell=told.append) as connection:
+            assert connection.server.startswith("strange 1")
+            call = asyncio.create_task(connection.call("wait", {"text": "x"}))
+            await until(lambda: "tools/call" in methods(server))
+            await asyncio.to_thread(server.stop)
+            with pytest.raises(
+                Problem, match=r"wait: lost, not repeated\. The server has gone"
+            ):
+                await call
+            await until(lambda: any("Nothing listens" in line for line in told))
+            waiting = asyncio.create_task(connection.call("repeat", {"text": "back"}))
+            with running(STRANGE, port=port) as again:
+                result = await waiting
+                assert result.content[0].text == "back"
+                calls = [m for m in seen(again) if m["method"] == "tools/call"]
+                assert [call["params"]["name"] for call in calls] == ["repeat"], "no repeating"
+                assert methods(again)[0] == "initialize", "a session of its own"
+                assert told[-1] == "Connected again, in a new session."
+                assert "the connection was cut. Connecting again in 0." in told[0]
+
+            # What comes back is another program: to try for ever would be no use.
+            await until(lambda: "Nothing listens" in told[-1])
+            with running(ROOT / "scripts/05_sse_server/sse_server.py", port=port):
+                problem = await connection.over()
+                assert "404 at" in str(problem)
+                with pytest.raises(Problem, match="404 at"):
+                    await connection.call("repeat", {"text": "x"})
+
+
+def test_a_client_that_waits_says_that_the_server_has_gone() -> None:
+    """Also when the stream ends in good order, and no call is under way."""
+    port = free_port()
+    server = ROOT / "scripts/05_sse_server/sse_server.py"
+    with running(server, port=port) as first:
+        client = start(f"{first.url}/sse")
+        assert client.stdin and client.stdout and client.stderr
+        assert "by-hand" in client.stdout.readline()
+        first.stop()
+        assert client.stderr.readline().startswith(
+            "The server ended the stream. Connecting again in 0."
+        )
+    with running(server, port=port):
+        for line in client.stderr:
+            if line == "Connected again, in a new session.\n":
+                break
+            assert line.startswith("Nothing listens at "), line
+        client.stdin.write("add 2 5\n")
+        client.stdin.flush()
+        while client.stdout.readline() != "7\n":
+            assert client.poll() is None
+        client.send_signal(2)
+        client.communicate(timeout=5)
+        assert client.returncode == 130
+
+
+def test_waiting_grows_and_is_random() -> None:
+    backoff = modules["connection"].backoff
+    for failures, longest in [(0, 0.5), (1, 1), (3, 4), (10, 30), (10_000, 30)]:
+        drawn = [backoff(failures) for _ in range(200)]
+        assert longest / 2 <= min(drawn) and max(drawn) <= longest
+        assert max(drawn) - min(drawn) > longest / 4, "clients would come back together"
+
+
+# --- Plain language -----------------------------------------------------------------------
+
+
+async def test_plain_language(
+    calculator: Program,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A real HTTP server plays the model; the library and the tools are the real ones."""
+    request, url = "add two numbers 2 and 5 using the tools", f"{calculator.url}/sse"
+    with running(ROOT / "tests/servers/scripted_model.py") as model:
+        monkeypatch.setenv("OPENAI_API_KEY", "scripted")
+        monkeypatch.setenv("OPENAI_BASE_URL", f"{model.url}/v1")
+        monkeypatch.setenv("OPENAI_DEFAULT_MODEL", "Tiny")
+        assert await once(url, request) == 0
+        out, err = capsys.readouterr()
+        assert out == "Tiny says 7.0.\n"
+        assert err == '  calls add {"a": 2.0, "b": 5.0}\n  gets 7.0\n'
+        assert await once(url, "ask 40 and 2") == 0
+        assert capsys.readouterr().out == "Tiny says 42.0.\n"
+        # What is a call stays one: no model is asked.
+        assert await once(url, "add 2 5") == 0
+        assert capsys.readouterr().out == "7.0\n"
+        monkeypatch.setenv("OPENAI_DEFAULT_MODEL", "broken")
+        assert await once(url, request) == 1
+        assert capsys.readouterr().err == "The model: Error code: 400 - out of order\n"
+    monkeypatch.setenv("OPENAI_API_KEY", "")
+    assert await once(url, request) == 1
+    err = capsys.readouterr().err
+    assert "takes 2 words, not 8" in err
+
+
+# --- What is typed ------------------------------------------------------------------------
+
+
+def a_tool(**properties: Any) -> Tool:
+    schema = {"type": "object", "properties": properties, "required": list(properties)[:1]}
+    return Tool(name="t", input_schema=schema)
+
+
+@pytest.mark.parametrize(
+    ("schema", "word", "value"),
+    [
+        ({"type": "number"}, "2", 2),
+        ({"type": "number"}, "-2.5e1", -25.0),
+        ({"type": "integer"}, "12", 12),
+        ({"type": "string"}, "12", "12"),
+        ({"type": "boolean"}, "true", True),
+        ({"type": "array"}, '["a"]', ["a"]),
+        ({"type": "object"}, '{"a": 1}', {"a": 1}),
+        ({"anyOf": [{"type": "integer"}, {"type": "null"}]}, "null", None),
+        ({"type": ["integer", "string"]}, "x", "x"),
+        ({"enum": ["red", "green"]}, "red", "red"),
+        ({"$ref": "#/$defs/x"}, '{"a": 1}', {"a": 1}),
+        (True, "3", 3),
+    ],
+)
+def test_a_word_becomes_what_the_schema_asks_for(schema: Any, word: str, value: Any) -> None:
+    made = typed.read_positional(f"'{word}'", a_tool(x=schema))
+    assert made == {"x": value} and type(made["x"]) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("schema", "word"),
+    [
+        ({"type": "number"}, "two"),
+        ({"type": "number"}, "NaN"),
+        ({"type": "number"}, "1e999"),
+        ({"type": "number"}, "true"),
+        ({"type": "integer"}, "2.5"),
+        ({"type": "boolean"}, "yes"),
+        ({"type": "array"}, "{}"),
+        ({"anyOf": [{"type": "integer"}, {"type": "null"}]}, "x"),
+    ],
+)
+def test_a_word_that_does_not_fit_the_schema(schema: Any, word: str) -> None:
+    with pytest.raises(typed.Mistyped, match="x must be a value of type"):
+        typed.read_positional(word, a_tool(x=schema))
+
+
+def test_how_many_words_a_tool_takes() -> None:
+    tool = a_tool(a={"type": "string"}, b={"type": "integer"})
+    assert typed.read_positional("x", tool) == {"a": "x"}
+    assert typed.read_positional("'x y' 2", tool) == {"a": "x y", "b": 2}
+    assert typed.signature(tool) == "t(a: string, b?: integer)"
+    for words in ("", "x 1 2"):
+        with pytest.raises(typed.Mistyped, match="takes 1 to 2 words"):
+            typed.read_positional(words, tool)
+    with pytest.raises(typed.Mistyped, match="No closing quotation"):
+        typed.read_positional("'x", tool)
+
+
+def test_a_long_json_text_is_shown_around_its_mistake() -> None:
+    text = '{"a": "' + "x" * 500 + '", "b"}' + " " * 500
+    with pytest.raises(typed.Mistyped) as caught:
+        typed.read_json(text)
+    what, around, caret = str(caught.value).splitlines()
+    assert what == f"Not JSON: Expecting ':' delimiter, at byte {text.index('}')}"
+    assert len(around) <= 80 and around[caret.index("^")] == "}"
+
+
+# --- The prompt ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def terminal(tmp_path: Path, strange: Program) -> Iterator[Terminal]:
+    tmux = require("tmux")
+    env = ["env", *(f"{name}={value}" for name, value in NO_MODEL.items())]
+    command = [*env, sys.executable, str(CLIENT), f"{strange.url}/fine/sse"]
+    opened = Terminal(tmux, tmp_path / "tmux", command)
+    yield opened
+    opened("kill-server")
+
+
+def test_the_prompt_in_a_terminal(terminal: Terminal, strange: Program) -> None:
+    def press(*keys: str) -> None:
+        terminal("send-keys", "-t", "watch", *keys)
+
+    def last(shown: str) -> str:
+        return shown.rstrip().rpartition("\n")[2]
+
+    shown = terminal.until(lambda text: last(text) == ">")
+    assert "Connected to strange 1\\x1b[31m, MCP 2024-11-05" in shown
+    assert "  repeat(text: string, times: integer = 1)" in shown
+
+    press("rep", "Tab")
+    terminal.until(lambda text: last(text) == "> repeat")
+    press(" ", "hello", "Enter")
+    terminal.until(lambda text: "more: http://127.0.0.1/more\n>" in text)
+    press("call w", "Tab")
+    terminal.until(lambda text: last(text) == "> call wait")
+    press("C-c")
+    terminal.until(lambda text: text.rstrip().endswith("> call wait\n>"))
+    press("Up")
+    shown = terminal.until(lambda text: last(text) == "> repeat hello")
+    assert shown.count("more:") == 1
+    press("Enter")
+    terminal.until(lambda text: text.count("more:") == 2 and last(text) == ">")
+
+    cancelled = methods(strange).count("notifications/cancelled")
+    calls = methods(strange).count("tools/call")
+    press("wait x", "Enter")
+    terminal.until(lambda _: methods(strange).count("tools/call") == calls + 1)
+    press("C-c")
+    terminal.until(lambda text: "Cancelled; the server was told.\n>" in text)
+    assert methods(strange).count("notifications/cancelled") == cancelled + 1
+    press("nonsense", "Enter")
+    terminal.until(lambda text: "'nonsense' is no tool" in text and last(text) == ">")
+
+    press("C-d")
+    shown = terminal.until(lambda text: "status" in text)
+    assert "status 0" in shown and "Traceback" not in shown
+
+
+def test_the_prompt_ends_when_the_server_is_gone_for_good(tmp_path: Path) -> None:
+    tmux, port = require("tmux"), free_port()
+    command = [sys.executable, str(CLIENT), f"http://127.0.0.1:{port}/fine/sse"]
+    with running(STRANGE, port=port) as server:
+        terminal = Terminal(tmux, tmp_path / "tmux", command)
+        try:
+            terminal.until(lambda text: text.rstrip().endswith("\n>"))
+            server.stop()
+            shown = terminal.until(lambda text: "Nothing listens" in text)
+            assert "the connection was cut. Connecting again in 0." in shown
+            with running(ROOT / "scripts/05_sse_server/sse_server.py", port=port):
+                shown = terminal.until(lambda text: "status" in text)
+                assert "404 at" in shown and "status 1" in shown
+        finally:
+            terminal("kill-server")
+
+
+def test_the_environment_is_documented() -> None:
+    example = (ROOT / ".env.example").read_text(encoding="utf-8")
+    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_DEFAULT_MODEL"):
+        assert f"# {name}=" in example
+        assert name in modules["plain_language"].HOW_TO_CONFIGURE
