@@ -1,0 +1,313 @@
+"""Exercise 07: a client that survives a restart of its server in the middle of a conversation.
+
+As it stands, this client speaks with one server until the stream ends, and then every call
+waits for ever. Make it come back, begin a new session, and say truly what became of a call.
+
+    uv run work/07_sdk_client/exercise.py http://127.0.0.1:8081/sse
+
+It calls a tool once a second and prints what became of it: restart the server meanwhile.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+from event_stream import EventStreamParser, EventTooLarge
+from yarl import URL
+
+Json = dict[str, Any]
+
+HANDSHAKE_SECONDS = 10.0
+POST_SECONDS = 10.0
+# Nothing limits a stream as a whole. One that is silent for so long is dead.
+STREAM_LIMITS = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=60)
+HELLO = {
+    "protocolVersion": "2024-11-05",
+    "capabilities": {},
+    "clientInfo": {"name": "surviving-client", "version": "1.0.0"},
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Times in seconds."""
+
+    answer: float = 10.0  # how long a call may take, all in all
+    retry: float = 1.0  # the reconnection time, until the server says another
+    first_backoff: float = 0.5  # how far the first wait is spread at random
+    longest_backoff: float = 30.0  # and the longest, after many failures in a row
+    most_failures: int = 10  # in a row: then it gives up
+
+
+class Lost(Exception):
+    """The stream ended before the reply came. The call may have run, or not."""
+
+
+class NotTaken(Exception):
+    """The server has refused the message, or never had it. The call has not run."""
+
+
+class Gone(Exception):
+    """There will be no session any more: the text says why."""
+
+
+class RpcError(Exception):
+    """The server's reply is an error."""
+
+
+class Client:
+    """One server, and one session with it at a time. `run` keeps it, `call` uses it."""
+
+    def __init__(
+        self,
+        http: aiohttp.ClientSession,
+        url: str,
+        settings: Settings,
+        say: Callable[[str], None] = print,
+    ) -> None:
+        self.http = http
+        self.url = URL(url)
+        self.settings = settings
+        self.say = say
+        self.pace = Pace(settings)
+        self.stream: aiohttp.ClientResponse | None = None
+        self.endpoint: URL | None = None
+        self.handshake: asyncio.Task[None] | None = None
+        self.ready = asyncio.Event()  # set while calls may be sent, and when all is over
+        self.over: Gone | None = None
+        self.waiting: dict[int, asyncio.Future[Json]] = {}  # by the request's id
+        self.last_id = 0
+        self.annotations: dict[str, Json] = {}  # each tool's, as the server lists them
+
+    async def run(self) -> None:
+        """Keep a session open until there can't be one any more."""
+        try:
+            await self.keep_connected()
+        except (Gone, EventTooLarge, ValueError) as why:
+            # A server that sends what nobody can read would send it again.
+            self.say(f"over: {why}")
+            self.over = Gone(str(why))
+            self.ready.set()
+
+    async def keep_connected(self) -> None:
+        """One connection after the other. Raises Gone."""
+        while True:
+            # TODO 1: `connect` returns when the server ended the stream. It raises
+            # `aiohttp.ClientError` or `OSError` when the connection broke, or when there was
+            # none, as while a server restarts. Come back in each of these cases.
+            return await self.connect()
+            self.session_ended()
+            seconds = self.pace.next_wait()
+            if seconds is None:
+                raise Gone("too many failures in a row")
+            self.say(f"waits {seconds:.3f} s")
+            await asyncio.sleep(seconds)
+
+    async def connect(self) -> None:
+        """One connection, from its opening to its end."""
+        parser = EventStreamParser()
+        async with self.http.get(
+            self.url,
+            headers={"Accept": "text/event-stream"},
+            timeout=STREAM_LIMITS,
+            allow_redirects=False,
+        ) as stream:
+            if stream.status != 200 or stream.content_type != "text/event-stream":
+                raise ConnectionError(f"the answer is {stream.status} {stream.content_type}")
+            self.stream = stream
+            async for chunk in stream.content.iter_any():
+                for event in parser.feed(chunk):
+                    if event.type == "endpoint":
+                        self.session_opened(event.data)
+                    elif event.type == "message":
+                        await self.take(json.loads(event.data))
+                self.pace.server_asked(parser.reconnection_time)
+
+    def session_opened(self, endpoint: str) -> None:
+        """The stream has named the URI to POST to."""
+        # TODO 2: Each stream is a new session with an endpoint of its own. The server knows
+        # nothing of the last one, least of all after a restart: keep the new endpoint, and
+        # shake hands anew, each time. And see to it in `session_ended` that no call is sent
+        # before that is done.
+        if self.endpoint is None:
+            self.endpoint = self.checked(endpoint)
+            self.handshake = asyncio.create_task(self.shake_hands())
+
+    async def shake_hands(self) -> None:
+        """Say hello, learn the tools; then calls may be sent."""
+        try:
+            async with asyncio.timeout(HANDSHAKE_SECONDS):
+                await self.request("initialize", HELLO)
+                await self.post({"jsonrpc": "2.0", "method": "notifications/initialized"})
+                listed = await self.request("tools/list")
+        except (TimeoutError, Lost, NotTaken, RpcError) as error:
+            self.say(f"no handshake: {error!r}")
+            self.end_stream()
+            return
+        self.annotations = {
+            tool["name"]: tool.get("annotations", {}) for tool in listed["tools"]
+        }
+        self.pace.session_began()
+        self.ready.set()
+
+    def session_ended(self) -> None:
+        """The stream is gone, and its session with it."""
+        if self.handshake is not None:
+            self.handshake.cancel()
+        # (TODO 2) `ready` is what calls wait for before they are sent.
+        # TODO 3: Nobody will reply to what is in `self.waiting`: the replies would have come on
+        # that stream. Raise Lost in whoever waits there, with `set_exception`, and empty it.
+
+    def end_stream(self) -> None:
+        """This session is of no use: end its stream, and `keep_connected` opens the next."""
+        self.ready.clear()
+        if self.stream is not None:
+            self.stream.close()
+
+    async def call(self, tool: str, arguments: Json) -> Json:
+        """Call a tool, in this session or the next; return its result.
+
+        Raises Lost, Gone, RpcError, and TimeoutError after `settings.answer` seconds.
+        """
+        # TODO 4: A reply may never come, though the stream is well. Let none of this take
+        # longer than `self.settings.answer`.
+        return await self.call_until_told(tool, arguments)
+
+    async def call_until_told(self, tool: str, arguments: Json) -> Json:
+        params = {"name": tool, "arguments": arguments}
+        while True:
+            await self.ready.wait()
+            if self.over is not None:
+                raise self.over
+            # TODO 5: After NotTaken the call has surely not run. The server does not know this
+            # session any more: `end_stream`, and go round again. After Lost nobody knows
+            # whether it ran. Go round again if the tool `may_repeat`, else raise Lost.
+            return await self.request("tools/call", params)
+
+    def may_repeat(self, tool: str) -> bool:
+        """Whether to call it twice does the same as to call it once."""
+        # (TODO 5) So it is when the tool's annotations, in `self.annotations`, say that it
+        # changes nothing (`readOnlyHint`) or that a second call changes nothing more
+        # (`idempotentHint`). What they do not say is false.
+        return False
+
+    def checked(self, endpoint: str) -> URL:
+        """The endpoint as a URL. Raises Gone when it is not the server's own."""
+        url = self.url.join(URL(endpoint))
+        # TODO 6: Whatever we POST goes where the server says. Raise Gone unless that is on the
+        # server itself: `origin()` of a URL is its scheme, host and port.
+        return url
+
+    # From here on all is given: asking, and being answered.
+
+    async def request(self, method: str, params: Json | None = None) -> Json:
+        """Send a request and await its reply. Raises Lost, NotTaken, RpcError."""
+        self.last_id += 1
+        request_id = self.last_id
+        future: asyncio.Future[Json] = asyncio.get_running_loop().create_future()
+        self.waiting[request_id] = future
+        message: Json = {"jsonrpc": "2.0", "id": request_id, "method": method}
+        if params is not None:
+            message["params"] = params
+        try:
+            await self.post(message)
+            reply = await future
+        finally:
+            self.waiting.pop(request_id, None)
+        if "error" in reply:
+            raise RpcError(reply["error"]["message"])
+        return reply["result"]
+
+    async def post(self, message: Json) -> None:
+        """POST a message to the endpoint. Raises NotTaken, or Lost where nobody knows."""
+        assert self.endpoint is not None
+        limits = aiohttp.ClientTimeout(total=POST_SECONDS)
+        try:
+            async with self.http.post(
+                self.endpoint, json=message, timeout=limits, allow_redirects=False
+            ) as response:
+                status = response.status
+        except aiohttp.ClientConnectorError as error:
+            raise NotTaken(f"nothing listens there: {error}") from None
+        except (aiohttp.ClientError, OSError) as error:
+            # It broke on the way there, or on the way back.
+            raise Lost(f"the POST broke: {error}") from None
+        if 300 <= status < 500:
+            raise NotTaken(f"the POST was answered with {status}")
+        if not 200 <= status < 300:
+            raise Lost(f"the POST was answered with {status}")
+
+    async def take(self, message: Json) -> None:
+        """A message has come: a reply to someone who waits, or a question of the server's."""
+        if "method" not in message:
+            # Nobody waits any more for a reply that comes after the time limit.
+            future = self.waiting.get(message.get("id", 0))
+            if future is not None and not future.done():
+                future.set_result(message)
+        elif message["method"] == "ping":
+            with contextlib.suppress(Lost, NotTaken):  # then the stream will not last either
+                await self.post({"jsonrpc": "2.0", "id": message["id"], "result": {}})
+
+
+class Pace:
+    """When to come back."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.retry = settings.retry
+        self.failures = 0
+
+    def session_began(self) -> None:
+        """The hands are shaken: the failures in a row are over."""
+        self.failures = 0
+
+    def server_asked(self, reconnection_time: int | None) -> None:
+        """`reconnection_time` is what the stream asked for, in milliseconds, or None."""
+        # TODO 7: Keep it as `self.retry`, in seconds, until another is asked for.
+
+    def next_wait(self) -> float | None:
+        """Seconds to wait before the next connection. None: give up."""
+        # (TODO 7) None after `most_failures` in a row. Else, as in lesson 03: at least
+        # `self.retry`, and a random time on top, from 0 up to a limit. The limit is
+        # `first_backoff` at first, doubles with each failure, and ends at `longest_backoff`.
+        return random.uniform(0.05, 0.1)
+
+
+async def call_again_and_again(url: str, tool: str, arguments: Json, every: float) -> None:
+    """Call the tool until the server is gone for good, and print what became of each call."""
+    async with aiohttp.ClientSession() as http:
+        client = Client(http, url, Settings())
+        keeping = asyncio.create_task(client.run())
+        while not keeping.done():
+            try:
+                result = await client.call(tool, arguments)
+                print(f"{tool} says: {result['content'][0]['text']}")
+            except (Lost, Gone, RpcError, TimeoutError) as error:
+                print(f"{tool}: {type(error).__name__}: {error}")
+            await asyncio.sleep(every)
+        await keeping
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Call a tool again and again.")
+    parser.add_argument("url")
+    parser.add_argument("tool", nargs="?", default="add")
+    parser.add_argument("arguments", nargs="?", type=json.loads, default={"a": 2, "b": 5})
+    parser.add_argument("--every", type=float, default=1.0, metavar="SECONDS")
+    options = parser.parse_args()
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(
+            call_again_and_again(options.url, options.tool, options.arguments, options.every)
+        )
+
+
+if __name__ == "__main__":
+    main()

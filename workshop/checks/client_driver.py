@@ -1,0 +1,135 @@
+"""Runs a learner's client in a process of its own, on all servers of the checks at once.
+
+Started with the path of the file and a plan, as JSON:
+
+    {"clients": [{"on": "down", "url": …, "settings": {…}, "turns": [["add"], ["pay", …]]}],
+     "pace": {"settings": {…}, "of": 60, "waits": 8}}
+
+Each turn's calls are made at once, and wait until standard input says that it may begin:
+`down`, once for each turn. Standard output has one JSON object a line:
+
+    {"on": "down", "asked": 0}                       the calls of turn 0 are made
+    {"on": "down", "call": "add", "result": "…"}     the text of a call's result
+    {"on": "down", "call": "add", "raised": "Lost", "text": "…"}
+    {"on": "down", "says": "…"}                      what the client reports
+    {"on": "down", "crashed": "…"}                   the end of a traceback, out of `run`
+    {"pace": {…}} or {"pace": {"error": "…"}}        see `waits_of`
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import json
+import os
+import sys
+import threading
+import traceback
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import aiohttp
+
+Json = dict[str, Any]
+
+
+def load(path: Path) -> ModuleType:
+    """The learner's file as a module, with what lies beside it."""
+    # Bytecode on disk is told from a newer file by the second and the size: two saves
+    # within one second could look alike.
+    sys.dont_write_bytecode = True
+    sys.path.insert(0, str(path.parent))
+    spec = importlib.util.spec_from_file_location("learners_file", path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["learners_file"] = module  # where dataclasses look it up
+    spec.loader.exec_module(module)
+    return module
+
+
+class Driver:
+    """The learner's clients, and what is said of them."""
+
+    def __init__(self, module: ModuleType, plan: Json) -> None:
+        self.module = module
+        self.plan = plan
+        # What the learner's code prints must not get into the answers.
+        self._answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+        os.dup2(2, 1)
+        self._gates = {each["on"]: asyncio.Semaphore(0) for each in plan["clients"]}
+
+    def tell(self, **what: Any) -> None:
+        print(json.dumps(what, default=repr), file=self._answers, flush=True)
+
+    async def run(self) -> None:
+        loop = asyncio.get_running_loop()
+
+        def read_gates() -> None:
+            for line in sys.stdin:
+                loop.call_soon_threadsafe(self._gates[line.strip()].release)
+
+        threading.Thread(target=read_gates, daemon=True).start()
+        self.tell(pace=self.waits_of(**self.plan["pace"]))
+        # With aiohttp's limit of 100 connections one scenario could keep another waiting.
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
+            await asyncio.gather(*(self.drive(http, **each) for each in self.plan["clients"]))
+
+    async def drive(
+        self,
+        http: aiohttp.ClientSession,
+        on: str,
+        url: str,
+        settings: Json,
+        turns: list[list[str]],
+    ) -> None:
+        client = self.module.Client(
+            http,
+            url,
+            self.module.Settings(**settings),
+            lambda text: self.tell(on=on, says=str(text)),
+        )
+        keeping = asyncio.create_task(self.keep(on, client))
+        for number, tools in enumerate(turns):
+            await self._gates[on].acquire()
+            calls = [asyncio.create_task(self.call(on, client, tool)) for tool in tools]
+            # They begin in the order in which they were made, and before this goes on.
+            await asyncio.sleep(0)
+            self.tell(on=on, asked=number)
+            await asyncio.wait(calls)
+        await keeping
+
+    async def keep(self, on: str, client: Any) -> None:
+        try:
+            await client.run()
+        except Exception:
+            self.tell(on=on, crashed=traceback.format_exc(limit=-2))
+
+    async def call(self, on: str, client: Any, tool: str) -> None:
+        try:
+            result = await client.call(tool, {})
+            self.tell(on=on, call=tool, result=result["content"][0]["text"])
+        except BaseException as error:
+            self.tell(on=on, call=tool, raised=type(error).__name__, text=str(error))
+
+    def waits_of(self, settings: Json, of: int, waits: int) -> Json:
+        """What `of` Paces say: `waits` waits in a row, and the next after a session began."""
+        try:
+            paces = [self.module.Pace(self.module.Settings(**settings)) for _ in range(of)]
+            in_a_row = [[pace.next_wait() for _ in range(waits)] for pace in paces]
+            for pace in paces:
+                pace.session_began()
+            after = [pace.next_wait() for pace in paces]
+        except Exception:
+            return {"error": traceback.format_exc(limit=-2)}
+        return {"in_a_row": in_a_row, "after_a_session": after}
+
+
+def main() -> None:
+    module = load(Path(sys.argv[1]))
+    asyncio.run(Driver(module, json.loads(sys.argv[2])).run())
+
+
+if __name__ == "__main__":
+    main()
