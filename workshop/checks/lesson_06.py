@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from email.message import Message
 from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin, urlsplit
@@ -25,7 +26,7 @@ from workshop.checks.mcp_session import (
     request,
 )
 from workshop.running import running
-from workshop.wire import Answer, ReceivedEvent
+from workshop.wire import ReceivedEvent
 
 PREFIX = "/mcp"
 PUBLIC_NAME = "tea.example"
@@ -80,19 +81,34 @@ def mounted(server: McpServer) -> None:
             return
         if server.exact and stream.status == 421:
             return  # it is there; who may come in is the next check's question
-        received = f"HTTP status {stream.status}\nContent-Type: "
-        received += stream.headers.get("Content-Type", "none")
-        if "Location" in stream.headers:
-            received += f"\nLocation: {stream.headers['Location']}"
-        if stream.wait_closed():
-            received += "\n\n" + stream.raw[:500].decode("utf-8", "replace")
+        stream.wait_closed()
+        redirected = 300 <= stream.status < 400
+        received = head_and_body(stream.status, stream.headers, stream.raw)
         raise Failed(
-            "redirected" if 300 <= stream.status < 400 else "not-there",
+            "redirected" if redirected else "not-there",
             sent=stream.request,
             received=received,
-            at=received.find("Content-Type: ") + 14 if stream.status == 200 else 12,
+            at=wrong_place(received),
             wanted="HTTP status 200, Content-Type: text/event-stream",
         )
+
+
+def head_and_body(status: int, headers: Message, body: bytes) -> bytes:
+    """What there is to see of an answer: status, where it leads, what it is, what it says."""
+    head = f"HTTP status {status}\n"
+    for name in ("Location", "Content-Type"):
+        if name in headers:
+            head += f"{name}: {headers[name]}\n"
+    return head.encode() + b"\n" + body
+
+
+def wrong_place(received: bytes) -> int:
+    """Where the caret stands: where a redirect leads, else at the body, or at the status."""
+    for mark in (b"\nLocation: ", b"\n\n"):
+        place = received.find(mark)
+        if 0 <= place < len(received) - len(mark):
+            return place + len(mark)
+    return len("HTTP status ")
 
 
 @suite.check(
@@ -112,21 +128,14 @@ def routes(server: McpServer) -> None:
     for path, text in (("/teas", '"assam"'), ("/nobody-knows-this", "No such page")):
         answer = server.request("GET", path)
         if text.encode() not in answer.body:
+            received = head_and_body(answer.status, answer.headers, answer.body)
             raise Failed(
                 "swallowed",
                 sent=answer.request,
-                received=head_and_body(answer),
-                at=len("HTTP status "),
+                received=received,
+                at=wrong_place(received),
                 wanted=f"the shop's answer, with {text} in it",
             )
-
-
-def head_and_body(answer: Answer) -> bytes:
-    """Status, where it sends the client, and body: what there is to see of an answer."""
-    head = f"HTTP status {answer.status}\n"
-    if "Location" in answer.headers:
-        head += f"Location: {answer.headers['Location']}\n"
-    return head.encode() + b"\n" + answer.body
 
 
 # --- Who may come in ----------------------------------------------------------------------
@@ -174,7 +183,7 @@ def names(server: McpServer) -> None:
 
 @suite.check(
     "strangers",
-    "Under a foreign Host, or from a foreign page, nobody comes in",
+    "Nobody comes in under a foreign Host or Origin",
     todo=2,
     after=("names",),
     read="Who may come in",
@@ -258,11 +267,12 @@ def accepted(server: McpServer) -> None:
         answer = session.post(request(1, "initialize", handshake()))
         if answer.status == 202 or (200 <= answer.status < 300 and not server.exact):
             return
+        received = head_and_body(answer.status, answer.headers, answer.body)
         raise Failed(
             "not-taken",
             sent=answer.request,
-            received=head_and_body(answer),
-            at=len("HTTP status "),
+            received=received,
+            at=wrong_place(received),
             wanted="HTTP status 202",
         )
 
@@ -272,7 +282,7 @@ def accepted(server: McpServer) -> None:
 
 @suite.check(
     "tool-error",
-    "For a tea that there is not, `stock` fails and names those that there are",
+    "`stock` fails for an unknown tea, and names the known ones",
     todo=3,
     after=("accepted",),
     read="A tool that fails",
@@ -531,7 +541,7 @@ def steps(server: McpServer) -> None:
 
 @suite.check(
     "token",
-    "Progress carries the request's own token, and without one there is none",
+    "Progress carries the request's own token",
     todo=4,
     after=("ends",),
     read="A tool that takes its time",

@@ -1,0 +1,205 @@
+# %% [markdown]
+# # Lesson 06: The same server in the official SDK
+#
+# The lesson hands-on: you start a calculator that the official Python SDK serves, watch a tool's
+# progress arrive while the tool works, see one tool stop everybody, find the prefix in the
+# endpoint event, and write the exercise. 75 minutes. The text with all the reasons is
+# [lessons/06_sdk_server.md](../lessons/06_sdk_server.md).
+#
+# It teaches the transport HTTP+SSE of MCP's revision 2024-11-05, in version 2 of the SDK.
+# Streamable HTTP replaced this transport in 2025, and it is deprecated. The SDK still serves it.
+#
+# Run the cells from top to bottom with Shift-Enter.
+
+# %%
+import re
+import time
+
+from mcp import Client
+from mcp.client.sse import sse_client
+
+from workshop.notebook import Listener, check, listen, post, start
+
+# %% [markdown]
+# ## A server of functions
+#
+# A function with types and a docstring is a tool. The SDK makes the schema of its types, checks
+# the arguments, and turns what it returns into a result:
+#
+# ```python scripts/06_sdk_server/calculator.py::divide
+# ```
+#
+# Everything that you wrote by hand in lesson 05 is the SDK's work now. On the wire it looks the
+# same. In front of each piece stands when it arrived:
+
+# %%
+server = start("scripts/06_sdk_server/calculator.py")
+stream = listen(server.url + "/sse")
+stream.show(1)
+endpoint = re.search(r"data: (\S+)", stream.text)[1]
+
+# %% [markdown]
+# Shake hands on this session, as any client does. Both requests get the status 202, and the
+# reply comes on the stream. The notification gets none:
+
+# %%
+hello = {"protocolVersion": "2024-11-05", "capabilities": {}}
+hello["clientInfo"] = {"name": "notebook", "version": "1"}
+initialize = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello}
+initialized = {"jsonrpc": "2.0", "method": "notifications/initialized"}
+
+_ = post(server.url + endpoint, initialize)
+_ = post(server.url + endpoint, initialized)
+stream.show(1)
+
+# %% [markdown]
+# ## A tool that fails
+#
+# Division by zero is a tool's error: the tool raises `ToolError`, and the model can read why. So
+# are, in this SDK, arguments that don't fit and a tool that there is not. An unknown *method* is
+# an error of the protocol, for the program that asked:
+
+
+# %%
+def ask(method: str, params: dict, request_id: int) -> dict:
+    return {"jsonrpc": "2.0", "id": request_id, "method": method, "params": params}
+
+
+divide = {"name": "divide", "arguments": {"a": 1, "b": 0}}
+_ = post(server.url + endpoint, ask("tools/call", divide, 2))
+_ = post(server.url + endpoint, ask("tools/call", {"name": "power", "arguments": {}}, 3))
+_ = post(server.url + endpoint, ask("power", {}, 4))
+stream.show(3)
+
+# %% [markdown]
+# ## Progress, live
+#
+# `add_slowly` takes a while for each number. A request that wants to hear how far it is has a
+# *progress token* in its `_meta`. Each notification carries that token, and comes when the tool
+# says so, long before the result. Look at the times:
+
+# %%
+slowly = {"name": "add_slowly", "arguments": {"numbers": [1, 2, 3], "seconds": 0.5}}
+slowly["_meta"] = {"progressToken": "my sum"}
+_ = post(server.url + endpoint, ask("tools/call", slowly, 5))
+stream.show(4)
+
+# %% [markdown]
+# ```python scripts/06_sdk_server/calculator.py::add_slowly
+# ```
+#
+# `report_progress` must be awaited: a call without `await` sends nothing. Without a token it
+# sends nothing either, because nobody asked:
+
+# %%
+del slowly["_meta"]
+slowly["arguments"]["seconds"] = 0.1
+_ = post(server.url + endpoint, ask("tools/call", slowly, 6))
+stream.show(1)
+stream.close()
+
+# %% [markdown]
+# ## What a client asks first
+#
+# The SDK's own client takes the token, the handshake and the ids off your hands. It comes with
+# the transport and with a *mode*. Left to itself it asks `server/discover` first, and then both
+# agree on revision 2026-07-28, which knows no SSE transport: no revision defines that pair.
+# `mode="legacy"` begins with `initialize`, and that is what all SSE lessons use:
+
+# %%
+for mode in ("auto", "legacy"):
+    async with Client(sse_client(server.url + "/sse"), mode=mode) as client:
+        print(f'mode="{mode}": {client.protocol_version}')
+
+# %%
+began = time.monotonic()
+
+
+async def show(progress: float, total: float | None, message: str | None) -> None:
+    print(
+        f"{time.monotonic() - began:8.3f} s | {progress:g} of {total:g}: {message}", flush=True
+    )
+
+
+async with Client(sse_client(server.url + "/sse"), mode="legacy") as client:
+    numbers = {"numbers": [4, 5], "seconds": 0.3}
+    result = await client.call_tool("add_slowly", numbers, progress_callback=show)
+    print(result.content[0].text)
+
+# %% [markdown]
+# ## A tool that blocks everybody
+#
+# All sessions share one event loop. This tool works without `await`, in an `async def`:
+#
+# ```python scripts/06_sdk_server/blocking_broken.py::work
+# ```
+#
+# One session calls it, and another one only wants a ping. How long does it wait?
+
+# %%
+server = start("scripts/06_sdk_server/blocking_broken.py")
+
+
+def open_session() -> tuple[Listener, str]:
+    """Open a stream and shake hands: the stream, and the URL to POST to."""
+    stream = listen(server.url + "/sse")
+    stream.show(1)
+    url = server.url + re.search(r"data: (\S+)", stream.text)[1]
+    post(url, initialize)
+    post(url, initialized)
+    stream.show(1)
+    return stream, url
+
+
+busy, busy_url = open_session()
+other, other_url = open_session()
+
+# %%
+began = time.monotonic()
+_ = post(busy_url, ask("tools/call", {"name": "work", "arguments": {"seconds": 1.5}}, 2))
+_ = post(other_url, ask("ping", {}, 2))
+other.show(1)
+print(f"The ping took {time.monotonic() - began:.1f} s.")
+
+# %% [markdown]
+# The cure is a word less. The SDK runs a plain `def` on a thread of its own, and the event loop
+# stays free:
+#
+# ```python scripts/06_sdk_server/blocking_fixed.py::work
+# ```
+
+# %%
+busy.close()
+other.close()
+_ = server.stop()
+
+# %% [markdown]
+# ## Inside an app that you already have
+#
+# `sse_app()` makes an ASGI app, so it can be mounted in another one, beside its routes. The
+# prefix stands in the mount and nowhere else. And behind another name than this machine's own
+# it must be told which hosts and origins may ask:
+#
+# ```python scripts/06_sdk_server/mounted_calculator.py::mount
+# ```
+
+# %%
+server = start("scripts/06_sdk_server/mounted_calculator.py")
+with listen(server.url + "/calculator/sse") as stream:
+    stream.show(1)
+with listen(server.url + "/health") as health:
+    health.show(1)
+_ = server.stop()
+
+# %% [markdown]
+# ## The exercise
+#
+# A tea shop has a web app, and you give it tools. This is the starter, with four holes, each
+# marked with a `TODO`. Change the cell and run it: it is written to your file, and `check` runs
+# the lesson's checks on it. In a terminal, `uv run workshop hint 06` gives a hint, and one more
+# at each call.
+
+# %% exercise
+
+# %%
+check("06")

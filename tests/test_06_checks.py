@@ -1,0 +1,109 @@
+"""Lesson 06's checks on other servers than the exercise, and on it as it is solved."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+from workshop.checks.engine import Report, check_program, check_url
+from workshop.checks.lesson_06 import suite
+from workshop.running import running
+
+SCRIPTS = ROOT / "scripts/06_sdk_server"
+SOLUTION = ROOT / "solutions/06_sdk_server"
+
+
+def in_folder(folder: Path, text: str) -> Path:
+    """The exercise with this text, and beside it what it imports."""
+    program = folder / "exercise.py"
+    program.write_text(text, encoding="utf-8")
+    (folder / "serving.py").write_bytes((SOLUTION / "serving.py").read_bytes())
+    return program
+
+
+def edited(edits: list[tuple[str, str]]) -> str:
+    """The solution with these edits; what is found must stand in it once."""
+    text = (SOLUTION / "exercise.py").read_text(encoding="utf-8")
+    for find, replace in edits:
+        assert text.count(find) == 1, find
+        text = text.replace(find, replace)
+    return text
+
+
+def test_what_the_exercise_imports_is_what_lies_beside_the_lessons_programs() -> None:
+    assert (SOLUTION / "serving.py").read_bytes() == (SCRIPTS / "serving.py").read_bytes()
+
+
+# What takes a TODO's solution out of the exercise again.
+UNSOLVED = {
+    2: [
+        (
+            "    return TransportSecuritySettings(",
+            "    return None and TransportSecuritySettings(",
+        )
+    ],
+    3: [("    if tea not in STOCK:", "    if False:")],
+    4: [("range(1, packets + 1)", "range(0)")],
+}
+
+
+@pytest.mark.parametrize("done", range(1, 4))
+def test_the_first_failure_names_the_todo_that_is_next(done: int, tmp_path: Path) -> None:
+    edits = [edit for todo, ones in UNSOLVED.items() if todo > done for edit in ones]
+    report = check_program(suite, in_folder(tmp_path, edited(edits)))
+    todos = [result.todo for result in report.results if result.state == "failed"]
+    assert todos == [done + 1], report.as_json()
+
+
+# A `def` runs on a thread, and says its progress from there: 0 first, then in per cent.
+ON_A_THREAD = """\
+    anyio.from_thread.run(ctx.report_progress, 0, 100)
+    for done in range(1, packets + 1):
+        tea = anyio.from_thread.run(scans[box].get)
+        anyio.from_thread.run(ctx.report_progress, 100 * done / packets, 100, tea)
+"""
+
+
+def test_what_the_exercise_leaves_open_passes(tmp_path: Path) -> None:
+    in_the_loop = """\
+    for done in range(1, packets + 1):
+        tea = await scans[box].get()
+        await ctx.report_progress(done, packets, f"{tea} is in the box")
+"""
+    text = edited(
+        [
+            (
+                'app.mount("/mcp", server.sse_app(',
+                'app.mount("/mcp/", server.sse_app(message_path="/post/", ',
+            ),
+            ('[PUBLIC_NAME, "127', '["tea.example", "tea.example:*", "127'),
+            ("import argparse\n", "import argparse\nimport anyio\n"),
+            ("async def pack(", "def pack("),
+            (in_the_loop, ON_A_THREAD),
+        ]
+    )
+    report = check_program(suite, in_folder(tmp_path, text))
+    assert report.ok, report.as_json()
+
+
+def of_url(path: Path, where: str) -> Report:
+    with running(path) as program:
+        report = check_url(suite, program.url + where)
+    assert len(report.results) == 3
+    return report
+
+
+def test_a_mounted_server_and_one_by_hand_pass_the_protocols_checks() -> None:
+    for path, where in (
+        (SCRIPTS / "mounted_calculator.py", "/calculator/sse"),
+        (ROOT / "scripts/05_sse_server/sse_server.py", "/sse"),
+    ):
+        report = of_url(path, where)
+        assert report.ok, report.as_json()
+
+
+def test_a_path_without_its_slash_is_found_on_anybodys_server() -> None:
+    report = of_url(SCRIPTS / "slash_broken.py", "/sse")
+    assert report.ids("failed") == ["accepted"], report.as_json()
