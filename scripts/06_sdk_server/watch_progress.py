@@ -21,10 +21,7 @@ async def main(url: str) -> None:
         arguments = {"numbers": [1, 2, 3], "seconds": 1}
         began = time.monotonic()
         result = await client.call_tool("add_slowly", arguments, progress_callback=show)
-    print(
-        f"{time.monotonic() - began:4.1f} s  the result:",
-        result.content[0].model_dump()["text"],
-    )
+        print("The result:", result.content[0].model_dump()["text"])
 
 
 if __name__ == "__main__":

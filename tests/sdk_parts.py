@@ -1,0 +1,65 @@
+"""What the tests of lesson 06 share: its programs as modules, and apps served in a thread."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType
+from typing import Any
+
+import uvicorn
+from mcp_types import CallToolResult, TextContent
+from starlette.types import ASGIApp
+
+from tests.conftest import ROOT
+from workshop.running import HOST, free_port
+
+FOLDER = ROOT / "scripts/06_sdk_server"
+
+
+def program(name: str) -> ModuleType:
+    """A program of the lesson as a module. They import each other by their names."""
+    sys.path.insert(0, str(FOLDER))
+    try:
+        return importlib.import_module(name)
+    finally:
+        sys.path.remove(str(FOLDER))
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.listening = threading.Event()
+
+    async def startup(self, sockets: Any = None) -> None:
+        await super().startup(sockets)
+        self.listening.set()
+
+
+@contextmanager
+def serving(app: ASGIApp, **options: Any) -> Iterator[str]:
+    """Serve an app on a free port, in a thread with its own event loop. Yields the URL."""
+    port = free_port()
+    config = uvicorn.Config(
+        app, HOST, port, log_level="info", timeout_graceful_shutdown=1, **options
+    )
+    server = _Server(config)
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    assert server.listening.wait(20)
+    try:
+        yield f"http://{HOST}:{port}"
+    finally:
+        server.should_exit = True
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+def text_of(result: CallToolResult) -> str:
+    """The text of a result with one text in it."""
+    (content,) = result.content
+    assert isinstance(content, TextContent)
+    return content.text

@@ -1,0 +1,371 @@
+"""Lesson 06: the calculator three ways, what it answers, and what the SDK's server is told."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from mcp import Client, MCPError
+from mcp.client.sse import sse_client
+from mcp_types import TextResourceContents
+
+from tests.conftest import ROOT
+from tests.sdk_parts import FOLDER, program, serving, text_of
+from workshop.checks.engine import Report, check_url
+from workshop.checks.lesson_05 import suite
+from workshop.checks.mcp_session import McpServer, Session, request
+from workshop.running import Program, environment, running
+from workshop.wire import Server
+
+TEXT = ROOT / "lessons/06_sdk_server.md"
+CALCULATOR = FOLDER / "calculator.py"
+FOUR = ["add", "subtract", "multiply", "divide"]
+
+
+@pytest.fixture(scope="module")
+def calculator() -> Iterator[str]:
+    """The URL of the event stream of `calculator.py`."""
+    with serving(program("calculator").server.sse_app()) as url:
+        yield f"{url}/sse"
+
+
+@pytest.fixture(scope="module")
+def lowlevel() -> Iterator[str]:
+    with serving(program("lowlevel_calculator").app) as url:
+        yield f"{url}/sse"
+
+
+def legacy(url: str, **options: Any) -> Client:
+    return Client(sse_client(url), mode="legacy", read_timeout_seconds=20, **options)
+
+
+# --- The same tools -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("which", ["calculator", "lowlevel"])
+async def test_the_four_tools(which: str, request: pytest.FixtureRequest) -> None:
+    async with legacy(request.getfixturevalue(which)) as client:
+        assert client.protocol_version == "2025-11-25"
+        assert [tool.name for tool in (await client.list_tools()).tools][:4] == FOUR
+        for tool, wanted in zip(FOUR, (10, 6, 16, 4), strict=True):
+            result = await client.call_tool(tool, {"a": 8, "b": 2})
+            assert not result.is_error
+            assert float(text_of(result)) == wanted
+        failed = await client.call_tool("divide", {"a": 1, "b": 0})
+        assert failed.is_error
+        assert "division by zero" in text_of(failed).lower()
+        too_large = await client.call_tool("multiply", {"a": 1e308, "b": 10})
+        assert too_large.is_error
+        assert "the result is too large" in text_of(too_large).lower()
+
+
+async def test_a_structured_result_a_resource_and_a_prompt(calculator: str) -> None:
+    async with legacy(calculator) as client:
+        assert (await client.call_tool("add", {"a": 2, "b": 5})).structured_content == {
+            "result": 7
+        }
+        (pi,) = (await client.list_resources()).resources
+        (content,) = (await client.read_resource(pi.uri)).contents
+        assert isinstance(content, TextResourceContents)
+        assert (content.mime_type, content.text) == ("text/plain", "3.141592653589793")
+        with pytest.raises(MCPError) as missing:
+            await client.read_resource("calculator://constants/e")
+        assert missing.value.code == -32602
+        (prompt,) = (await client.list_prompts()).prompts
+        (message,) = (await client.get_prompt(prompt.name, {"text": "1 + 1?"})).messages
+        assert message.content.model_dump()["text"].endswith("1 + 1?")
+
+
+WRONG_ARGUMENTS = [
+    {"a": 1},
+    {"a": 1, "b": "2"},
+    {"a": 1, "b": True},
+    {"a": 1, "b": None},
+    {"a": [1], "b": 2},
+]
+
+
+async def test_wrong_arguments(calculator: str, lowlevel: str) -> None:
+    """`MCPServer` lets the model read what was wrong; below it, the choice is ours: -32602."""
+    async with legacy(calculator) as client:
+        for arguments in WRONG_ARGUMENTS:
+            result = await client.call_tool("add", arguments)
+            assert result.is_error
+            assert text_of(result).startswith("Error executing tool add: ")
+        assert text_of(await client.call_tool("nothing", {})) == "Unknown tool: nothing"
+        # It takes no notice of an argument too many.
+        assert not (await client.call_tool("add", {"a": 1, "b": 2, "c": 3})).is_error
+    async with legacy(lowlevel) as client:
+        for arguments in [*WRONG_ARGUMENTS, {"a": 1, "b": 2, "c": 3}, {}]:
+            with pytest.raises(MCPError) as refused:
+                await client.call_tool("add", arguments)
+            assert refused.value.code == -32602
+        with pytest.raises(MCPError) as refused:
+            await client.call_tool("nothing", {})
+        assert refused.value.code == -32602
+
+
+@pytest.mark.parametrize("which", ["calculator", "lowlevel"])
+def test_a_number_that_is_infinity(which: str, request: pytest.FixtureRequest) -> None:
+    """1e999 is good JSON, and infinity in Python. Neither server answers with it."""
+    body = (
+        b'{"jsonrpc":"2.0","id":9,"method":"tools/call",'
+        b'"params":{"name":"add","arguments":{"a":1e999,"b":1}}}'
+    )
+    with Session.open(McpServer(request.getfixturevalue(which), exact=False)) as session:
+        assert session.post(body, seconds=10).status == 202
+        event = session.reply(9, seconds=10)
+        assert event is not None
+        assert '"isError":true' in event.data
+
+
+async def test_a_plain_float_takes_more_than_numbers() -> None:
+    """So says the comment on `Number`."""
+    from mcp.server import MCPServer
+
+    server = MCPServer("plain")
+
+    @server.tool()
+    def same(a: float) -> float:
+        return a
+
+    async with Client(server, mode="legacy") as client:
+        for loose, taken in (("2", "2.0"), (True, "1.0")):
+            assert text_of(await client.call_tool("same", {"a": loose})) == taken
+    with (
+        serving(server.sse_app()) as url,
+        Session.open(McpServer(f"{url}/sse", exact=False)) as session,
+    ):
+        session.post(
+            b'{"jsonrpc":"2.0","id":9,"method":"tools/call",'
+            b'"params":{"name":"same","arguments":{"a":1e999}}}',
+            seconds=10,
+        )
+        event = session.reply(9, seconds=10)
+        assert event is not None
+        assert '"text":"Infinity"' in event.data
+        # And null is no number, which the tool's output schema promises.
+        assert '"structuredContent":{"result":null}' in event.data
+
+
+async def test_what_an_unexpected_exception_tells_the_client() -> None:
+    """ToolError is for the client. Of any other exception it hears nothing but the name."""
+    from mcp.server import MCPServer
+
+    server = MCPServer("careless")
+
+    @server.tool()
+    def divide(a: float, b: float) -> float:
+        return a / b
+
+    async with Client(server, mode="legacy") as client:
+        result = await client.call_tool("divide", {"a": 1, "b": 0})
+    assert result.is_error
+    assert text_of(result) == "Error executing tool divide"
+
+
+# --- Progress, live -----------------------------------------------------------------------
+
+
+async def test_progress_is_shown_while_the_tool_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tool does not go on before the client's program has printed the first line."""
+    calculator = program("calculator")
+    seen = threading.Event()
+    steps = 0
+
+    async def held(seconds: float) -> None:
+        nonlocal steps
+        steps += 1
+        if steps > 1:
+            assert await asyncio.to_thread(seen.wait, 20), "nothing was shown meanwhile"
+
+    monkeypatch.setattr(calculator, "asyncio", SimpleNamespace(sleep=held))
+    with serving(calculator.server.sse_app()) as url:
+        client = await asyncio.create_subprocess_exec(
+            sys.executable,
+            str(FOLDER / "watch_progress.py"),
+            f"{url}/sse",
+            stdout=subprocess.PIPE,
+            env=environment(),
+        )
+        assert client.stdout is not None
+        first = (await client.stdout.readline()).decode()
+        assert "1 of 3: 1 so far" in first
+        assert steps <= 2
+        seen.set()
+        rest = (await client.stdout.read()).decode()
+        assert await client.wait() == 0
+    assert "2 of 3: 3 so far" in rest
+    assert "3 of 3: 6 so far" in rest
+    assert rest.endswith("The result: 6.0\n")
+
+
+async def test_without_a_token_nobody_is_told(calculator: str) -> None:
+    """Progress goes only to a client that asked for it: the call carries a progressToken."""
+    call = {"name": "add_slowly", "arguments": {"numbers": [1, 2], "seconds": 0}}
+    with Session.open(McpServer(calculator, exact=False)) as session:
+        before = len(session.stream.events)
+        session.post(request(8, "tools/call", call), seconds=10)
+        assert session.reply(8, seconds=10)
+        assert len(session.stream.events) == before + 1
+        token = {"_meta": {"progressToken": "abc"}}
+        session.post(request(9, "tools/call", {**call, **token}), seconds=10)
+        assert session.reply(9, seconds=10)
+        first = session.stream.events[before + 1].data
+        assert '"method":"notifications/progress"' in first
+        assert '"progressToken":"abc"' in first
+        assert len(session.stream.events) == before + 4
+
+
+# --- The checks of lesson 05, on all of them ----------------------------------------------
+
+
+def table_after(heading: str) -> list[list[str]]:
+    """The rows of the first table below a heading of the lesson, its head first."""
+    text = TEXT.read_text(encoding="utf-8").split(f"\n## {heading}\n", 1)[1]
+    rows = re.search(r"(?:^\|.*\n)+", text, re.MULTILINE)
+    assert rows is not None
+    cells = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in rows[0].splitlines()
+    ]
+    return [cells[0], *cells[2:]]
+
+
+SERVERS = {
+    "by hand": ("05_sse_server/sse_server.py", "/sse", signal.SIGTERM),
+    "`calculator.py`": ("06_sdk_server/calculator.py", "/sse", signal.SIGTERM),
+    "low-level": ("06_sdk_server/lowlevel_calculator.py", "/sse", signal.SIGINT),
+    "mounted": ("06_sdk_server/mounted_calculator.py", "/calculator/sse", signal.SIGTERM),
+    "on 0.0.0.0": ("06_sdk_server/calculator.py", "/sse", signal.SIGINT),
+}
+
+
+@pytest.mark.quiet
+def test_the_checks_of_lesson_05_and_a_clean_end() -> None:
+    """The table in the text is what the checks find. Then each leaves with a stream open."""
+    reports: dict[str, Report] = {}
+    with ExitStack() as stack:
+        started: dict[str, tuple[Program, str, signal.Signals]] = {}
+        for name, (path, stream, how) in SERVERS.items():
+            options = ("--host", "0.0.0.0") if name == "on 0.0.0.0" else ()
+            server = stack.enter_context(running(ROOT / "scripts" / path, *options))
+            started[name] = (server, f"{server.url}{stream}", how)
+        for name, (_, url, _) in started.items():
+            reports[name] = check_url(suite, url)
+        for name, (server, url, how) in started.items():
+            if name == "by hand":
+                continue  # lesson 05's own tests
+            assert server.output.startswith("Serving MCP on http://127.0.0.1:")
+            with Server(url).open("") as open_stream:
+                assert open_stream.event(lambda event: event.type == "endpoint", seconds=10)
+                took = server.stop(how)
+                assert server.process.returncode == 0, server.output
+                assert took < 2
+                # The ValueErrors are the SDK's remarks on requests that it refused.
+                assert "Expected ASGI message" not in server.output
+    mark = {"passed": "✓", "failed": "✗"}
+    found = [["The server…", *SERVERS]]
+    for each in reports["by hand"].results:
+        states = [
+            mark[next(r.state for r in report.results if r.id == each.id)]
+            for report in reports.values()
+        ]
+        found.append([each.title.replace("|", "\\|"), *states])
+    assert table_after("What the SDK does for you") == found
+
+
+def test_every_server_looks_at_its_port_and_leaves_quietly() -> None:
+    servers = [
+        path
+        for path in FOLDER.glob("*.py")
+        if path.name != "exercise.py" and '"--port"' in path.read_text(encoding="utf-8")
+    ]
+    assert len(servers) >= 10
+    for path in servers:
+        text = path.read_text(encoding="utf-8")
+        assert "\n    prepare(chosen.host, chosen.port)\n" in text, path
+        assert 'parser.add_argument("--host", default="127.0.0.1")' in text, path
+        if path.stem.endswith("_broken"):
+            assert text.startswith('"""Broken: '), path
+
+
+def test_a_port_in_use() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = subprocess.run(
+            [sys.executable, str(CALCULATOR), "--port", str(port)],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+            env=environment(),
+        )
+        assert done.returncode == 1
+        wanted = f"Port {port} is in use. Choose another: --port {port + 1}\n"
+        assert done.stdout + done.stderr == wanted
+        serving_module = program("serving")
+        with pytest.raises(SystemExit) as left:
+            serving_module.check_port("127.0.0.1", port)
+        assert left.value.code == wanted.strip()
+    for host, wrong in (("127.0.0.1", 70_000), ("192.0.2.1", 8000)):
+        with pytest.raises(SystemExit) as left:
+            serving_module.check_port(host, wrong)
+        assert str(left.value.code).startswith(f"Cannot listen on {host}, port {wrong}: ")
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:8000"),
+        ("0.0.0.0", "http://127.0.0.1:8000"),
+        ("::", "http://[::1]:8000"),
+        ("example.org", "http://example.org:8000"),
+    ],
+)
+def test_where_to_reach_it(host: str, url: str) -> None:
+    assert program("serving").url_of(host, 8000) == url
+
+
+def test_without_preparation_a_server_leaves_with_a_traceback() -> None:
+    """What `serving.py` is for: `run` alone, told to leave while a stream is open."""
+    with running(ROOT / "scripts/05_sse_server/sdk_server.py") as server:
+        with Server(f"{server.url}/sse").open("") as stream:
+            assert stream.event(lambda event: event.type == "endpoint", seconds=10)
+            server.stop(signal.SIGTERM)
+        assert server.process.returncode == -signal.SIGTERM
+        assert "Expected ASGI message 'http.response.body'" in server.output
+
+
+def test_the_mounted_one_beside_its_routes() -> None:
+    mounted = program("mounted_calculator")
+    routes = list(mounted.app.router.routes)
+    port_of_this_test = "localhost:1"
+    try:
+        mounted.mount([port_of_this_test])
+        with serving(mounted.app) as url:
+            server = Server(url)
+            assert server.request("GET", "/health", seconds=10).json() == {"status": "ok"}
+            assert server.request("GET", "/", seconds=10).json() == {
+                "calculator": "/calculator/sse"
+            }
+            # Only the mounted app looks at Host and Origin.
+            refused = server.request("GET", "/calculator/sse", seconds=10)
+            assert refused.status == 421
+            page = {"Host": port_of_this_test, "Origin": "http://evil.example"}
+            assert server.request("GET", "/calculator/sse", None, page).status == 403
+            with server.open("/calculator/sse", {"Host": port_of_this_test}) as stream:
+                event = stream.event(lambda event: event.type == "endpoint", seconds=10)
+                assert event is not None
+                assert event.data.startswith("/calculator/messages/?session_id=")
+    finally:
+        mounted.app.router.routes[:] = routes
