@@ -318,6 +318,8 @@ def explain(error: BaseException | None, url: str) -> Problem:
             return Problem("The stream was silent for too long: the server, or the way to it.")
         case httpx2.SSEError() if "content type" in str(error):
             return Problem(f"No MCP server over SSE: {first_line(error)}", final=True)
+        case httpx2.SSEError():
+            return Problem(f"An event was too large. {first_line(error)}")
         case httpx2.RemoteProtocolError() | httpx2.ReadError():
             return Problem("The server has gone: the connection was cut.")
         case httpx2.TransportError():

@@ -1,0 +1,245 @@
+"""Lesson 07's broken and fixed pairs: what the text says of each is what happens."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import anyio
+import httpx2
+import pytest
+from mcp import Client, MCPError
+from mcp.client.sse import sse_client
+from mcp_types import TextContent
+
+from tests.conftest import ROOT
+from workshop.running import Program, environment, running
+
+FOLDER = ROOT / "scripts/07_sdk_client"
+SERVER = ROOT / "scripts/05_sse_server/sse_server.py"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Program]:
+    """Lesson 05's, with a heart that beats."""
+    with running(SERVER, "--heartbeat", "0.5") as program:
+        yield program
+
+
+@pytest.fixture(scope="module")
+def silent() -> Iterator[Program]:
+    """Lesson 05's, and silent."""
+    with running(SERVER, "--heartbeat", "3600") as program:
+        yield program
+
+
+def start(program: str, server: Program, *words: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, str(FOLDER / program), f"{server.url}/sse", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        env=environment(),
+    )
+
+
+def first(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+# --- A POST that fails --------------------------------------------------------------------
+
+
+def test_a_call_whose_post_failed_waits_for_ever(silent: Program) -> None:
+    client = start("post_fails_broken.py", silent)
+    assert client.stderr is not None
+    seen = ""
+    while "413" not in seen:
+        line = client.stderr.readline()
+        assert line, seen
+        seen += line
+    assert seen.startswith(("Error in post_writer", "Unknown SSE event"))
+    with pytest.raises(subprocess.TimeoutExpired):
+        client.wait(2)
+    client.send_signal(signal.SIGINT)
+    out, err = client.communicate(timeout=10)
+    assert "Answered" not in out and err.endswith("Still waiting.\n")
+    assert client.returncode == 1
+
+
+def test_with_a_limit_and_a_new_session(silent: Program) -> None:
+    client = start("post_fails_fixed.py", silent)
+    out, _ = client.communicate(timeout=30)
+    assert client.returncode == 0
+    assert out.splitlines() == [
+        "5,242,880 characters: Request 'tools/call' timed out",
+        "5 characters: Connection closed",
+        "In a new session: small",
+    ]
+
+
+# --- Silence is not the end ---------------------------------------------------------------
+
+
+def test_the_sdk_gives_up_a_stream_after_five_silent_minutes() -> None:
+    parameters = inspect.signature(sse_client).parameters
+    assert parameters["sse_read_timeout"].default == 300
+    assert parameters["timeout"].default == 5
+    # And has no limit for a call, unless one is given.
+    assert inspect.signature(Client).parameters["read_timeout_seconds"].default is None
+
+
+def test_silence_ends_a_session_and_a_heartbeat_or_patience_keeps_it(
+    server: Program, silent: Program
+) -> None:
+    words = ("--pause", "4", "--limit", "2.5")
+    broken = start("idle_broken.py", silent, *words)
+    heartbeat = start("idle_broken.py", server, *words)
+    patient = start("idle_fixed.py", silent, "--pause", "4")
+    out, err = broken.communicate(timeout=30)
+    assert out.splitlines() == [
+        "The answer before the pause.",
+        "No answer after the pause: Connection closed",
+    ]
+    assert "httpx2.ReadTimeout" in err
+    for client in (heartbeat, patient):
+        out, err = client.communicate(timeout=30)
+        assert out.splitlines() == [
+            "The answer before the pause.",
+            "The answer after the pause.",
+        ]
+        assert "Error" not in err
+
+
+# --- An event that is too large -----------------------------------------------------------
+
+
+async def test_a_result_over_1_mib_ends_the_session() -> None:
+    with running(FOLDER / "large_broken.py") as reports:
+        with pytest.raises(Exception) as left:
+            async with Client(sse_client(f"{reports.url}/sse"), mode="legacy") as client:
+                with pytest.raises(MCPError, match="Connection closed"):
+                    await client.call_tool("report")
+                await client.list_tools()
+        assert isinstance(first(left.value), httpx2.SSEError)
+        assert str(first(left.value)) == "Server-sent event exceeded the 1048576 byte limit."
+
+        # The report alone would fit: on the wire it stands twice.
+        async with (
+            httpx2.AsyncClient(timeout=20) as http,
+            http.stream("GET", f"{reports.url}/sse") as stream,
+        ):
+            data = (line[6:] async for line in stream.aiter_lines() if line[:6] == "data: ")
+            endpoint = reports.url + await anext(data)
+            for message in (
+                request(
+                    1,
+                    "initialize",
+                    protocolVersion="2025-11-25",
+                    capabilities={},
+                    clientInfo={"name": "test", "version": "1"},
+                ),
+                {"jsonrpc": "2.0", "method": "notifications/initialized"},
+                request(2, "tools/call", name="report", arguments={}),
+            ):
+                (await http.post(endpoint, json=message)).raise_for_status()
+            await anext(data)
+            event = await anext(data)
+        result = json.loads(event)["result"]
+        text = result["content"][0]["text"]
+        assert 690_000 < len(text) < 700_000
+        assert result["structuredContent"] == {"result": text}
+        assert len(event) > 1024 * 1024
+
+
+def request(number: int, method: str, **params: object) -> dict[str, object]:
+    return {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
+
+
+async def test_a_link_to_a_large_result() -> None:
+    with running(FOLDER / "large_fixed.py") as reports:
+        async with Client(sse_client(f"{reports.url}/sse"), mode="legacy") as client:
+            result = await client.call_tool("report")
+        beginning, link = result.content
+        assert isinstance(beginning, TextContent)
+        assert len(beginning.text.splitlines()) == 3
+        assert link.type == "resource_link"
+        whole = httpx2.get(str(link.uri)).text
+        assert len(whole) == link.size and whole.startswith(beginning.text)
+
+
+# --- In and out in one task ---------------------------------------------------------------
+
+
+def test_in_and_out_in_one_task_the_last_one_first(server: Program) -> None:
+    two_tasks = start("tasks_broken.py", server)
+    wrong_order = start("tasks_order_broken.py", server)
+    fixed = start("tasks_fixed.py", server)
+
+    out, err = two_tasks.communicate(timeout=30)
+    assert two_tasks.returncode == 1 and "Left in good order" not in out
+    assert out.count("Its tools: echo, add\n") == 2, "everything works until they leave"
+    different = "RuntimeError: Attempted to exit cancel scope in a different task"
+    assert err.rstrip().splitlines()[-1].startswith(different)
+
+    out, err = wrong_order.communicate(timeout=30)
+    assert wrong_order.returncode == 1 and out == ""
+    assert (
+        err.rstrip()
+        .splitlines()[-1]
+        .startswith("RuntimeError: Attempted to exit a cancel scope that isn't the current")
+    )
+
+    out, err = fixed.communicate(timeout=30)
+    assert fixed.returncode == 0 and "Error" not in err
+    assert out.splitlines() == ["Its tools: echo, add"] * 2 + ["Left in good order."]
+
+
+# --- Where the client may be sent ---------------------------------------------------------
+
+
+async def test_a_naive_client_takes_its_token_elsewhere_and_the_sdk_waits_for_ever(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with running(FOLDER / "elsewhere.py") as thief:
+        with anyio.move_on_after(2) as waited:
+            headers = {"Authorization": "Bearer of the SDK"}
+            async with Client(sse_client(f"{thief.url}/sse", headers), mode="legacy"):
+                pass
+        assert waited.cancelled_caught
+        assert "Endpoint origin does not match connection origin" in caplog.text
+        assert "collected" not in thief.output
+
+        naive = start("elsewhere_broken.py", thief)
+        out, _ = naive.communicate(timeout=30)
+        assert out == f"POST http://localhost:{thief.port}/collect: 202\n"
+        collected = f"collected at localhost:{thief.port}: Bearer a-secret-of-yours"
+        assert collected in thief.wait_for_output("collected")
+
+
+@pytest.mark.parametrize("name", ["elsewhere.py", "large_fixed.py"])
+def test_the_servers_say_what_is_next_and_leave(name: str) -> None:
+    with running(FOLDER / name) as program:
+        assert f"{program.url}/sse. In another terminal:" in program.output
+        second = subprocess.run(
+            [sys.executable, str(FOLDER / name), "--port", str(program.port)],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+            env=environment(),
+        )
+        assert second.returncode == 1
+        assert second.stderr == (
+            f"Port {program.port} is in use. Choose another: --port {program.port + 1}\n"
+        )
+        with httpx2.stream("GET", f"{program.url}/sse") as stream:
+            assert next(stream.iter_lines()) == "event: endpoint"
+            assert program.stop(signal.SIGINT) < 2
+        assert program.process.returncode == 0, program.output
