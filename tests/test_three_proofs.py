@@ -20,6 +20,7 @@ LEAST_MISTAKES = {
     "04_stdio_server": 8,
     "05_sse_server": 20,
     "06_sdk_server": 8,
+    "07_sdk_client": 10,
 }
 
 
