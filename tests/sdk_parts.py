@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import sys
 import threading
 from collections.abc import Iterator
@@ -43,8 +44,15 @@ class _Server(uvicorn.Server):
 def serving(app: ASGIApp, **options: Any) -> Iterator[str]:
     """Serve an app on a free port, in a thread with its own event loop. Yields the URL."""
     port = free_port()
+    # No logging of uvicorn's own: its handlers would hold on to a stream of pytest's.
     config = uvicorn.Config(
-        app, HOST, port, log_level="info", timeout_graceful_shutdown=1, **options
+        app,
+        HOST,
+        port,
+        log_config=None,
+        log_level="info",
+        timeout_graceful_shutdown=1,
+        **options,
     )
     server = _Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
@@ -56,6 +64,23 @@ def serving(app: ASGIApp, **options: Any) -> Iterator[str]:
         server.should_exit = True
         thread.join(10)
         assert not thread.is_alive()
+
+
+@contextmanager
+def logged(name: str) -> Iterator[list[logging.LogRecord]]:
+    """What is logged under a name meanwhile, as it comes in."""
+    records: list[logging.LogRecord] = []
+
+    def keep(record: logging.LogRecord) -> bool:
+        records.append(record)
+        return True
+
+    logger = logging.getLogger(name)
+    logger.addFilter(keep)
+    try:
+        yield records
+    finally:
+        logger.removeFilter(keep)
 
 
 def text_of(result: CallToolResult) -> str:

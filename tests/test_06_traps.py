@@ -20,7 +20,7 @@ from mcp.server import MCPServer
 from starlette.applications import Starlette
 from starlette.routing import Route
 
-from tests.sdk_parts import program, serving, text_of
+from tests.sdk_parts import logged, program, serving, text_of
 from workshop.checks.mcp_session import McpServer, Session, request
 from workshop.wire import Server
 
@@ -128,18 +128,15 @@ async def test_where_the_first_post_goes(
             assert waited.cancelled_caught
 
 
-async def test_an_sdk_client_follows_the_redirect(capfd: pytest.CaptureFixture[str]) -> None:
+async def test_an_sdk_client_follows_the_redirect() -> None:
     """So the missing slash works, at the price of a second POST for each."""
-    with serving(program("slash_broken").app) as url:
+    with logged("uvicorn.access") as access, serving(program("slash_broken").app) as url:
         async with legacy(f"{url}/sse") as client:
             assert text_of(await client.call_tool("add", {"a": 1, "b": 2})) == "3"
-    log = capfd.readouterr()
-    answers = re.findall(
-        r'"POST /messages(/?)\?session_id=\w+ HTTP/1.1" (\d+)', log.out + log.err
-    )
+    answers = [(path.partition("?")[0], status) for path, status in posts(access)]
     assert len(answers) >= 6
-    assert set(answers[::2]) == {("", "307")}
-    assert set(answers[1::2]) == {("/", "202")}
+    assert set(answers[::2]) == {("/messages", 307)}
+    assert set(answers[1::2]) == {("/messages/", 202)}
 
 
 def test_behind_https_the_redirect_leads_to_http() -> None:
@@ -190,20 +187,21 @@ def test_a_bound_method_is_no_endpoint() -> None:
 
 
 @pytest.fixture
-def errors() -> Iterator[list[str]]:
-    """What uvicorn reports with a traceback, each as its last line."""
-    found: list[str] = []
+def errors() -> Iterator[list[logging.LogRecord]]:
+    """What uvicorn reports: `tracebacks` picks what it reports with one."""
+    with logged("uvicorn.error") as records:
+        yield records
 
-    def keep(record: logging.LogRecord) -> bool:
-        if record.exc_info:
-            found.append(f"{record.exc_info[1]}")
-        return True
 
-    # A filter: handlers are thrown away whenever a server is configured.
-    logger = logging.getLogger("uvicorn.error")
-    logger.addFilter(keep)
-    yield found
-    logger.removeFilter(keep)
+def tracebacks(records: list[logging.LogRecord]) -> list[str]:
+    """The last line of each traceback."""
+    return [str(record.exc_info[1]) for record in records if record.exc_info]
+
+
+def posts(records: list[logging.LogRecord]) -> list[tuple[str, int]]:
+    """Path and status of each POST in uvicorn's access log."""
+    found = (re.search(r'"POST (\S+) HTTP/1.1" (\d+)', each.getMessage()) for each in records)
+    return [(match[1], int(match[2])) for match in found if match]
 
 
 @pytest.mark.parametrize(
@@ -216,21 +214,22 @@ def errors() -> Iterator[list[str]]:
     ],
 )
 async def test_what_the_log_says_when_a_client_leaves(
-    name: str, wanted: str | None, errors: list[str]
+    name: str, wanted: str | None, errors: list[logging.LogRecord]
 ) -> None:
     with serving(program(name).app) as url:
         async with legacy(f"{url}/sse") as client:
             assert float(text_of(await client.call_tool("add", {"a": 1, "b": 2}))) == 3
         signature = Server(url).request("GET", "/", seconds=10).headers.get("x-served-by")
         assert signature == ("lesson 06" if name.startswith("middleware") else None)
+    found = tracebacks(errors)
     if wanted is None:
-        assert errors == []
+        assert found == []
     else:
-        assert errors
-        assert all(error.startswith(wanted) for error in errors)
+        assert found
+        assert all(each.startswith(wanted) for each in found)
 
 
-async def test_fastapi_answers_none_itself(errors: list[str]) -> None:
+async def test_fastapi_answers_none_itself(errors: list[logging.LogRecord]) -> None:
     """Of what an endpoint returns, FastAPI makes a response: None is `null`."""
     low = program("no_response_broken")
     app = FastAPI()
@@ -239,7 +238,7 @@ async def test_fastapi_answers_none_itself(errors: list[str]) -> None:
     with serving(app) as url:
         async with legacy(f"{url}/sse") as client:
             assert (await client.list_tools()).tools
-    assert errors == []
+    assert tracebacks(errors) == []
 
 
 # --- What still falls to you --------------------------------------------------------------
@@ -279,14 +278,14 @@ def test_as_many_streams_as_anybody_likes() -> None:
             stream.close()
 
 
-def test_who_knows_the_session_may_speak_in_it(capfd: pytest.CaptureFixture[str]) -> None:
+def test_who_knows_the_session_may_speak_in_it() -> None:
     """And uvicorn's access log tells the session to everyone who reads it."""
     with (
+        logged("uvicorn.access") as access,
         serving(program("lowlevel_calculator").app) as url,
         Session.open(McpServer(f"{url}/sse", exact=False)) as victim,
     ):
-        log = capfd.readouterr()
-        (path,) = set(re.findall(r'"POST (\S+) HTTP', log.out + log.err))
+        (path,) = {path for path, _ in posts(access)}
         assert path == victim.endpoint
         stranger = Server(url)
         assert stranger.post_json(path, request(99, "ping")).status == 202
@@ -331,8 +330,8 @@ def test_a_session_is_known_to_one_process_only() -> None:
         assert (answer.status, answer.body) == (404, b"Could not find session")
 
 
-def test_a_refused_stream_is_a_traceback(errors: list[str]) -> None:
+def test_a_refused_stream_is_a_traceback(errors: list[logging.LogRecord]) -> None:
     with serving(program("lowlevel_calculator").app) as url:
         answer = Server(url).request("GET", "/sse", None, {"Host": "evil.example"}, seconds=10)
         assert answer.status == 421
-    assert errors == ["Request validation failed"]
+    assert tracebacks(errors) == ["Request validation failed"]
