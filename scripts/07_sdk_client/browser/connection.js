@@ -75,6 +75,7 @@ export class Connection {
     // After a lost connection an EventSource tries again by itself, every few seconds. After
     // an answer that is no event stream it gives up for good.
     if (this.#stream.readyState === EventSource.CLOSED) {
+      this.#explained = false;
       this.#watcher.state("closed", "not connected: the browser gave up");
     } else if (hadSession) {
       this.#watcher.notice("The stream broke. The browser opens it again by itself; the session is over.");
@@ -225,8 +226,10 @@ export class Connection {
       });
       body = await answer.text();
     } catch {
-      sent.lost("no answer that this page may read");
-      throw new RequestFailed("The POST got no answer that this page may read: the server is gone, redirects, or its CORS says no.");
+      // Whether the server got it, nobody knows.
+      const why = "Lost: the server is gone, redirects, or its CORS says no.";
+      sent.lost(why);
+      throw new RequestFailed(why);
     }
     sent.answered(answer.status, answer.ok ? "" : body.trim());
     if (!answer.ok) throw new RequestFailed(`The POST was answered ${answer.status}: ${body.trim()}`);
@@ -260,13 +263,13 @@ async function whyNoAnswer(url, options) {
     await fetch(url, { ...options, mode: "no-cors" });
   } catch {
     return (
-      `Nothing answers at ${url.origin}. Is the server running? Start it with ` +
-      `--allow-origin ${location.origin}, else CORS keeps its answers from this page.`
+      `Nothing answers at ${url.origin}. Is the server running? Start it with\n` +
+      `--allow-origin ${location.origin}\nelse CORS keeps its answers from this page.`
     );
   }
   return (
     `Something answers at ${url.origin}, but the browser keeps the answer from this page: ` +
     `it does not carry Access-Control-Allow-Origin: ${location.origin} (CORS). ` +
-    `Start the server with --allow-origin ${location.origin}`
+    `Start the server with\n--allow-origin ${location.origin}`
   );
 }

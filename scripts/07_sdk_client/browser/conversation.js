@@ -41,6 +41,8 @@ export class Conversation {
         if (why) row.far.textContent = why;
       },
       lost(why) {
+        // The first reason counts: a broken stream also breaks the POST.
+        if (row.item.classList.contains("lost")) return;
         row.item.classList.remove("waits");
         row.item.classList.add("bad", "lost");
         row.far.textContent = why;

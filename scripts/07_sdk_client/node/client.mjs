@@ -145,7 +145,14 @@ async function call(client, tools, { tool: name, values, timeout }) {
   const result = await client.callTool(
     { name, arguments: toolArguments(tool, values) },
     undefined,
-    { timeout: timeout * 1000 },
+    {
+      timeout: timeout * 1000,
+      // A tool that reports progress is alive: wait on.
+      resetTimeoutOnProgress: true,
+      onprogress: ({ progress, total, message }) => {
+        console.log(`${progress} of ${total ?? "?"}: ${message ?? ""}`);
+      },
+    },
   );
   const texts = result.content.map((each) => each.text ?? `(${each.type})`);
   // The call went well, the tool did not: that stands in the result and throws nothing.
