@@ -265,8 +265,8 @@ class Session:
 async def refusal(response: aiohttp.ClientResponse) -> str:
     """The status, where it points to, and the first line of the body."""
     text = f"{response.status} {response.reason}"
-    if location := response.headers.get("Location"):
-        return f"{text}: it is at {location}"
+    if 300 <= response.status < 400:
+        return f"{text}: it is at {response.headers.get('Location')}"
     body = (await response.content.read(400)).decode("utf-8", "replace")
     return ": ".join([text, *body.splitlines()[:1]])
 
@@ -287,7 +287,7 @@ async def converse(
             opening = await http.get(
                 url, headers=headers, timeout=limits, allow_redirects=False
             )
-        except aiohttp.InvalidURL:
+        except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError):
             raise ConversationError(f"{url} is no URL like http://127.0.0.1:8000/sse") from None
         except aiohttp.ClientConnectorError:
             raise ConversationError(
