@@ -49,12 +49,13 @@ UNSOLVED = {
 }
 
 
-@pytest.mark.parametrize("done", range(1, 4))
+@pytest.mark.parametrize("done", range(1, 3))
 def test_the_first_failure_names_the_todo_that_is_next(done: int, tmp_path: Path) -> None:
     edits = [edit for todo, ones in UNSOLVED.items() if todo > done for edit in ones]
     report = check_program(suite, in_folder(tmp_path, edited(edits)))
     todos = [result.todo for result in report.results if result.state == "failed"]
-    assert todos == [done + 1], report.as_json()
+    assert set(todos) == set(range(done + 1, 5)), report.as_json()
+    assert todos[0] == done + 1, report.as_json()
 
 
 # A `def` runs on a thread, and says its progress from there: 0 first, then in per cent.

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from email.message import Message
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin, urlsplit
@@ -26,7 +27,7 @@ from workshop.checks.mcp_session import (
     request,
 )
 from workshop.running import running
-from workshop.wire import ReceivedEvent
+from workshop.wire import SOON, ReceivedEvent
 
 PREFIX = "/mcp"
 PUBLIC_NAME = "tea.example"
@@ -80,7 +81,7 @@ def mounted(server: McpServer) -> None:
         if stream.status == 200 and kind == "text/event-stream":
             return
         if server.exact and stream.status == 421:
-            return  # it is there; who may come in is the next check's question
+            return  # it is there; under which address is the next check's question
         stream.wait_closed()
         redirected = 300 <= stream.status < 400
         received = head_and_body(stream.status, stream.headers, stream.raw)
@@ -138,91 +139,47 @@ def routes(server: McpServer) -> None:
             )
 
 
-# --- Who may come in ----------------------------------------------------------------------
+# --- The endpoint, and the way back -------------------------------------------------------
 
 
 @suite.check(
-    "names",
-    "It answers under each of its own names",
+    "address",
+    "It answers under its own address",
     todo=2,
     after=("mounted",),
     read="Who may come in",
-    rule="The SDK compares Host and Origin with its lists; the names: this exercise",
-    why="421 and 403 are what most people see first of a server behind a proxy.",
+    rule="The SDK compares Host and Origin with its lists",
+    why="421 is what most people see first of a server in a new place.",
     hints={
-        "address-refused": "Under its address it was refused. The list replaces the one that "
-        "`sse_app` has by itself. A Host has the port behind it, if it is not the scheme's "
-        "own: an entry without a port never fits 127.0.0.1:8000; one with `:*` fits any port.",
-        "name-refused": f"Under its public name, {PUBLIC_NAME}, it was refused. Name it in "
-        "`allowed_hosts`, without a port: the proxy has the scheme's own.",
-        "page-refused": "A page of its own was refused. An Origin is a scheme, :// and a host: "
-        "`allowed_origins` has them so, https:// for the public name, http:// for the others.",
+        "refused": "Under its own address it was refused. The list replaces the one that "
+        "`sse_app` has by itself. A Host has the port behind it, unless that is the scheme's "
+        "own: an entry without a port never fits 127.0.0.1:8000, one with `:*` fits any port.",
     },
 )
-def names(server: McpServer) -> None:
-    address = urlsplit(server.url).netloc
-    local = f"localhost:{urlsplit(server.url).port}"
-    for headers, hint in (
-        ({"Host": address}, "address-refused"),
-        ({"Host": local}, "address-refused"),
-        ({"Host": PUBLIC_NAME}, "name-refused"),
-        ({"Host": PUBLIC_NAME, "Origin": f"https://{PUBLIC_NAME}"}, "page-refused"),
-        ({"Host": address, "Origin": f"http://{address}"}, "page-refused"),
-        ({"Host": local, "Origin": f"http://{local}"}, "page-refused"),
-    ):
-        with server.open("", headers) as stream:
-            if stream.status != 200:
-                raise Failed(
-                    hint,
-                    sent=stream.request,
-                    received=f"HTTP status {stream.status}",
-                    at=len("HTTP status "),
-                    wanted="HTTP status 200",
-                )
-
-
-@suite.check(
-    "strangers",
-    "Nobody comes in under a foreign Host or Origin",
-    todo=2,
-    after=("names",),
-    read="Who may come in",
-    rule="HTTP+SSE 2024-11-05: MUST validate Origin; the SDKs' convention: Host too",
-    scope="protocol",
-    why="Any page that its visitor opens could call these tools through the browser.",
-    hints={
-        "host-let-in": "Under another's name it was let in. With `host=` other than this "
-        "machine's own, or with the protection switched off, the SDK compares nothing.",
-        "origin-let-in": "A page from elsewhere was let in. A guard of the Host alone is half "
-        "a guard: a page may know the server's right name.",
-    },
-)
-def strangers(server: McpServer) -> None:
+def address(server: McpServer) -> None:
     parts = urlsplit(server.url)
-    port = "" if parts.port is None else f":{parts.port}"
-    for headers, hint in (
-        ({"Host": f"rebound.example{port}"}, "host-let-in"),
-        ({"Origin": "https://evil.example"}, "origin-let-in"),
-    ):
-        with server.open("", headers) as stream:
-            if not 400 <= stream.status < 500:
-                raise Failed(
-                    hint,
-                    sent=stream.request,
-                    received=f"HTTP status {stream.status}",
-                    at=len("HTTP status "),
-                    wanted="HTTP status 421 for the Host, 403 for the Origin",
-                )
+    for host in (parts.netloc, f"localhost:{parts.port}"):
+        want_let_in(server, {"Host": host}, "refused")
 
 
-# --- The endpoint, and the way back -------------------------------------------------------
+def want_let_in(server: McpServer, headers: dict[str, str], hint: str) -> None:
+    """Raise Failed with this hint unless GET opens the stream with these headers."""
+    with server.open("", headers) as stream:
+        if stream.status != 200:
+            raise Failed(
+                hint,
+                sent=stream.request,
+                received=f"HTTP status {stream.status}",
+                at=len("HTTP status "),
+                wanted="HTTP status 200",
+            )
 
 
 @suite.check(
     "endpoint",
     "The endpoint event names a path below the prefix",
     todo=1,
-    after=("names",),
+    after=("address",),
     read="The prefix and the slash",
     rule=f"This course: everything of MCP is below {PREFIX}, once",
     why="A proxy that sends /mcp to this app sends nothing else of MCP to it.",
@@ -277,7 +234,72 @@ def accepted(server: McpServer) -> None:
         )
 
 
+# --- Who may come in ----------------------------------------------------------------------
+
+
+@suite.check(
+    "names",
+    "It answers under its public name, and its own pages",
+    todo=2,
+    after=("address",),
+    read="Who may come in",
+    rule="The SDK compares Host and Origin with its lists; the names: this exercise",
+    why="A proxy hands on the name that the customer typed, and a browser the page's origin.",
+    hints={
+        "name-refused": f"Under its public name, {PUBLIC_NAME}, it was refused. Name it in "
+        "`allowed_hosts`, without a port: customers use the scheme's own.",
+        "page-refused": "A page of its own was refused. An Origin is a scheme, :// and a host: "
+        "`allowed_origins` has them so, https:// for the public name, http:// for the others.",
+    },
+)
+def names(server: McpServer) -> None:
+    want_let_in(server, {"Host": PUBLIC_NAME}, "name-refused")
+    parts = urlsplit(server.url)
+    for host, scheme in (
+        (PUBLIC_NAME, "https"),
+        (parts.netloc, "http"),
+        (f"localhost:{parts.port}", "http"),
+    ):
+        headers = {"Host": host, "Origin": f"{scheme}://{host}"}
+        want_let_in(server, headers, "page-refused")
+
+
+@suite.check(
+    "strangers",
+    "Nobody comes in under a foreign Host or Origin",
+    todo=2,
+    after=("address",),
+    read="Who may come in",
+    rule="HTTP+SSE 2024-11-05: MUST validate Origin; the SDKs' convention: Host too",
+    scope="protocol",
+    why="Any page that its visitor opens could call these tools through the browser.",
+    hints={
+        "host-let-in": "Under another's name it was let in. With `host=` other than this "
+        "machine's own, or with the protection switched off, the SDK compares nothing.",
+        "origin-let-in": "A page from elsewhere was let in. A guard of the Host alone is half "
+        "a guard: a page may know the server's right name.",
+    },
+)
+def strangers(server: McpServer) -> None:
+    parts = urlsplit(server.url)
+    port = "" if parts.port is None else f":{parts.port}"
+    for headers, hint in (
+        ({"Host": f"rebound.example{port}"}, "host-let-in"),
+        ({"Origin": "https://evil.example"}, "origin-let-in"),
+    ):
+        with server.open("", headers) as stream:
+            if not 400 <= stream.status < 500:
+                raise Failed(
+                    hint,
+                    sent=stream.request,
+                    received=f"HTTP status {stream.status}",
+                    at=len("HTTP status "),
+                    wanted="HTTP status 421 for the Host, 403 for the Origin",
+                )
+
+
 # --- A tool that fails --------------------------------------------------------------------
+# From here on one check runs after the other: a tool that crashes or blocks delays them all.
 
 
 @suite.check(
@@ -299,10 +321,11 @@ def accepted(server: McpServer) -> None:
         "sold-out": "For a tea that is sold out the answer is 0. 0 is false to `if`: ask "
         "whether the tea is `in` STOCK.",
     },
+    alone=True,
 )
 def tool_error(server: McpServer) -> None:
     with Session.open(server) as session:
-        sold_out = session.ask("tools/call", {"name": "stock", "arguments": {"tea": "gyokuro"}})
+        sold_out = ask_stock(session, "gyokuro")
         if sold_out.result.get("isError") or text_of(sold_out.result) != "0":
             raise Failed(
                 "sold-out",
@@ -311,19 +334,41 @@ def tool_error(server: McpServer) -> None:
                 at=sold_out.at('"text"'),
                 wanted='"content": [{"type": "text", "text": "0"}], "isError": false',
             )
-        reply = session.ask("tools/call", {"name": "stock", "arguments": {"tea": "coffee"}})
-        wanted = '"text": "… assam, darjeeling, gyokuro, sencha …", "isError": true'
+        reply = ask_stock(session, "coffee")
         if reply.error:
-            hint, place = "protocol-error", '"error"'
+            hint, field = "protocol-error", '"error"'
         elif reply.result.get("isError") is not True:
-            hint, place = "not-said", '"isError"'
+            hint, field = "not-said", '"isError"'
         elif not all(tea in text_of(reply.result) for tea in ("assam", "sencha")):
-            hint, place = "no-help", '"text"'
+            hint, field = "no-help", '"text"'
         else:
             return
         raise Failed(
-            hint, sent=reply.sent, received=reply.raw, at=reply.at(place), wanted=wanted
+            hint,
+            sent=reply.sent,
+            received=reply.raw,
+            at=reply.at(field),
+            wanted='"text": "… assam, darjeeling, gyokuro, sencha …", "isError": true',
         )
+
+
+def ask_stock(session: Session, tea: str) -> Reply:
+    """The reply to a call of `stock`. Raises Failed("no-answer")."""
+    before = len(session.stream.events)
+    params = {"name": "stock", "arguments": {"tea": tea}}
+    call = request(session.next_id(), "tools/call", params)
+    sent = session.post(call).request
+    # Longer than for other replies: of a tool that crashes, the SDK first draws a traceback
+    # of a hundred lines, and on a busy machine that alone takes a second.
+    event = session.reply(call["id"], after=before, seconds=3 * SOON)
+    if event is None:
+        raise Failed(
+            "no-answer",
+            sent=sent,
+            received=session.since(before),
+            wanted=f"a `message` event with the id {call['id']}",
+        )
+    return Reply(sent, session.bytes_of(event), parsed(event) or {})
 
 
 def text_of(result: dict[str, Any]) -> str:
@@ -335,7 +380,6 @@ def text_of(result: dict[str, Any]) -> str:
 
 
 # --- A tool that takes its time -----------------------------------------------------------
-# One after the other and last: where the tool blocks, nothing else is answered any more.
 
 
 def call_pack(
@@ -375,7 +419,7 @@ def is_reply_to(event: ReceivedEvent, call: dict[str, Any]) -> bool:
     "others-go-on",
     "While the tool waits, routes and other sessions are served",
     todo=4,
-    after=("routes", "strangers", "tool-error"),
+    after=("accepted",),
     read="A tool that blocks everybody",
     rule="This course",
     why="The scan that the tool waits for comes over a route: who blocks it waits for ever.",
@@ -520,7 +564,9 @@ def steps(server: McpServer) -> None:
             number for one in said if isinstance(number := one.get("progress"), int | float)
         ]
         total = said[-1].get("total") if said else None
-        grows = len(numbers) == len(said) >= len(teas) and numbers == sorted(set(numbers))
+        grows = len(numbers) == len(said) >= len(teas) and all(
+            one < following for one, following in pairwise(numbers)
+        )
         # A notification before the first packet, with 0, is as good.
         named = [str(one.get("message")) for one in said[-len(teas) :]]
         if not grows or total is None or numbers[-1] != total:
