@@ -23,7 +23,7 @@ from tests.conftest import ROOT
 from tests.sdk_parts import FOLDER, program, serving, text_of
 from workshop.checks.engine import Report, check_url
 from workshop.checks.lesson_05 import suite
-from workshop.checks.mcp_session import McpServer, Session, request
+from workshop.checks.mcp_session import McpServer, Session, parsed, request
 from workshop.running import Program, environment, running
 from workshop.wire import Server
 
@@ -230,13 +230,13 @@ async def test_without_a_token_nobody_is_told(calculator: str) -> None:
 # --- The checks of lesson 05, on all of them ----------------------------------------------
 
 
-def table_after(heading: str) -> list[list[str]]:
-    """The rows of the first table below a heading of the lesson, its head first."""
+def table_after(heading: str, number: int = 0) -> list[list[str]]:
+    """The rows of a table below a heading of the lesson, its head first; 0 is the first."""
     text = TEXT.read_text(encoding="utf-8").split(f"\n## {heading}\n", 1)[1]
-    rows = re.search(r"(?:^\|.*\n)+", text, re.MULTILINE)
-    assert rows is not None
+    section = text.partition("\n## ")[0]
+    table: str = re.findall(r"(?:^\|.*\n)+", section, re.MULTILINE)[number]
     cells = [
-        [cell.strip() for cell in line.strip("|").split("|")] for line in rows[0].splitlines()
+        [cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()
     ]
     return [cells[0], *cells[2:]]
 
@@ -369,3 +369,58 @@ def test_the_mounted_one_beside_its_routes() -> None:
                 assert event.data.startswith("/calculator/messages/?session_id=")
     finally:
         mounted.app.router.routes[:] = routes
+
+
+# --- Where the answers differ -------------------------------------------------------------
+
+CALL = {"name": "add", "arguments": {"a": 1, "b": "2"}}
+# What a client of revision 2026-07-28 sends with each request.
+ENVELOPE = {
+    "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+    "io.modelcontextprotocol/clientInfo": {"name": "test", "version": "1"},
+    "io.modelcontextprotocol/clientCapabilities": {},
+}
+SENT: dict[str, tuple[object, dict[str, str]]] = {
+    "`[]`, a batch": (b"[]", {}),
+    '`{"jsonrpc": "2.0", `': (b'{"jsonrpc": "2.0", ', {}),
+    "`Content-Type: text/plain`": (request(9, "ping"), {"Content-Type": "text/plain"}),
+    "`server/discover`, asked first": (request(9, "server/discover", {"_meta": ENVELOPE}), {}),
+    "a request before `initialize`": (request(9, "tools/list"), {}),
+    "a call of a tool that is not there": (request(9, "tools/call", {"name": "no"}), {}),
+    '`"b": "2"` instead of `2`': (request(9, "tools/call", CALL), {}),
+}
+
+
+def described(message: dict[str, Any]) -> str:
+    """A JSON-RPC message that came, in a word or two."""
+    if "error" in message:
+        return f"error {message['error']['code']}"
+    return "a result with `isError`" if message["result"].get("isError") else "a result"
+
+
+def answer_to(url: str, what: str) -> str:
+    """What came back for one of SENT: the status, and the message in response or stream."""
+    body, headers = SENT[what]
+    first = what in ("`server/discover`, asked first", "a request before `initialize`")
+    with Session.open(McpServer(url, exact=False), initialize=not first) as session:
+        seen = len(session.stream.events)
+        answer = session.post(body, headers, seconds=10)
+        if answer.body.startswith(b"{"):
+            return f"{answer.status}, {described(answer.json())}"
+        # What follows on the stream, if anything does, comes before the answer to this.
+        session.post(request("last", "ping"), seconds=10)
+        assert session.reply("last", after=seen, seconds=10)
+        found = parsed(session.replies(seen)[0]) or {}
+        if found.get("id") == "last":
+            return f"{answer.status}"
+        return f"{answer.status}, {described(found)} on the stream"
+
+
+def test_where_the_answers_differ(calculator: str, lowlevel: str) -> None:
+    """The second table of the section."""
+    with running(ROOT / "scripts/05_sse_server/sse_server.py") as by_hand:
+        urls = (f"{by_hand.url}/sse", calculator, lowlevel)
+        found = [[what, *(answer_to(url, what) for url in urls)] for what in SENT]
+    print("\n".join("| " + " | ".join(row) + " |" for row in found))
+    head = ["To…", "by hand", "`calculator.py`", "low-level"]
+    assert table_after("What the SDK does for you", 1) == [head, *found]
