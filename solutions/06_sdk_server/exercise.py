@@ -20,7 +20,7 @@ from mcp.server.transport_security import TransportSecuritySettings
 from pydantic import Field
 from serving import prepare, url_of
 
-PUBLIC_NAME = "tea.example"  # customers reach the shop as https://tea.example, by a proxy
+PUBLIC_NAME = "tea.example"  # customers know the shop as https://tea.example
 
 # ---- The shop: an app that was here before -------------------------------------------------
 

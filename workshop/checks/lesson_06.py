@@ -52,7 +52,7 @@ suite = Suite(
     open_url=open_url,
     start_heading="The exercise",
     start_hint="Read the last line that it prints. A TypeError about arguments of `sse_app` "
-    "comes of v1's habits: in v2 it takes keywords only, and no prefix.",
+    "comes from a habit of v1: in v2 it takes keywords only, and no prefix.",
 )
 
 
