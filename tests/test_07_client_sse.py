@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import re
 import subprocess
 import sys
@@ -372,6 +373,8 @@ async def test_plain_language(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A real HTTP server plays the model; the library and the tools are the real ones."""
+    import agents.mcp
+
     request, url = "add two numbers 2 and 5 using the tools", f"{calculator.url}/sse"
     with running(ROOT / "tests/servers/scripted_model.py") as model:
         monkeypatch.setenv("OPENAI_API_KEY", "scripted")
@@ -389,6 +392,11 @@ async def test_plain_language(
         monkeypatch.setenv("OPENAI_DEFAULT_MODEL", "broken")
         assert await once(url, request) == 1
         assert capsys.readouterr().err == "The model: Error code: 400 - out of order\n"
+    # The other way, lesson 08's, has a limit for each call.
+    limit = inspect.signature(agents.mcp.MCPServerSse).parameters[
+        "client_session_timeout_seconds"
+    ]
+    assert limit.default == 5
     monkeypatch.setenv("OPENAI_API_KEY", "")
     assert await once(url, request) == 1
     err = capsys.readouterr().err

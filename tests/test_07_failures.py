@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import json
 import signal
@@ -9,6 +10,8 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
+import aiohttp
+import aiohttp.client
 import anyio
 import httpx2
 import pytest
@@ -18,6 +21,7 @@ from mcp_types import TextContent
 
 from tests.conftest import ROOT
 from workshop.running import Program, environment, running
+from workshop.wire import load
 
 FOLDER = ROOT / "scripts/07_sdk_client"
 SERVER = ROOT / "scripts/05_sse_server/sse_server.py"
@@ -37,9 +41,10 @@ def silent() -> Iterator[Program]:
         yield program
 
 
-def start(program: str, server: Program, *words: str) -> subprocess.Popen[str]:
+def start(program: str, server: Program) -> subprocess.Popen[str]:
+    """For what a test in this process would not survive. The others are only loaded."""
     return subprocess.Popen(
-        [sys.executable, str(FOLDER / program), f"{server.url}/sse", *words],
+        [sys.executable, str(FOLDER / program), f"{server.url}/sse"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         encoding="utf-8",
@@ -56,28 +61,17 @@ def first(error: BaseException) -> BaseException:
 # --- A POST that fails --------------------------------------------------------------------
 
 
-def test_a_call_whose_post_failed_waits_for_ever(silent: Program) -> None:
-    client = start("post_fails_broken.py", silent)
-    assert client.stderr is not None
-    seen = ""
-    while "413" not in seen:
-        line = client.stderr.readline()
-        assert line, seen
-        seen += line
-    assert seen.startswith(("Error in post_writer", "Unknown SSE event"))
-    with pytest.raises(subprocess.TimeoutExpired):
-        client.wait(2)
-    client.send_signal(signal.SIGINT)
-    out, err = client.communicate(timeout=10)
-    assert "Answered" not in out and err.endswith("Still waiting.\n")
-    assert client.returncode == 1
+async def test_a_call_whose_post_failed_waits_for_ever(
+    silent: Program, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(4):
+            await load(FOLDER / "post_fails_broken.py").main(f"{silent.url}/sse")
+    assert "Error in post_writer" in caplog.text and "'413 " in caplog.text
+    assert "Answered" not in capsys.readouterr().out
 
-
-def test_with_a_limit_and_a_new_session(silent: Program) -> None:
-    client = start("post_fails_fixed.py", silent)
-    out, _ = client.communicate(timeout=30)
-    assert client.returncode == 0
-    assert out.splitlines() == [
+    await load(FOLDER / "post_fails_fixed.py").main(f"{silent.url}/sse")
+    assert capsys.readouterr().out.splitlines() == [
         "5,242,880 characters: Request 'tools/call' timed out",
         "5 characters: Connection closed",
         "In a new session: small",
@@ -93,28 +87,27 @@ def test_the_sdk_gives_up_a_stream_after_five_silent_minutes() -> None:
     assert parameters["timeout"].default == 5
     # And has no limit for a call, unless one is given.
     assert inspect.signature(Client).parameters["read_timeout_seconds"].default is None
+    # aiohttp's are others: the whole response has a limit.
+    assert aiohttp.ClientTimeout(total=300, sock_connect=30) == aiohttp.client.DEFAULT_TIMEOUT
 
 
-def test_silence_ends_a_session_and_a_heartbeat_or_patience_keeps_it(
-    server: Program, silent: Program
+async def test_silence_ends_a_session_and_a_heartbeat_or_patience_keeps_it(
+    server: Program,
+    silent: Program,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    words = ("--pause", "4", "--limit", "2.5")
-    broken = start("idle_broken.py", silent, *words)
-    heartbeat = start("idle_broken.py", server, *words)
-    patient = start("idle_fixed.py", silent, "--pause", "4")
-    out, err = broken.communicate(timeout=30)
-    assert out.splitlines() == [
-        "The answer before the pause.",
-        "No answer after the pause: Connection closed",
-    ]
-    assert "httpx2.ReadTimeout" in err
-    for client in (heartbeat, patient):
-        out, err = client.communicate(timeout=30)
-        assert out.splitlines() == [
-            "The answer before the pause.",
-            "The answer after the pause.",
-        ]
-        assert "Error" not in err
+    async def run(program: str, where: Program, *words: str) -> list[str]:
+        words = ("program", f"{where.url}/sse", "--pause", "3", *words)
+        monkeypatch.setattr(sys, "argv", list(words))
+        await load(FOLDER / program).main()
+        return capsys.readouterr().out.splitlines()
+
+    alive = ["The answer before the pause.", "The answer after the pause."]
+    dead = [alive[0], "No answer after the pause: Connection closed"]
+    assert await run("idle_broken.py", silent, "--limit", "1.5") == dead
+    assert await run("idle_broken.py", server, "--limit", "1.5") == alive
+    assert await run("idle_fixed.py", silent) == alive
 
 
 # --- An event that is too large -----------------------------------------------------------
@@ -172,15 +165,17 @@ async def test_a_link_to_a_large_result() -> None:
         assert link.type == "resource_link"
         whole = httpx2.get(str(link.uri)).text
         assert len(whole) == link.size and whole.startswith(beginning.text)
+        says_what_is_next_and_leaves(reports, "large_fixed.py")
 
 
 # --- In and out in one task ---------------------------------------------------------------
 
 
-def test_in_and_out_in_one_task_the_last_one_first(server: Program) -> None:
+async def test_in_and_out_in_one_task_the_last_one_first(
+    server: Program, capsys: pytest.CaptureFixture[str]
+) -> None:
     two_tasks = start("tasks_broken.py", server)
     wrong_order = start("tasks_order_broken.py", server)
-    fixed = start("tasks_fixed.py", server)
 
     out, err = two_tasks.communicate(timeout=30)
     assert two_tasks.returncode == 1 and "Left in good order" not in out
@@ -196,15 +191,17 @@ def test_in_and_out_in_one_task_the_last_one_first(server: Program) -> None:
         .startswith("RuntimeError: Attempted to exit a cancel scope that isn't the current")
     )
 
-    out, err = fixed.communicate(timeout=30)
-    assert fixed.returncode == 0 and "Error" not in err
-    assert out.splitlines() == ["Its tools: echo, add"] * 2 + ["Left in good order."]
+    await load(FOLDER / "tasks_fixed.py").main(f"{server.url}/sse")
+    assert capsys.readouterr().out.splitlines() == ["Its tools: echo, add"] * 2 + [
+        "Left in good order."
+    ]
 
 
 # --- Where the client may be sent ---------------------------------------------------------
 
 
 async def test_a_naive_client_takes_its_token_elsewhere_and_the_sdk_waits_for_ever(
+    capsys: pytest.CaptureFixture[str],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with running(FOLDER / "elsewhere.py") as thief:
@@ -216,30 +213,28 @@ async def test_a_naive_client_takes_its_token_elsewhere_and_the_sdk_waits_for_ev
         assert "Endpoint origin does not match connection origin" in caplog.text
         assert "collected" not in thief.output
 
-        naive = start("elsewhere_broken.py", thief)
-        out, _ = naive.communicate(timeout=30)
+        await load(FOLDER / "elsewhere_broken.py").main(f"{thief.url}/sse")
+        out = capsys.readouterr().out
         assert out == f"POST http://localhost:{thief.port}/collect: 202\n"
         collected = f"collected at localhost:{thief.port}: Bearer a-secret-of-yours"
         assert collected in thief.wait_for_output("collected")
+        says_what_is_next_and_leaves(thief, "elsewhere.py")
 
 
-@pytest.mark.parametrize("name", ["elsewhere.py", "large_fixed.py"])
-def test_the_servers_say_what_is_next_and_leave(name: str) -> None:
-    with running(FOLDER / name) as program:
-        assert f"{program.url}/sse. In another terminal:" in program.output
-        second = subprocess.run(
-            [sys.executable, str(FOLDER / name), "--port", str(program.port)],
-            capture_output=True,
-            text=True,
-            timeout=30,
-            check=False,
-            env=environment(),
-        )
-        assert second.returncode == 1
-        assert second.stderr == (
-            f"Port {program.port} is in use. Choose another: --port {program.port + 1}\n"
-        )
-        with httpx2.stream("GET", f"{program.url}/sse") as stream:
-            assert next(stream.iter_lines()) == "event: endpoint"
-            assert program.stop(signal.SIGINT) < 2
-        assert program.process.returncode == 0, program.output
+def says_what_is_next_and_leaves(server: Program, name: str) -> None:
+    assert f"{server.url}/sse. In another terminal:" in server.output
+    second = subprocess.run(
+        [sys.executable, str(FOLDER / name), "--port", str(server.port)],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+        env=environment(),
+    )
+    assert second.returncode == 1
+    port = server.port
+    assert second.stderr == f"Port {port} is in use. Choose another: --port {port + 1}\n"
+    with httpx2.stream("GET", f"{server.url}/sse") as stream:
+        assert next(stream.iter_lines()) == "event: endpoint"
+        assert server.stop(signal.SIGINT) < 2
+    assert server.process.returncode == 0, server.output
