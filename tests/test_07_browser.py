@@ -171,6 +171,32 @@ def test_closing_and_connecting_again(page: Page, server: Program) -> None:
     assert page.locator(".row .head", has_text="event: endpoint").count() == 2
 
 
+def test_no_more_than_six_connections_to_one_server(page: Page, server: Program) -> None:
+    def open_streams() -> int:
+        return httpx2.get(f"{server.url}/health").json()["connections"]
+
+    before = open_streams()
+    page.evaluate(
+        """url => {
+            const open = () => new Promise((resolve) => {
+                const stream = new EventSource(`${url}/sse`);
+                stream.onopen = () => resolve(stream);
+            });
+            window.streams = Array.from({ length: 7 }, open);
+            // Nor does anything else go out to this server, not even a POST.
+            window.health = fetch(`${url}/health`).then((answer) => answer.status);
+            return Promise.all(window.streams.slice(0, 6)).then(() => {});
+        }""",
+        server.url,
+    )
+    assert open_streams() == before + 6
+    first = 'Promise.race([window.streams[6], window.health, "neither"])'
+    assert page.evaluate(first) == "neither"
+    # A place for each of them.
+    page.evaluate("async () => { for (const n of [0, 1]) (await window.streams[n]).close(); }")
+    assert page.evaluate("window.streams[6].then(() => window.health)") == 200
+
+
 # --- Servers that go, and servers that keep the page out ----------------------------------
 
 

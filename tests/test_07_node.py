@@ -25,11 +25,16 @@ def server() -> Iterator[Program]:
         yield program
 
 
+def require_sdk() -> str:
+    """The path of Node, where the client's packages are installed."""
+    if not (NODE / "node_modules/@modelcontextprotocol/sdk").is_dir():
+        missing("The TypeScript SDK", "npm ci --prefix scripts/07_sdk_client/node")
+    return require("node")
+
+
 def run(*arguments: str, client: Path = CLIENT) -> tuple[int, str]:
     """The client's exit status and all that it printed."""
-    node = require("node")
-    if client is CLIENT and not (NODE / "node_modules/@modelcontextprotocol/sdk").is_dir():
-        missing("The TypeScript SDK", "npm ci --prefix scripts/07_sdk_client/node")
+    node = require_sdk() if client is CLIENT else require("node")
     done = subprocess.run(
         [node, str(client), *arguments],
         cwd=ROOT,
@@ -102,6 +107,52 @@ def test_the_sdk_servers_tools() -> None:
         status, printed = run(url, "add_slowly", "[2, 5]", "0.2")
         assert (status, printed.splitlines()[-1]) == (0, "7.0")
         assert printed.startswith("1 of 2: 2 so far\n")
+
+
+RESTARTED = """
+import { Client } from "@modelcontextprotocol/sdk/client/index.js";
+import { SSEClientTransport } from "@modelcontextprotocol/sdk/client/sse.js";
+import { once } from "node:events";
+import { setTimeout } from "node:timers/promises";
+
+const client = new Client({ name: "test", version: "1" });
+await client.connect(new SSEClientTransport(new URL(process.argv[1])));
+console.log("connected");
+await once(process.stdin, "data");
+const call = { name: "echo", arguments: { message: "still there?" } };
+const failure = () => client.callTool(call).catch((error) => error);
+// To the endpoint of the session that is over.
+console.log((await failure()).message.trim());
+// Until its EventSource has opened the stream again, and with it another session.
+let error;
+while ((error = await failure()).code !== -32600) await setTimeout(20);
+console.log(error.message);
+await client.close();
+"""
+
+
+def test_the_sdk_alone_does_not_initialize_after_a_restart() -> None:
+    """Why client.mjs takes a broken stream for the end, and what a failed POST throws."""
+    server, node, port = (
+        ROOT / "scripts/05_sse_server/sse_server.py",
+        require_sdk(),
+        free_port(),
+    )
+    with running(server, port=port) as program:
+        client = subprocess.Popen(
+            [node, "--input-type=module", "--eval", RESTARTED, f"{program.url}/sse"],
+            cwd=NODE,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert client.stdout is not None
+        assert client.stdout.readline() == "connected\n"
+    with running(server, port=port):
+        printed, _ = client.communicate("go on\n", timeout=30)
+    first, second = printed.splitlines()
+    assert first.startswith("Error POSTing to endpoint (HTTP 404): No such session")
+    assert second == "MCP error -32600: The first request of a session is initialize"
 
 
 # --- Servers that are not there, or are none ------------------------------------------------

@@ -42,8 +42,10 @@ export class Connection {
       asked ??= this.#watcher.sent(get, "Asked again by the EventSource itself.");
       asked.answered(200, "the stream stays open");
       asked = null;
-      const late = `The stream is open, but no endpoint event came within ${ENDPOINT_SECONDS} s: this is no MCP server over SSE.`;
-      this.#endpointTimer = setTimeout(() => this.close(late), ENDPOINT_SECONDS * 1000);
+      const late = `no endpoint event came within ${ENDPOINT_SECONDS} s`;
+      this.#endpointTimer = setTimeout(() => {
+        this.close(`The stream is open, but ${late}: this is no MCP server over SSE.`);
+      }, ENDPOINT_SECONDS * 1000);
     };
     this.#stream.onerror = () => {
       asked?.lost("no answer that this page may read");
@@ -78,7 +80,7 @@ export class Connection {
       this.#explained = false;
       this.#watcher.state("closed", "not connected: the browser gave up");
     } else if (hadSession) {
-      this.#watcher.notice("The stream broke. The browser opens it again by itself; the session is over.");
+      this.#watcher.notice("The stream broke: its session is over. The browser tries again.");
       this.#watcher.state("broken", "the stream broke; the browser tries again");
       return;
     } else {
@@ -110,7 +112,8 @@ export class Connection {
     }
     // Whoever could name another place would get all that this page says.
     if (endpoint.origin !== this.#url.origin) {
-      this.close(`Refused: the endpoint is on ${endpoint.origin}, the stream on ${this.#url.origin}.`);
+      const where = `is on ${endpoint.origin}, the stream on ${this.#url.origin}`;
+      this.close(`Refused: the endpoint ${where}.`);
       return;
     }
     this.#endpoint = endpoint;
@@ -123,15 +126,19 @@ export class Connection {
         clientInfo: { name: "browser-client", version: "1.0.0" },
       });
       if (result.protocolVersion !== PROTOCOL_VERSION) {
-        this.close(`The server wants MCP ${result.protocolVersion}; this page speaks ${PROTOCOL_VERSION}.`);
+        const wanted = `wants MCP ${result.protocolVersion}, this page speaks ${PROTOCOL_VERSION}`;
+        this.close(`The server ${wanted}.`);
         return;
       }
       await this.notify("notifications/initialized");
-      this.#watcher.state("ready", `connected to ${result.serverInfo?.name}, MCP ${result.protocolVersion}`);
+      // It may have broken meanwhile.
+      if (this.#endpoint !== endpoint) return;
+      const name = result.serverInfo?.name;
+      this.#watcher.state("ready", `connected to ${name}, MCP ${result.protocolVersion}`);
       this.#watcher.ready(result);
     } catch (error) {
       if (!(error instanceof RequestFailed)) throw error;
-      // A session that broke in the middle is not the present one any more.
+      // If it broke in the middle, that was shown already.
       if (this.#endpoint === endpoint) this.close(`No handshake: ${error.message}`);
     }
   }
@@ -159,8 +166,10 @@ export class Connection {
       this.#watcher.notice("Nobody waits for that reply. It is ignored.");
     } else if (reply.error) {
       waiting.reject(new RequestFailed(`${reply.error.message} (${reply.error.code})`));
-    } else {
+    } else if (reply.result) {
       waiting.resolve(reply.result);
+    } else {
+      waiting.reject(new RequestFailed("The reply has neither a result nor an error."));
     }
   }
 
@@ -180,9 +189,10 @@ export class Connection {
 
   // A server may ask, too. Whoever gets no answer may wait for ever.
   #answer({ id, method }) {
-    const answer =
-      method === "ping" ? { result: {} } : { error: { code: -32601, message: `Method not found: ${method}` } };
-    this.#post({ jsonrpc: "2.0", id, ...answer }, `POST reply to ${method}`).catch(() => {});
+    const unknown = { error: { code: -32601, message: `Method not found: ${method}` } };
+    const answer = method === "ping" ? { result: {} } : unknown;
+    const message = { jsonrpc: "2.0", id, ...answer };
+    this.#post(message, `POST reply to ${method}`).catch(() => {});
   }
 
   // --- What we say ------------------------------------------------------------------------
@@ -231,8 +241,9 @@ export class Connection {
       sent.lost(why);
       throw new RequestFailed(why);
     }
-    sent.answered(answer.status, answer.ok ? "" : body.trim());
-    if (!answer.ok) throw new RequestFailed(`The POST was answered ${answer.status}: ${body.trim()}`);
+    const why = answer.ok ? "" : body.trim();
+    sent.answered(answer.status, why);
+    if (!answer.ok) throw new RequestFailed(`The POST was answered ${answer.status}: ${why}`);
   }
 }
 

@@ -82,9 +82,9 @@ export class Conversation {
 
     const arrow = element("div", "arrow");
     const direction = from === "client" ? "browser to server" : "server to browser";
-    arrow.append(element("span", "badge", String(this.#number)), element("span", "unseen", ` ${direction}`));
+    const badge = element("span", "badge", String(this.#number));
     const back = element("span", "back");
-    arrow.append(back);
+    arrow.append(badge, element("span", "unseen", ` ${direction}`), back);
     const far = element("p", "far");
     item.append(card, arrow, far);
     this.#add(item);

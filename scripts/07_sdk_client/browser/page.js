@@ -35,9 +35,10 @@ const watcher = {
       // After a restart they are most likely the same: then keep what was typed.
       if (JSON.stringify(tools) === listed) return;
       listed = JSON.stringify(tools);
-      const forms = tools.map((tool) =>
-        toolForm(tool, (given) => talking.request("tools/call", { name: tool.name, arguments: given })),
-      );
+      const forms = tools.map((tool) => {
+        const { name } = tool;
+        return toolForm(tool, (given) => talking.request("tools/call", { name, arguments: given }));
+      });
       byId("tool-forms").replaceChildren(...forms);
     } catch (error) {
       conversation.notice(`No list of tools. ${error.message}`);

@@ -64,7 +64,8 @@ export function toolForm(tool, call) {
     label.htmlFor = input.id;
     label.textContent = name;
     const hint = document.createElement("small");
-    hint.textContent = ` ${kind === "enum" ? "one of" : kind}${required.includes(name) ? "" : ", optional"}`;
+    const optional = !required.includes(name);
+    hint.textContent = ` ${kind === "enum" ? "one of" : kind}${optional ? ", optional" : ""}`;
     label.append(hint);
     const field = document.createElement("div");
     field.className = kind === "boolean" ? "field check" : "field";
@@ -75,7 +76,7 @@ export function toolForm(tool, call) {
       field.append(description);
     }
     form.append(field);
-    fields.push({ name, kind, input, optional: !required.includes(name) });
+    fields.push({ name, kind, input, optional });
   }
 
   const button = document.createElement("button");
