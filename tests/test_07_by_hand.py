@@ -388,7 +388,7 @@ def test_twenty_clients_at_once_get_their_own_replies(
     which: str, request: pytest.FixtureRequest
 ) -> None:
     server: Program = request.getfixturevalue(which)
-    done = run(MANY, f"{server.url}/sse", "--timeout", "30")
+    done = run(MANY, f"{server.url}/sse", "--timeout", "30", "--calls", "3")
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr == ""
     head, *rows = done.stdout.splitlines()[:21]
@@ -396,21 +396,19 @@ def test_twenty_clients_at_once_get_their_own_replies(
     assert len({row.split()[1] for row in rows}) == 20
     for number, row in enumerate(rows, start=1):
         sums = [float(text) for text in row.split()[2:]]
-        assert sums == [number * 1000 + turn for turn in range(5)]
-    assert "20 clients, 20 sessions, 100 calls in" in done.stdout
+        assert sums == [number * 1000 + turn for turn in range(3)]
+    assert "20 clients, 20 sessions, 60 calls in" in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 80
 
 
 def test_a_server_that_crosses_replies_is_found_out() -> None:
     with running(SERVERS / "crossing_replies.py") as server:
-        one = run(MANY, f"{server.url}/sse", "--clients", "1")
-        assert one.returncode == 0, one.stdout + one.stderr
-        done = run(MANY, f"{server.url}/sse", "--clients", "6", "--calls", "2")
+        done = run(MANY, f"{server.url}/sse", "--clients", "5", "--calls", "2")
     assert done.returncode == 1
     wrong = int(done.stderr.split()[0])
     assert wrong > 0
     assert done.stdout.count("!") == wrong
-    assert "6 clients, 6 sessions, 12 calls in" in done.stdout
+    assert "5 clients, 5 sessions, 10 calls in" in done.stdout
 
 
 def test_many_clients_say_what_is_wrong_in_one_line() -> None:
