@@ -183,18 +183,24 @@ def test_no_more_than_six_connections_to_one_server(page: Page, server: Program)
                 stream.onopen = () => resolve(stream);
             });
             window.streams = Array.from({ length: 7 }, open);
-            // Nor does anything else go out to this server, not even a POST.
-            window.health = fetch(`${url}/health`).then((answer) => answer.status);
             return Promise.all(window.streams.slice(0, 6)).then(() => {});
         }""",
         server.url,
     )
+    # Nor does anything else go out to this server now, not even a POST.
+    page.evaluate(
+        """url => {
+            const message = { method: "POST", body: "{}" };
+            window.post = fetch(`${url}/message`, message).then((answer) => answer.status);
+        }""",
+        server.url,
+    )
     assert open_streams() == before + 6
-    first = 'Promise.race([window.streams[6], window.health, "neither"])'
+    first = 'Promise.race([window.streams[6], window.post, "neither"])'
     assert page.evaluate(first) == "neither"
     # A place for each of them.
     page.evaluate("async () => { for (const n of [0, 1]) (await window.streams[n]).close(); }")
-    assert page.evaluate("window.streams[6].then(() => window.health)") == 200
+    assert page.evaluate("window.streams[6].then(() => window.post)") == 415
 
 
 # --- Servers that go, and servers that keep the page out ----------------------------------

@@ -198,21 +198,21 @@ def odd() -> Iterator[str]:
         server.shutdown()
 
 
-@pytest.mark.parametrize(
-    ("path", "says"),
-    [
-        ("/nothing", "{odd} has no /nothing. It is often /sse."),
-        ("/page", "{odd}/page is no event stream: "),
-        ("/foreign", "Endpoint origin does not match connection origin: http://evil.example"),
-        ("/gone", "Error POSTing to endpoint (HTTP 404)"),
-        ("/breaks", "The stream ended, and with it the session"),
-        ("/silent", "{odd}/silent did not shake hands within 1 s: is it an MCP server"),
-    ],
-)
-def test_no_mcp_server(odd: str, path: str, says: str) -> None:
+SAYS = {
+    "/nothing": "{odd} has no /nothing. It is often /sse.",
+    "/page": "{odd}/page is no event stream: ",
+    "/foreign": "Endpoint origin does not match connection origin: http://evil.example",
+    "/gone": "Error POSTing to endpoint (HTTP 404)",
+    "/breaks": "The stream ended, and with it the session",
+    "/silent": "{odd}/silent did not shake hands within 1 s: is it an MCP server",
+}
+
+
+@pytest.mark.parametrize("path", SAYS)
+def test_no_mcp_server(odd: str, path: str) -> None:
     status, printed = run("--timeout", "1" if path == "/silent" else "20", odd + path)
     assert status == 1
-    assert printed.startswith(says.format(odd=odd))
+    assert printed.startswith(SAYS[path].format(odd=odd))
     assert printed.count("\n") == 1
 
 
@@ -224,7 +224,7 @@ def test_nothing_listens() -> None:
     assert "ECONNREFUSED" in printed
 
 
-def test_a_wrong_command_line(tmp_path: Path) -> None:
+def test_a_wrong_command_line() -> None:
     assert run() == run("--no-such-option") == run("ftp://127.0.0.1/")
     assert run()[1].startswith("Usage: node client.mjs ")
 
