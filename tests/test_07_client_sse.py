@@ -263,12 +263,18 @@ async def test_headers_open_the_door(
 
 
 async def test_a_call_without_an_answer(
-    strange: Program, capsys: pytest.CaptureFixture[str]
+    strange: Program, calculator: Program, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = methods(strange).count("notifications/cancelled")
     assert await once(f"{strange.url}/fine/sse", "wait x", "--timeout", "1") == 1
     assert capsys.readouterr().err == "wait: no answer within 1 s. To wait longer: --timeout\n"
     assert methods(strange).count("notifications/cancelled") == before + 1
+    # Progress is no answer, and does not prolong the time.
+    slowly = "add_slowly [1,2,3] 0.6"
+    assert await once(f"{calculator.url}/sse", slowly, "--timeout", "1") == 1
+    assert capsys.readouterr().err.startswith(
+        "  progress 1 of 3: 1 so far\nadd_slowly: no answer"
+    )
 
 
 async def test_a_post_that_fails_is_told_at_once(

@@ -84,6 +84,7 @@ class Connection:
         self._why: BaseException | None = None
         self._opening: asyncio.Timeout | None = None
         self._got_endpoint = False
+        self._began: float | None = None
         self._overheard = Overheard(self._hear)
         self._owner: asyncio.Task[None] | None = None
 
@@ -184,12 +185,11 @@ class Connection:
         clock = asyncio.get_running_loop().time
         failures = 0
         while True:
-            began = clock()
             problem = await self._one_session()
             if problem.final or not self.server or not self.come_back:
                 self._client.set_exception(problem)
                 return
-            if clock() - began > LONGEST_BACKOFF:
+            if self._began is not None and clock() - self._began > LONGEST_BACKOFF:
                 failures = 0
             seconds = backoff(failures)
             failures += 1
@@ -198,7 +198,7 @@ class Connection:
 
     async def _one_session(self) -> Problem:
         """Open a session and wait for its end. Returns why it ended, or could not begin."""
-        self._why, self._got_endpoint = None, False
+        self._why, self._began, self._got_endpoint = None, None, False
         self._ended.clear()
         # "legacy": begin with initialize, as HTTP+SSE has it, and ask for no newer revision.
         client = Client(
@@ -230,6 +230,7 @@ class Connection:
         info = client.server_info
         name = f"{info.name} {info.version}" if info else "a server without a name"
         self.server = f"{name}, MCP {client.protocol_version}"
+        self._began = asyncio.get_running_loop().time()
         self._client.set_result(client)
 
     @asynccontextmanager

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from typing import Any, NoReturn
 
 from mcp_types import Tool
-from prompt_toolkit.utils import get_cwidth
+from rich.cells import cell_len
 
 Json = dict[str, Any]
 
@@ -100,7 +100,7 @@ def pointed_at(text: str, position: int, what: str) -> str:
     byte = len(text[:position].encode())
     start = max(0, position - AROUND)
     around = text[start : position + AROUND].replace("\t", " ")
-    left = get_cwidth(around[: position - start])
+    left = cell_len(around[: position - start])
     return f"{what}, at byte {byte}\n  {around}\n  {' ' * left}^"
 
 
