@@ -444,7 +444,7 @@ def test_a_word_becomes_what_the_schema_asks_for(schema: Any, word: str, value: 
     [
         ({"type": "number"}, "two"),
         ({"type": "number"}, "NaN"),
-        ({"type": "number"}, "1e999"),
+        ({"type": "number"}, "-1e999"),
         ({"type": "number"}, "true"),
         ({"type": "integer"}, "2.5"),
         ({"type": "boolean"}, "yes"),

@@ -71,9 +71,10 @@ def coerce_to(type_name: str, word: str) -> Any:
         "object": dict,
     }
     kind = kinds.get(type_name, object)
-    # In Python True is an int, and JSON's 1e999 becomes infinite.
+    # In Python True is an int, and 1e999 becomes infinite, which JSON has no word for.
     confused = isinstance(value, bool) and type_name in ("integer", "number")
-    if not isinstance(value, kind) or confused or value == math.inf:
+    infinite = isinstance(value, float) and not math.isfinite(value)
+    if not isinstance(value, kind) or confused or infinite:
         raise ValueError(word)
     return value
 
