@@ -98,6 +98,18 @@ def test_a_failure_shows_the_wire_and_points_at_the_wrong_session(tmp_path: Path
     assert b"=one initialize" not in failure.received[failure.at + 1 :]
 
 
+def test_a_file_without_a_client_does_not_start(tmp_path: Path) -> None:
+    report = check("class Settings:\n    pass\n", tmp_path)
+    (failure,) = [result.failure for result in report.results if result.failure is not None]
+    assert b"There is no Client in it" in failure.received
+
+
+def test_a_handshake_that_crashes_is_shown(tmp_path: Path) -> None:
+    text = replaced(SOLUTION.read_text(encoding="utf-8"), 'listed["tools"]', 'listed["tols"]')
+    failed = {each.id: each.failure for each in check(text, tmp_path).results if each.failure}
+    assert b"** a task raised KeyError('tols'), in line" in failed["talks"].received
+
+
 def test_what_crashes_is_shown(tmp_path: Path) -> None:
     text = replaced(
         SOLUTION.read_text(encoding="utf-8"),

@@ -1,7 +1,8 @@
 """Exercise 07: a client that survives a restart of its server in the middle of a conversation.
 
-As it stands, this client speaks with one server until the stream ends, and then every call
-waits for ever. Make it come back, begin a new session, and say truly what became of a call.
+As it stands, this client is lost when the stream ends: no later call succeeds, also when the
+server is back, and one that was on its way waits for ever. Make it come back, begin a new
+session, and say truly what became of each call.
 
     uv run work/07_sdk_client/exercise.py http://127.0.0.1:8081/sse
 
@@ -283,17 +284,16 @@ class Pace:
 
 async def call_again_and_again(url: str, tool: str, arguments: Json, every: float) -> None:
     """Call the tool until the server is gone for good, and print what became of each call."""
-    async with aiohttp.ClientSession() as http:
+    async with aiohttp.ClientSession() as http, asyncio.TaskGroup() as group:
         client = Client(http, url, Settings())
-        keeping = asyncio.create_task(client.run())
-        while not keeping.done():
+        group.create_task(client.run())
+        while client.over is None:
             try:
                 result = await client.call(tool, arguments)
                 print(f"{tool} says: {result['content'][0]['text']}")
-            except (Lost, Gone, RpcError, TimeoutError) as error:
+            except (Lost, NotTaken, Gone, RpcError, TimeoutError) as error:
                 print(f"{tool}: {type(error).__name__}: {error}")
             await asyncio.sleep(every)
-        await keeping
 
 
 def main() -> None:

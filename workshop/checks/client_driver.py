@@ -12,7 +12,8 @@ Each turn's calls are made at once, and wait until standard input says that it m
     {"on": "down", "call": "add", "result": "…"}     the text of a call's result
     {"on": "down", "call": "add", "raised": "Lost", "text": "…"}
     {"on": "down", "says": "…"}                      what the client reports
-    {"on": "down", "crashed": "…"}                   the end of a traceback, out of `run`
+    {"on": "down", "crashed": "…"}                   an error out of `run`, and its line
+    {"task": "…"}                                    an error out of a task of the client's own
     {"pace": {…}} or {"pace": {"error": "…"}}        see `waits_of`
 """
 
@@ -71,6 +72,7 @@ class Driver:
                 loop.call_soon_threadsafe(self._gates[line.strip()].release)
 
         threading.Thread(target=read_gates, daemon=True).start()
+        loop.set_task_factory(self.watched)
         self.tell(pace=self.waits_of(**self.plan["pace"]))
         # With aiohttp's limit of 100 connections one scenario could keep another waiting.
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
@@ -100,18 +102,38 @@ class Driver:
             await asyncio.wait(calls)
         await keeping
 
+    def watched(
+        self, loop: asyncio.AbstractEventLoop, coro: Any, **more: Any
+    ) -> asyncio.Task[Any]:
+        """A task that tells of its error: a handshake that crashed would just never end."""
+        task: asyncio.Task[Any] = asyncio.Task(coro, loop=loop, **more)
+        task.add_done_callback(self.tell_of)
+        return task
+
+    def tell_of(self, task: asyncio.Task[Any]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None and (line := self.line_of(error)):
+            self.tell(task=f"{error!r}, in line {line}")
+
     async def keep(self, on: str, client: Any) -> None:
         try:
             await client.run()
-        except Exception:
-            self.tell(on=on, crashed=traceback.format_exc(limit=-2))
+        except Exception as error:
+            self.tell(on=on, crashed=f"{error!r}, in line {self.line_of(error)}")
 
     async def call(self, on: str, client: Any, tool: str) -> None:
         try:
             result = await client.call(tool, {})
             self.tell(on=on, call=tool, result=result["content"][0]["text"])
         except BaseException as error:
-            self.tell(on=on, call=tool, raised=type(error).__name__, text=str(error))
+            text = f"{error} (line {self.line_of(error)})"
+            self.tell(on=on, call=tool, raised=type(error).__name__, text=text)
+
+    def line_of(self, error: BaseException) -> int:
+        """The last line of the learner's file that the error came through."""
+        frames = traceback.extract_tb(error.__traceback__)
+        lines = [frame.lineno for frame in frames if frame.filename == self.module.__file__]
+        return (lines or [0])[-1] or 0
 
     def waits_of(self, settings: Json, of: int, waits: int) -> Json:
         """What `of` Paces say: `waits` waits in a row, and the next after a session began."""
@@ -128,6 +150,9 @@ class Driver:
 
 def main() -> None:
     module = load(Path(sys.argv[1]))
+    for name in ("Client", "Settings", "Pace"):
+        if not hasattr(module, name):
+            sys.exit(f"There is no {name} in it")
     asyncio.run(Driver(module, json.loads(sys.argv[2])).run())
 
 

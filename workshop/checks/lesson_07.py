@@ -179,6 +179,10 @@ class Site:
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
         method, target = head.split(" ", 2)[:2]
+        if method == "GET" and target.partition("?")[0] != "/sse":
+            # Somebody else's client, which looks for a server that had this port before.
+            writer.write(b"HTTP/1.1 404 X\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+            return
         if method == "GET":
             self.gets.append(time.monotonic())
             number = len(self.gets)
@@ -465,6 +469,7 @@ class Lab:
         self.sites |= {name: Wrong(name, self) for name in ASTRAY}
         self.said: dict[str, list[Json]] = {name: [] for name in self.sites}
         self.pace: Json = {}
+        self.crashed_tasks: list[str] = []
         self.other_output: list[str] = []
         self.process: subprocess.Popen[bytes] | None = None
         self._ended = False
@@ -518,6 +523,8 @@ class Lab:
                     value = json.loads(line)
                     if "pace" in value:
                         self.pace = value["pace"]
+                    elif "task" in value:
+                        self.crashed_tasks.append(value["task"])
                     else:
                         self._hear(value)
                 except (ValueError, KeyError, TypeError):
@@ -537,7 +544,7 @@ class Lab:
         elif "says" in line:
             log.append(f"** says: {line['says']}")
         elif "crashed" in line:
-            log.append("** run() crashed: " + line["crashed"].strip().splitlines()[-1])
+            log.append(f"** run() crashed: {line['crashed']}")
 
     def something_happened(self) -> None:
         with self._changed:
@@ -588,7 +595,11 @@ class Lab:
 
     def fail(self, hint: str, name: str, wanted: str, *, at: str = "") -> Failed:
         """A failure that shows the wire, with the caret under the last `at` in it."""
-        received = "\n".join(list(self.sites[name].log)[-12:])
+        lines = list(self.sites[name].log)[-12:]
+        lines += [f"** a task raised {error}" for error in self.crashed_tasks[:1]]
+        if self._ended:
+            lines += [line.rstrip() for line in self.other_output[-1:]]
+        received = "\n".join(lines)
         place = received.rfind(at) if at else -1
         return Failed(
             hint,
@@ -816,7 +827,7 @@ def tells_of_the_loss(lab: Lab) -> None:
     after=("talks",),
     why="A server that hangs keeps its stream open, heartbeats and all.",
     read="A POST that fails",
-    rule="MCP: SHOULD",
+    rule="MCP, timeouts: SHOULD",
     hints={
         "waits-for-ever": f"No reply came for a second, and the limit was {SHORT_ANSWER:g} s. "
         "Put `asyncio.timeout(self.settings.answer)` around the whole of the call.",
