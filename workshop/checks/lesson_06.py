@@ -36,7 +36,8 @@ PUBLIC_NAME = "tea.example"
 @contextmanager
 def open_program(path: Path) -> Iterator[McpServer]:
     """Start the file. Raises ProgramError."""
-    with running(path, seconds=10) as program:
+    # To import the SDK and FastAPI takes its time on a busy machine.
+    with running(path, seconds=30) as program:
         yield McpServer(f"{program.url}{PREFIX}/sse", program, exact=True)
 
 
