@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import ROOT
+from tests.warm import Parents
 from workshop.checks import suite_of
 from workshop.checks.engine import COMMON_HINTS, check_program
 from workshop.checks.gallery import Mistake, load_gallery
@@ -51,6 +53,12 @@ def test_feedback_comes_within_three_seconds(slug: str) -> None:
     assert any(seconds() < 3 for _ in range(3))
 
 
+@pytest.fixture(scope="module")
+def parents() -> Iterator[Parents]:
+    with Parents() as parents:
+        yield parents
+
+
 @pytest.mark.parametrize(
     ("slug", "mistake"),
     [
@@ -60,7 +68,7 @@ def test_feedback_comes_within_three_seconds(slug: str) -> None:
     ],
 )
 def test_a_mistake_fails_its_own_check_with_its_own_hint(
-    slug: str, mistake: Mistake, tmp_path: Path
+    slug: str, mistake: Mistake, tmp_path: Path, parents: Parents
 ) -> None:
     solution = ROOT / "solutions" / slug
     # The learner's folder holds whatever files lie beside the exercise.
@@ -71,7 +79,8 @@ def test_a_mistake_fails_its_own_check_with_its_own_hint(
     wrong.write_text(
         mistake.apply((solution / "exercise.py").read_text(encoding="utf-8")), encoding="utf-8"
     )
-    report = check_program(suite_of(slug), wrong)
+    with parents.starting(solution / "exercise.py"):
+        report = check_program(suite_of(slug), wrong)
     found = [
         (result.id, result.failure.hint)
         for result in report.results
