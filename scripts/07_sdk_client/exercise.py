@@ -236,8 +236,8 @@ class Client:
                 self.endpoint, json=message, timeout=limits, allow_redirects=False
             ) as response:
                 status = response.status
-        except aiohttp.ClientConnectorError as error:
-            raise NotTaken(f"nothing listens there: {error}") from None
+        except aiohttp.ClientConnectorError:
+            raise NotTaken("nothing listens there") from None
         except (aiohttp.ClientError, OSError) as error:
             # It broke on the way there, or on the way back.
             raise Lost(f"the POST broke: {error}") from None
@@ -284,9 +284,10 @@ class Pace:
 
 async def call_again_and_again(url: str, tool: str, arguments: Json, every: float) -> None:
     """Call the tool until the server is gone for good, and print what became of each call."""
-    async with aiohttp.ClientSession() as http, asyncio.TaskGroup() as group:
+    async with aiohttp.ClientSession() as http:
         client = Client(http, url, Settings())
-        group.create_task(client.run())
+        keeping = asyncio.create_task(client.run())
+        keeping.add_done_callback(print)  # that it has ended, and with which error
         while client.over is None:
             try:
                 result = await client.call(tool, arguments)
