@@ -67,6 +67,11 @@ async def test_the_four_tools(which: str, request: pytest.FixtureRequest) -> Non
         too_large = await client.call_tool("multiply", {"a": 1e308, "b": 10})
         assert too_large.is_error
         assert "the result is too large" in text_of(too_large).lower()
+        # What there is no handler for is not announced.
+        announced = client.server_capabilities
+        assert announced.tools is not None
+        assert (announced.resources is None) is (which == "lowlevel")
+        assert (announced.prompts is None) is (which == "lowlevel")
 
 
 async def test_a_structured_result_a_resource_and_a_prompt(calculator: str) -> None:

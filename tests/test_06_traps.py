@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,9 +22,15 @@ from mcp.server import MCPServer
 from starlette.applications import Starlette
 from starlette.routing import Route
 
-from tests.sdk_parts import logged, program, serving, text_of
+from tests.sdk_parts import FOLDER, logged, program, serving, text_of
 from workshop.checks.mcp_session import McpServer, Session, request
 from workshop.wire import Server
+
+
+@pytest.fixture(scope="module")
+def lowlevel() -> Iterator[str]:
+    with serving(program("lowlevel_calculator").app) as url:
+        yield url
 
 
 def legacy(url: str, **options: Any) -> Client:
@@ -69,6 +77,14 @@ async def test_blocking_in_async_def_stops_everybody(
             assert waited.cancelled_caught is not served
             gate.open.set()
             assert not (await call).is_error
+
+
+def test_ruff_finds_it() -> None:
+    ruff = [sys.executable, "-m", "ruff", "check", "--ignore-noqa", "--output-format=concise"]
+    path = str(FOLDER / "blocking_broken.py")
+    done = subprocess.run([*ruff, path], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "ASYNC251" in done.stdout
 
 
 async def test_forty_threads_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -328,6 +344,27 @@ def test_a_session_is_known_to_one_process_only() -> None:
     ):
         answer = Server(other_url).post_json(session.endpoint, request(1, "ping"))
         assert (answer.status, answer.body) == (404, b"Could not find session")
+
+
+@pytest.mark.parametrize(
+    ("header", "status"),
+    [
+        ({"Host": "localhost:1"}, 200),
+        ({"Host": "localhost"}, 421),  # `:*` stands for any port, but not for none
+        ({"Host": "localhost.evil.example:1"}, 421),
+        ({"Origin": "http://localhost:1"}, 200),
+        ({"Origin": "https://localhost:1"}, 403),
+        ({"Origin": "null"}, 403),
+    ],
+)
+def test_hosts_and_origins(header: dict[str, str], status: int, lowlevel: str) -> None:
+    if status == 200:
+        with Server(lowlevel).open("/sse", header) as stream:
+            assert stream.event(lambda event: event.type == "endpoint", seconds=10)
+    else:
+        assert (
+            Server(lowlevel).request("GET", "/sse", None, header, seconds=10).status == status
+        )
 
 
 def test_a_refused_stream_is_a_traceback(errors: list[logging.LogRecord]) -> None:
