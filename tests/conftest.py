@@ -10,6 +10,8 @@ from playwright.sync_api import Browser, sync_playwright
 
 from tests.lessons_summary import pytest_terminal_summary as pytest_terminal_summary
 from tests.parts import CHROMIUM_FLAGS, require
+from tests.turns import pytest_collection_modifyitems as pytest_collection_modifyitems
+from tests.turns import pytest_runtest_protocol as pytest_runtest_protocol
 from tests.turns import take_turns as take_turns
 
 ROOT = Path(__file__).resolve().parent.parent

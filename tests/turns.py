@@ -12,10 +12,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
+
+NEXT = pytest.StashKey[pytest.Item | None]()
+KEPT: list[ExitStack] = []  # the turn of a quiet test, kept for the quiet test that follows
 
 
 @contextmanager
@@ -31,6 +34,21 @@ def turn(folder: Path, *, alone: bool) -> Iterator[None]:
         yield
 
 
+def is_quiet(item: pytest.Item) -> bool:
+    return item.get_closest_marker("quiet") is not None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Quiet tests first, in a row: all others wait for them once, not for each of them."""
+    items.sort(key=lambda item: not is_quiet(item))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Remember which test comes after this one in this process."""
+    item.stash[NEXT] = nextitem
+
+
 @pytest.fixture(autouse=True)
 def take_turns(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
@@ -39,7 +57,17 @@ def take_turns(
     if "PYTEST_XDIST_WORKER" not in os.environ:
         yield
         return
-    quiet = request.node.get_closest_marker("quiet") is not None
-    again = getattr(request.node, "execution_count", 1) > 1
-    with turn(tmp_path_factory.getbasetemp().parent, alone=quiet or again):
-        yield
+    item: pytest.Item = request.node
+    again = getattr(item, "execution_count", 1) > 1
+    if KEPT:
+        stack = KEPT.pop()
+    else:
+        stack = ExitStack()
+        folder = tmp_path_factory.getbasetemp().parent
+        stack.enter_context(turn(folder, alone=is_quiet(item) or again))
+    yield
+    following = item.stash[NEXT]
+    if is_quiet(item) and following is not None and is_quiet(following):
+        KEPT.append(stack)
+    else:
+        stack.close()
