@@ -98,15 +98,15 @@ async def test_silence_ends_a_session_and_a_heartbeat_or_patience_keeps_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def run(program: str, where: Program, *words: str) -> list[str]:
-        words = ("program", f"{where.url}/sse", "--pause", "3", *words)
+        words = ("program", f"{where.url}/sse", "--pause", "4", *words)
         monkeypatch.setattr(sys, "argv", list(words))
         await load(FOLDER / program).main()
         return capsys.readouterr().out.splitlines()
 
     alive = ["The answer before the pause.", "The answer after the pause."]
     dead = [alive[0], "No answer after the pause: Connection closed"]
-    assert await run("idle_broken.py", silent, "--limit", "1.5") == dead
-    assert await run("idle_broken.py", server, "--limit", "1.5") == alive
+    assert await run("idle_broken.py", silent, "--limit", "2.5") == dead
+    assert await run("idle_broken.py", server, "--limit", "2.5") == alive
     assert await run("idle_fixed.py", silent) == alive
 
 

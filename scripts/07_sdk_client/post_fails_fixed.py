@@ -14,7 +14,7 @@ from mcp.client.sse import sse_client
 
 # Lesson 05's server takes bodies up to 4 MiB, and answers a larger one with 413.
 TOO_LARGE = "x" * 5 * 1024 * 1024
-SECONDS = 2.0
+SECONDS = 3.0
 
 
 def session(url: str) -> Client:
