@@ -13,6 +13,7 @@ from tests.parts import CHROMIUM_FLAGS, require
 from tests.turns import pytest_collection_modifyitems as pytest_collection_modifyitems
 from tests.turns import pytest_runtest_protocol as pytest_runtest_protocol
 from tests.turns import take_turns as take_turns
+from tests.warm import Parents
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -25,3 +26,10 @@ def chromium() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=path, args=CHROMIUM_FLAGS)
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="module")
+def parents() -> Iterator[Parents]:
+    """Starts programs without their imports; see tests/warm.py."""
+    with Parents() as parents:
+        yield parents

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
+from tests.warm import Parents
 from workshop.checks import lesson_04, suite_of
 from workshop.checks.engine import Report, check_program
 
@@ -81,8 +82,10 @@ def test_the_caret_stands_under_the_stray_byte(tmp_path: Path) -> None:
 
 
 @pytest.mark.quiet
-def test_the_official_sdks_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Its start takes more than a second of computing, so only some of the checks, and time.
+def test_the_official_sdks_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parents: Parents
+) -> None:
+    # Its imports take more than a second of computing, so they are made once, and it has time.
     some = copy(suite_of(SLUG))
     chosen = ("one-line", "initialize", "notifications", "tools-call", "bad-call", "not-json")
     some.checks = [check for check in some.checks if check.id in chosen]
@@ -101,7 +104,8 @@ def test_the_official_sdks_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         "server.run(transport='stdio')\n",
         encoding="utf-8",
     )
-    report = check_program(some, path)
+    with parents.starting(path):
+        report = check_program(some, path)
     # It logs what is not JSON and says nothing to the client: the one difference.
     found = [(one.id, one.failure.hint) for one in report.results if one.failure]
     assert found == [("not-json", "silent")], report.as_json()

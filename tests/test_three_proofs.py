@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -51,12 +50,6 @@ def test_feedback_comes_within_three_seconds(slug: str) -> None:
 
     # The machine may be busy with something of its own: the best of three counts.
     assert any(seconds() < 3 for _ in range(3))
-
-
-@pytest.fixture(scope="module")
-def parents() -> Iterator[Parents]:
-    with Parents() as parents:
-        yield parents
 
 
 @pytest.mark.parametrize(

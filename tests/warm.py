@@ -100,13 +100,10 @@ class Parent:
 
     def start(self, command: list[str], **options: Any) -> Any:
         """As subprocess.Popen: a WarmProgram for a Python file, a Popen for all else."""
-        env: dict[str, str] = options.get("env") or {}
         streams = [options.get(name) for name in ("stdin", "stdout", "stderr")]
-        if (
-            command[0] != sys.executable
-            or env.get("PYTHONUNBUFFERED") != "1"
-            or not all(one is None or isinstance(one, int) for one in streams)
-        ):
+        # A stream can also be a file.
+        plain = all(one is None or isinstance(one, int) for one in streams)
+        if command[0] != sys.executable or not plain:
             return start_cold(command, **options)
         with ExitStack() as stack:
             nothing = stack.enter_context(Path(os.devnull).open("r+b", buffering=0))
@@ -122,6 +119,7 @@ class Parent:
             said, say = pipe()
             stack.enter_context(say)
             cwd = str(options.get("cwd") or Path.cwd())
+            env = dict(options.get("env") or os.environ)
             request = json.dumps({"arguments": command[1:], "env": env, "cwd": cwd}).encode()
             files = [one.fileno() for one in (*theirs, say)]
             socket.send_fds(self._requests, [request], files)
@@ -221,6 +219,8 @@ def run(request: dict[str, Any], files: list[int]) -> None:
     os.environ.clear()
     os.environ.update(request["env"])
     os.chdir(request["cwd"])
+    if "PYTHONUNBUFFERED" not in os.environ:
+        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
     sys.argv = request["arguments"]
     sys.path[0] = str(Path(sys.argv[0]).resolve().parent)
     runpy.run_path(sys.argv[0], run_name="__main__")
