@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import json
+import logging
 import re
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from mcp_types import Implementation
 
 from tests.conftest import ROOT
 from workshop.running import Program, environment, free_port, running
+from workshop.wire import load
 
 SCRIPTS = ROOT / "scripts/07_sdk_client"
 BY_HAND = SCRIPTS / "inside_the_client.py"
@@ -30,6 +32,7 @@ MANY = SCRIPTS / "many_clients.py"
 SERVER_05 = ROOT / "scripts/05_sse_server/sse_server.py"
 SERVER_06 = ROOT / "scripts/06_sdk_server/calculator.py"
 SERVERS = Path(__file__).parent / "servers"
+CROSSING = SERVERS / "crossing_replies.py"
 
 Json = dict[str, Any]
 
@@ -383,39 +386,63 @@ async def test_silence_has_a_limit_and_the_whole_has_none(
 # --- many_clients.py --------------------------------------------------------------------
 
 
+def many_clients(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str
+) -> tuple[str, str]:
+    """Run the program in this process, which has the SDK already: (printed, why it failed)."""
+    monkeypatch.setattr(sys, "argv", ["many_clients.py", *arguments])
+    logger = logging.getLogger("mcp.client.sse")
+    level = logger.level
+    why = ""
+    try:
+        load(MANY).main()
+    except SystemExit as error:
+        why = str(error.code)
+    finally:
+        logger.setLevel(level)
+    return capsys.readouterr().out, why
+
+
 @pytest.mark.parametrize("which", ["server_05", "server_06"])
 def test_twenty_clients_at_once_get_their_own_replies(
-    which: str, request: pytest.FixtureRequest
+    which: str,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     server: Program = request.getfixturevalue(which)
-    done = run(MANY, f"{server.url}/sse", "--timeout", "30", "--calls", "3")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stderr == ""
-    head, *rows = done.stdout.splitlines()[:21]
+    printed, why = many_clients(
+        monkeypatch, capsys, f"{server.url}/sse", "--timeout", "30", "--calls", "3"
+    )
+    assert why == "", printed
+    head, *rows = printed.splitlines()[:21]
     assert head == "client  session  its sums"
     assert len({row.split()[1] for row in rows}) == 20
     for number, row in enumerate(rows, start=1):
         sums = [float(text) for text in row.split()[2:]]
         assert sums == [number * 1000 + turn for turn in range(3)]
-    assert "20 clients, 20 sessions, 60 calls in" in done.stdout
-    assert max(map(len, done.stdout.splitlines())) <= 80
+    assert "20 clients, 20 sessions, 60 calls in" in printed
+    assert max(map(len, printed.splitlines())) <= 80
 
 
-def test_a_server_that_crosses_replies_is_found_out() -> None:
-    with running(SERVERS / "crossing_replies.py") as server:
-        done = run(MANY, f"{server.url}/sse", "--clients", "5", "--calls", "2")
-    assert done.returncode == 1
-    wrong = int(done.stderr.split()[0])
+def test_a_server_that_crosses_replies_is_found_out(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with running(CROSSING) as server:
+        options = (f"{server.url}/sse", "--clients", "5", "--calls", "2")
+        printed, why = many_clients(monkeypatch, capsys, *options)
+    wrong = int(why.split()[0])
     assert wrong > 0
-    assert done.stdout.count("!") == wrong
-    assert "5 clients, 5 sessions, 10 calls in" in done.stdout
+    assert printed.count("!") == wrong
+    assert "5 clients, 5 sessions, 10 calls in" in printed
 
 
-def test_many_clients_say_what_is_wrong_in_one_line() -> None:
+def test_many_clients_say_what_is_wrong_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     url = f"http://127.0.0.1:{free_port()}/sse"
-    done = run(MANY, url, "--clients", "3")
-    assert done.returncode == 1
-    assert done.stderr == f"Can't talk to {url}: All connection attempts failed\n"
+    printed, why = many_clients(monkeypatch, capsys, url, "--clients", "3")
+    assert (printed, why) == ("", f"Can't talk to {url}: All connection attempts failed")
 
 
 # --- The exercise, as its reader runs it ------------------------------------------------
@@ -423,26 +450,24 @@ def test_many_clients_say_what_is_wrong_in_one_line() -> None:
 
 def test_the_exercise_survives_a_real_restart() -> None:
     port = free_port()
-    # Slow enough to be stopped in the middle. The tool does not say that it may be repeated.
-    slowly = json.dumps({"numbers": [1, 2, 3], "seconds": 0.4})
-    program = ROOT / "solutions/07_sdk_client/exercise.py"
-    with running(SERVER_06, port=port) as server:
+    exercise = ROOT / "solutions/07_sdk_client/exercise.py"
+    # With one client it is a good server, and its tool says nothing of being repeated.
+    with running(CROSSING, port=port) as server:
         process = subprocess.Popen(
-            [
-                *(sys.executable, str(program), f"{server.url}/sse"),
-                *("add_slowly", slowly, "--every", "0"),
-            ],
+            [sys.executable, str(exercise), f"{server.url}/sse", "--every", "0"],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             env=environment(),
         )
         client = Program(process, 0)
-        client.wait_for_output("add_slowly says: 6", seconds=20)
+        client.wait_for_output("add says: 7", seconds=20)
+        # Calls follow each other, and each takes a while: it is stopped within one.
+        server.wait_for_output("Call 3", seconds=20)
     try:
-        client.wait_for_output("add_slowly: Lost: ", seconds=20)
-        with running(SERVER_06, port=port):
+        client.wait_for_output("add: Lost: ", seconds=20)
+        with running(CROSSING, port=port):
             deadline = time.monotonic() + 20
-            while "add_slowly says: 6" not in client.output.partition("Lost")[2]:
+            while "add says: 7" not in client.output.partition("Lost")[2]:
                 assert time.monotonic() < deadline, client.output
                 time.sleep(0.02)
         assert "Traceback" not in client.output

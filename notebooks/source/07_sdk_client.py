@@ -25,15 +25,6 @@ from mcp.client.sse import sse_client
 from workshop.course import ROOT
 from workshop.notebook import check, listen, post, running, start
 
-
-def run(*command: str) -> None:
-    """Run a program of the course and print what it prints."""
-    done = subprocess.run(
-        [sys.executable, *command], cwd=ROOT, capture_output=True, encoding="utf-8"
-    )
-    print(done.stdout + done.stderr)
-
-
 # %% [markdown]
 # ## What went over the wire
 #
@@ -75,9 +66,13 @@ stream.close()
 # nothing of the SDK. `->` was sent, `<-` came:
 
 # %%
-run(
-    "scripts/07_sdk_client/inside_the_client.py", server.url + "/sse", "add", '{"a": 2, "b": 5}'
+program = ROOT / "scripts/07_sdk_client/inside_the_client.py"
+done = subprocess.run(
+    [sys.executable, program, server.url + "/sse", "add", '{"a": 2, "b": 5}'],
+    capture_output=True,
+    encoding="utf-8",
 )
+print(done.stdout + done.stderr)
 
 # %% [markdown]
 # It has two halves, as the SDK's client has. `Transport` opens the stream and POSTs: that is
@@ -115,9 +110,20 @@ async with Client(
 #
 # Ten clients, each with a session of its own, and all of them number their requests 1, 2, 3.
 # Client 7 asks for 7000 + 0, 7000 + 1 and so on: a reply that went to the wrong client would show.
+# Each enters and leaves its client in a task of its own. (`many_clients.py` is the program.)
+
 
 # %%
-run("scripts/07_sdk_client/many_clients.py", server.url + "/sse", "--clients", "10")
+async def one_client(number: int) -> list[str]:
+    async with Client(
+        sse_client(server.url + "/sse"), mode="legacy", read_timeout_seconds=10
+    ) as client:
+        calls = [client.call_tool("add", {"a": number * 1000, "b": turn}) for turn in range(3)]
+        return [result.content[0].text for result in await asyncio.gather(*calls)]
+
+
+for answers in await asyncio.gather(*(one_client(number) for number in range(1, 11))):
+    print(*answers)
 
 # %% [markdown]
 # ## When the server restarts

@@ -24,6 +24,7 @@ class Server:
     def __init__(self) -> None:
         self.sessions: dict[str, asyncio.Queue[Json]] = {}
         self.asked: dict[int, list[str]] = {}  # the sessions that asked, by the request's id
+        self.calls = 0
         self.tasks: set[asyncio.Task[None]] = set()
 
     async def stream(self, request: web.Request) -> web.StreamResponse:
@@ -54,6 +55,8 @@ class Server:
                 tool = {"name": "add", "inputSchema": {"type": "object"}}
                 self.reply(session, message, {"tools": [tool]})
             case "tools/call":
+                self.calls += 1
+                print(f"Call {self.calls}", flush=True)
                 self.asked.setdefault(message["id"], []).append(session)
                 task = asyncio.create_task(self.call(message))
                 self.tasks.add(task)
