@@ -6,7 +6,7 @@ import importlib
 import logging
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
@@ -16,7 +16,17 @@ from mcp_types import CallToolResult, TextContent
 from starlette.types import ASGIApp
 
 from tests.conftest import ROOT
+from workshop.checks.mcp_session import (
+    JSON_HEADERS,
+    McpServer,
+    Session,
+    as_json,
+    handshake,
+    notification,
+    request,
+)
 from workshop.running import HOST, free_port
+from workshop.wire import Answer, Server
 
 FOLDER = ROOT / "scripts/06_sdk_server"
 
@@ -81,6 +91,29 @@ def logged(name: str) -> Iterator[list[logging.LogRecord]]:
         yield records
     finally:
         logger.removeFilter(keep)
+
+
+@contextmanager
+def session(url: str, *, initialize: bool = True) -> Iterator[Session]:
+    """A session spoken by hand, with more patience than a check has: tests share a machine."""
+    server = McpServer(url, exact=False)
+    with server.open("", seconds=10) as stream:
+        event = stream.event(lambda event: event.type == "endpoint", seconds=10)
+        assert event is not None
+        opened = Session(stream, server, event.data)
+        if initialize:
+            opened.post(request("first", "initialize", handshake()), seconds=10)
+            assert opened.reply("first", seconds=10)
+            opened.post(notification("notifications/initialized"), seconds=10)
+        yield opened
+
+
+def post(url: str, message: object, headers: Mapping[str, str] | None = None) -> Answer:
+    """POST a message as JSON to a URL."""
+    body = as_json(message).encode()
+    return Server(url).request(
+        "POST", "", body, {**JSON_HEADERS, **(headers or {})}, seconds=10
+    )
 
 
 def text_of(result: CallToolResult) -> str:

@@ -20,10 +20,10 @@ from mcp.client.sse import sse_client
 from mcp_types import TextResourceContents
 
 from tests.conftest import ROOT
-from tests.sdk_parts import FOLDER, program, serving, text_of
+from tests.sdk_parts import FOLDER, program, serving, session, text_of
 from workshop.checks.engine import Report, check_url
 from workshop.checks.lesson_05 import suite
-from workshop.checks.mcp_session import McpServer, Session, parsed, request
+from workshop.checks.mcp_session import parsed, request
 from workshop.running import Program, environment, running
 from workshop.wire import Server
 
@@ -127,9 +127,9 @@ def test_a_number_that_is_infinity(which: str, request: pytest.FixtureRequest) -
         b'{"jsonrpc":"2.0","id":9,"method":"tools/call",'
         b'"params":{"name":"add","arguments":{"a":1e999,"b":1}}}'
     )
-    with Session.open(McpServer(request.getfixturevalue(which), exact=False)) as session:
-        assert session.post(body, seconds=10).status == 202
-        event = session.reply(9, seconds=10)
+    with session(request.getfixturevalue(which)) as opened:
+        assert opened.post(body, seconds=10).status == 202
+        event = opened.reply(9, seconds=10)
         assert event is not None
         assert '"isError":true' in event.data
 
@@ -149,14 +149,14 @@ async def test_a_plain_float_takes_more_than_numbers() -> None:
             assert text_of(await client.call_tool("same", {"a": loose})) == taken
     with (
         serving(server.sse_app()) as url,
-        Session.open(McpServer(f"{url}/sse", exact=False)) as session,
+        session(f"{url}/sse") as opened,
     ):
-        session.post(
+        opened.post(
             b'{"jsonrpc":"2.0","id":9,"method":"tools/call",'
             b'"params":{"name":"same","arguments":{"a":1e999}}}',
             seconds=10,
         )
-        event = session.reply(9, seconds=10)
+        event = opened.reply(9, seconds=10)
         assert event is not None
         assert '"text":"Infinity"' in event.data
         # And null is no number, which the tool's output schema promises.
@@ -218,18 +218,18 @@ async def test_progress_is_shown_while_the_tool_works(monkeypatch: pytest.Monkey
 async def test_without_a_token_nobody_is_told(calculator: str) -> None:
     """Progress goes only to a client that asked for it: the call carries a progressToken."""
     call = {"name": "add_slowly", "arguments": {"numbers": [1, 2], "seconds": 0}}
-    with Session.open(McpServer(calculator, exact=False)) as session:
-        before = len(session.stream.events)
-        session.post(request(8, "tools/call", call), seconds=10)
-        assert session.reply(8, seconds=10)
-        assert len(session.stream.events) == before + 1
+    with session(calculator) as opened:
+        before = len(opened.stream.events)
+        opened.post(request(8, "tools/call", call), seconds=10)
+        assert opened.reply(8, seconds=10)
+        assert len(opened.stream.events) == before + 1
         token = {"_meta": {"progressToken": "abc"}}
-        session.post(request(9, "tools/call", {**call, **token}), seconds=10)
-        assert session.reply(9, seconds=10)
-        first = session.stream.events[before + 1].data
+        opened.post(request(9, "tools/call", {**call, **token}), seconds=10)
+        assert opened.reply(9, seconds=10)
+        first = opened.stream.events[before + 1].data
         assert '"method":"notifications/progress"' in first
         assert '"progressToken":"abc"' in first
-        assert len(session.stream.events) == before + 4
+        assert len(opened.stream.events) == before + 4
 
 
 # --- The checks of lesson 05, on all of them ----------------------------------------------
@@ -271,7 +271,7 @@ def test_the_checks_of_lesson_05_and_a_clean_end() -> None:
             if name == "by hand":
                 continue  # lesson 05's own tests
             assert server.output.startswith("Serving MCP on http://127.0.0.1:")
-            with Server(url).open("") as open_stream:
+            with Server(url).open("", seconds=10) as open_stream:
                 assert open_stream.event(lambda event: event.type == "endpoint", seconds=10)
                 took = server.stop(how)
                 assert server.process.returncode == 0, server.output
@@ -344,7 +344,7 @@ def test_where_to_reach_it(host: str, url: str) -> None:
 def test_without_preparation_a_server_leaves_with_a_traceback() -> None:
     """What `serving.py` is for: `run` alone, told to leave while a stream is open."""
     with running(ROOT / "scripts/05_sse_server/sdk_server.py") as server:
-        with Server(f"{server.url}/sse").open("") as stream:
+        with Server(f"{server.url}/sse").open("", seconds=10) as stream:
             assert stream.event(lambda event: event.type == "endpoint", seconds=10)
             server.stop(signal.SIGTERM)
         assert server.process.returncode == -signal.SIGTERM
@@ -367,8 +367,12 @@ def test_the_mounted_one_beside_its_routes() -> None:
             refused = server.request("GET", "/calculator/sse", seconds=10)
             assert refused.status == 421
             page = {"Host": port_of_this_test, "Origin": "http://evil.example"}
-            assert server.request("GET", "/calculator/sse", None, page).status == 403
-            with server.open("/calculator/sse", {"Host": port_of_this_test}) as stream:
+            assert (
+                server.request("GET", "/calculator/sse", None, page, seconds=10).status == 403
+            )
+            with server.open(
+                "/calculator/sse", {"Host": port_of_this_test}, seconds=10
+            ) as stream:
                 event = stream.event(lambda event: event.type == "endpoint", seconds=10)
                 assert event is not None
                 assert event.data.startswith("/calculator/messages/?session_id=")
@@ -407,15 +411,15 @@ def answer_to(url: str, what: str) -> str:
     """What came back for one of SENT: the status, and the message in response or stream."""
     body, headers = SENT[what]
     first = what in ("`server/discover`, asked first", "a request before `initialize`")
-    with Session.open(McpServer(url, exact=False), initialize=not first) as session:
-        seen = len(session.stream.events)
-        answer = session.post(body, headers, seconds=10)
+    with session(url, initialize=not first) as opened:
+        seen = len(opened.stream.events)
+        answer = opened.post(body, headers, seconds=10)
         if answer.body.startswith(b"{"):
             return f"{answer.status}, {described(answer.json())}"
         # What follows on the stream, if anything does, comes before the answer to this.
-        session.post(request("last", "ping"), seconds=10)
-        assert session.reply("last", after=seen, seconds=10)
-        found = parsed(session.replies(seen)[0]) or {}
+        opened.post(request("last", "ping"), seconds=10)
+        assert opened.reply("last", after=seen, seconds=10)
+        found = parsed(opened.replies(seen)[0]) or {}
         if found.get("id") == "last":
             return f"{answer.status}"
         return f"{answer.status}, {described(found)} on the stream"

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
+from urllib.parse import urljoin
 
 import anyio
 import pytest
@@ -22,8 +23,8 @@ from mcp.server import MCPServer
 from starlette.applications import Starlette
 from starlette.routing import Route
 
-from tests.sdk_parts import FOLDER, logged, program, serving, text_of
-from workshop.checks.mcp_session import McpServer, Session, request
+from tests.sdk_parts import FOLDER, logged, post, program, serving, session, text_of
+from workshop.checks.mcp_session import request
 from workshop.wire import Server
 
 
@@ -110,12 +111,10 @@ async def test_forty_threads_and_no_more(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def first_post(url: str) -> tuple[str, int, str]:
     """The path in the endpoint event, and what a POST there is answered: status, Location."""
-    server = Server(url)
-    with server.open("") as stream:
-        event = stream.event(lambda event: event.type == "endpoint", seconds=10)
-        assert event is not None
-        answer = server.post_json(event.data, request(1, "ping"))
-        return event.data.partition("?")[0], answer.status, answer.headers.get("location", "")
+    with session(url, initialize=False) as opened:
+        answer = post(urljoin(url, opened.endpoint), request(1, "ping"))
+        path = opened.endpoint.partition("?")[0]
+        return path, answer.status, answer.headers.get("location", "")
 
 
 @pytest.mark.parametrize(
@@ -182,7 +181,10 @@ def test_mounted_at_the_streams_own_url() -> None:
 def test_behind_a_proxy_that_takes_the_prefix_off() -> None:
     """`--root-path` tells uvicorn, uvicorn tells the transport."""
     app = program("lowlevel_calculator").app
-    with serving(app, root_path="/calculator") as url, Server(f"{url}/sse").open("") as stream:
+    with (
+        serving(app, root_path="/calculator") as url,
+        Server(f"{url}/sse").open("", seconds=10) as stream,
+    ):
         event = stream.event(lambda event: event.type == "endpoint", seconds=10)
         assert event is not None
         assert event.data.startswith("/calculator/messages/?session_id=")
@@ -195,7 +197,7 @@ def test_a_bound_method_is_no_endpoint() -> None:
         routes=[Route("/messages", transport.handle_post_message, methods=["POST"])]
     )
     with serving(app) as url:
-        answer = Server(url).post_json("/messages", {})
+        answer = post(f"{url}/messages", {})
         assert answer.status == 500
 
 
@@ -268,7 +270,7 @@ def test_a_ping_every_fifteen_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(EventSourceResponse, "DEFAULT_PING_INTERVAL", 0.2)
     with (
         serving(program("lowlevel_calculator").app) as url,
-        Server(f"{url}/sse").open("") as stream,
+        Server(f"{url}/sse").open("", seconds=10) as stream,
     ):
         assert stream.wait(lambda stream: stream.raw.count(b"\n: ping - ") >= 2, seconds=10)
 
@@ -276,13 +278,13 @@ def test_a_ping_every_fifteen_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_body_of_more_than_four_mebibytes() -> None:
     with (
         serving(program("lowlevel_calculator").app) as url,
-        Session.open(McpServer(f"{url}/sse", exact=False)) as session,
+        session(f"{url}/sse") as opened,
     ):
         # The rest is blanks, which JSON allows.
         ping = b'{"jsonrpc":"2.0","id":9,"method":"ping"}'
-        assert session.post(ping.ljust(4 * 1024 * 1024), seconds=10).status == 202
-        assert session.reply(9, seconds=10)
-        assert session.post(ping.ljust(4 * 1024 * 1024 + 1), seconds=10).status == 413
+        assert opened.post(ping.ljust(4 * 1024 * 1024), seconds=10).status == 202
+        assert opened.reply(9, seconds=10)
+        assert opened.post(ping.ljust(4 * 1024 * 1024 + 1), seconds=10).status == 413
 
 
 def test_as_many_streams_as_anybody_likes() -> None:
@@ -299,12 +301,11 @@ def test_who_knows_the_session_may_speak_in_it() -> None:
     with (
         logged("uvicorn.access") as access,
         serving(program("lowlevel_calculator").app) as url,
-        Session.open(McpServer(f"{url}/sse", exact=False)) as victim,
+        session(f"{url}/sse") as victim,
     ):
         (path,) = {path for path, _ in posts(access)}
         assert path == victim.endpoint
-        stranger = Server(url)
-        assert stranger.post_json(path, request(99, "ping")).status == 202
+        assert post(f"{url}{path}", request(99, "ping")).status == 202
         assert victim.reply(99, seconds=10)
 
 
@@ -322,15 +323,17 @@ def test_with_authentication_a_session_has_an_owner() -> None:
             scope = {**scope, "user": AuthenticatedUser(token)}
         await app(scope, receive, send)
 
-    with serving(signed_in) as url:
-        server = Server(url)
-        with server.open("/sse", {"X-User": "alice"}) as stream:
-            event = stream.event(lambda event: event.type == "endpoint", seconds=10)
-            assert event is not None
-            ping = request(1, "ping")
-            assert server.post_json(event.data, ping, {"X-User": "alice"}).status == 202
-            answer = server.post_json(event.data, ping, {"X-User": "mallory"})
-            assert (answer.status, answer.body) == (404, b"Could not find session")
+    alice, mallory = {"X-User": "alice"}, {"X-User": "mallory"}
+    with (
+        serving(signed_in) as url,
+        Server(url).open("/sse", alice, seconds=10) as stream,
+    ):
+        event = stream.event(lambda event: event.type == "endpoint", seconds=10)
+        assert event is not None
+        path = f"{url}{event.data}"
+        assert post(path, request(1, "ping"), alice).status == 202
+        answer = post(path, request(1, "ping"), mallory)
+        assert (answer.status, answer.body) == (404, b"Could not find session")
 
 
 def test_a_session_is_known_to_one_process_only() -> None:
@@ -340,9 +343,9 @@ def test_a_session_is_known_to_one_process_only() -> None:
     with (
         serving(app) as url,
         serving(other_app) as other_url,
-        Session.open(McpServer(f"{url}/sse", exact=False)) as session,
+        session(f"{url}/sse") as opened,
     ):
-        answer = Server(other_url).post_json(session.endpoint, request(1, "ping"))
+        answer = post(f"{other_url}{opened.endpoint}", request(1, "ping"))
         assert (answer.status, answer.body) == (404, b"Could not find session")
 
 
@@ -359,7 +362,7 @@ def test_a_session_is_known_to_one_process_only() -> None:
 )
 def test_hosts_and_origins(header: dict[str, str], status: int, lowlevel: str) -> None:
     if status == 200:
-        with Server(lowlevel).open("/sse", header) as stream:
+        with Server(lowlevel).open("/sse", header, seconds=10) as stream:
             assert stream.event(lambda event: event.type == "endpoint", seconds=10)
     else:
         assert (
