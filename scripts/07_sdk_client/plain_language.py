@@ -42,11 +42,18 @@ async def ask(request: str, tools: list[Tool], call_tool: CallTool) -> str:
     # Here and not above: it takes seconds, and whoever types tools needs none of it.
     import agents
     import openai
+    from agents.models import get_default_model
 
     # The library would send a report of each run to OpenAI.
     agents.set_tracing_disabled(True)
-    # Of OpenAI's two interfaces this is the one that other servers have too.
-    agents.set_default_openai_api("chat_completions")
+    # Of OpenAI's two interfaces "chat completions" is the one that other servers have too.
+    model = agents.OpenAIChatCompletionsModel(
+        model=os.environ.get("OPENAI_DEFAULT_MODEL") or get_default_model(),
+        openai_client=openai.AsyncOpenAI(
+            api_key=os.environ["OPENAI_API_KEY"],
+            base_url=os.environ.get("OPENAI_BASE_URL") or None,
+        ),
+    )
 
     def as_function(tool: Tool) -> agents.FunctionTool:
         async def invoke(_: Any, arguments: str) -> str:
@@ -64,7 +71,7 @@ async def ask(request: str, tools: list[Tool], call_tool: CallTool) -> str:
         name="client_sse",
         instructions=INSTRUCTIONS,
         tools=[as_function(tool) for tool in tools],
-        model=os.environ.get("OPENAI_DEFAULT_MODEL") or None,
+        model=model,
     )
     try:
         result = await agents.Runner.run(agent, request)
