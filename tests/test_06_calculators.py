@@ -134,6 +134,22 @@ def test_a_number_that_is_infinity(which: str, request: pytest.FixtureRequest) -
         assert '"isError":true' in event.data
 
 
+async def test_the_least_that_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server in the text, which is no file."""
+    from mcp.server import MCPServer
+
+    started: dict[str, Any] = {}
+    monkeypatch.setattr(MCPServer, "run", lambda self, **options: started.update(options))
+    block = re.search(r"```python\n(.*?)```", TEXT.read_text(encoding="utf-8"), re.DOTALL)
+    assert block is not None
+    assert len(block[1].splitlines()) <= 20
+    names: dict[str, Any] = {"__name__": "__main__"}
+    exec(block[1], names)
+    assert started == {"transport": "sse", "port": 8000}
+    async with Client(names["server"], mode="legacy") as client:
+        assert text_of(await client.call_tool("add", {"a": 2, "b": 5})) == "7.0"
+
+
 async def test_a_plain_float_takes_more_than_numbers() -> None:
     """So says the comment on `Number`."""
     from mcp.server import MCPServer
