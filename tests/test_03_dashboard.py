@@ -128,7 +128,7 @@ def least_ratio() -> float:
     done = subprocess.run(
         [
             *(sys.executable, str(FOLDER / "benchmark.py"), "--subscribers", "1", "100"),
-            *("--rounds", "5", "--deliveries", "3000"),
+            *("--rounds", "5", "--deliveries", "1000"),
         ],
         capture_output=True,
         text=True,
