@@ -181,7 +181,7 @@ def serve(requests: socket.socket, modules: list[str]) -> None:
                 importlib.import_module(module)
     gc.freeze()  # no child looks through what its parent has
     interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the keepers
+    signal.signal(signal.SIGCHLD, take_leave)
     while True:
         request, files, _, _ = socket.recv_fds(requests, MAX_REQUEST, PASSED)
         if not request:
@@ -197,6 +197,13 @@ def serve(requests: socket.socket, modules: list[str]) -> None:
             keep(program, files)
         for file in files:
             os.close(file)
+
+
+def take_leave(*_: object) -> None:
+    """Wait for the keepers that have ended: then `time` counts what the programs took."""
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
 
 
 def keep(program: int, files: list[int]) -> NoReturn:
