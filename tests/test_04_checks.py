@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Iterator
 from copy import copy
 from pathlib import Path
 
@@ -44,6 +45,14 @@ def check(tmp_path: Path, source: str) -> Report:
     return check_program(suite_of(SLUG), path)
 
 
+@pytest.fixture
+def warm(parents: Parents) -> Iterator[None]:
+    """For variants of the solution: a dozen starts each, without their imports."""
+    with parents.starting(SOLUTION):
+        yield
+
+
+@pytest.mark.usefixtures("warm")
 @pytest.mark.parametrize("done", range(LAST_TODO + 1))
 def test_each_todo_that_is_solved_leads_to_the_next(tmp_path: Path, done: int) -> None:
     report = check(tmp_path, solved_up_to(done))
@@ -142,6 +151,7 @@ SEND = """\
 """
 
 
+@pytest.mark.usefixtures("warm")
 @pytest.mark.parametrize(
     ("find", "replace"),
     [

@@ -11,6 +11,7 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.parts import missing, require
+from tests.warm import Parents
 from workshop.checks.engine import Report, check_program, check_url
 from workshop.checks.lesson_05 import changing_part, fault_of, suite
 from workshop.checks.mcp_session import parsed
@@ -18,6 +19,7 @@ from workshop.running import Program, free_port, running
 from workshop.wire import ReceivedEvent
 
 SCRIPTS = ROOT / "scripts/05_sse_server"
+SOLUTION = ROOT / "solutions/05_sse_server/exercise.py"
 LOW_LEVEL = ROOT / "tests/servers/low_level_sse.py"
 NODE = ROOT / "tests/node"
 
@@ -87,7 +89,7 @@ def typescript_server(*arguments: str) -> Iterator[Program]:
 
 def with_todos_up_to(done: int) -> str:
     """The exercise as it is when this many of its TODOs are solved."""
-    source = (ROOT / "solutions/05_sse_server/exercise.py").read_text(encoding="utf-8")
+    source = SOLUTION.read_text(encoding="utf-8")
     lines: list[str] = []
     todo, part = 0, "end"
     for line in source.splitlines():
@@ -101,6 +103,14 @@ def with_todos_up_to(done: int) -> str:
     return "\n".join(lines) + "\n"
 
 
+@pytest.fixture
+def warm(parents: Parents) -> Iterator[None]:
+    """For variants of the solution: started without their imports."""
+    with parents.starting(SOLUTION):
+        yield
+
+
+@pytest.mark.usefixtures("warm")
 @pytest.mark.parametrize("done", range(7))
 def test_the_first_failure_names_the_todo_that_is_next(done: int, tmp_path: Path) -> None:
     program = tmp_path / "exercise.py"
@@ -132,8 +142,9 @@ ERROR_ON_THE_STREAM = """\
 """
 
 
+@pytest.mark.usefixtures("warm")
 def test_what_the_protocol_leaves_open_passes(tmp_path: Path) -> None:
-    text = (ROOT / "solutions/05_sse_server/exercise.py").read_text(encoding="utf-8")
+    text = SOLUTION.read_text(encoding="utf-8")
     for find, replace in [
         ('f"/message?session_id=', 'f"message?session_id='),  # relative to the stream
         ('    return f"event: {event}\\ndata: {data}\\n\\n".encode()\n', ANOTHER_WAY_TO_ENCODE),
