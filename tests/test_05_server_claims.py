@@ -165,7 +165,7 @@ uvicorn.Config = patient
 @pytest.mark.quiet
 def test_the_promised_ratios() -> None:
     """In a short run. What takes processor time from it may spoil a run: then again."""
-    options = ("--rounds", "7", "--seconds", "0.2", "--streams", "200", "--assert")
+    options = ("--rounds", "5", "--seconds", "0.2", "--streams", "100", "--assert")
     printed = ""
     for _ in range(4):
         done = subprocess.run(
