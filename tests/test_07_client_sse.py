@@ -288,17 +288,25 @@ async def test_a_post_that_fails_is_told_at_once(
 
 async def test_after_a_post_that_failed_there_is_a_new_session(strange: Program) -> None:
     told: list[str] = []
-    async with Connection(
-        f"{strange.url}/post-500/sse", headers={}, seconds=20, tell=told.append
-    ) as connection:
+    other: list[str] = []
+
+    def connect(way: str, tell: Callable[[str], None]) -> Any:
+        return Connection(f"{strange.url}/{way}/sse", headers={}, seconds=20, tell=tell)
+
+    async with (
+        connect("fine", other.append) as fine,
+        connect("post-500", told.append) as connection,
+    ):
         for _ in range(2):
             with pytest.raises(Problem, match="refused the message: 500"):
                 await connection.call("repeat", {"text": "x"})
             await connection.list_tools()
+        await fine.call("repeat", {"text": "x"})
     assert [line.split(" in ")[0] for line in told] == [
         "The server refused the message: 500 Internal Server Error. Connecting again",
         "Connected again,",
     ] * 2
+    assert other == [], "the log of the SDK is one for all connections"
 
 
 # --- A server that goes and comes back ----------------------------------------------------

@@ -12,6 +12,7 @@ import logging
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from contextvars import ContextVar
 from types import TracebackType
 from typing import Any, Self
 
@@ -79,6 +80,7 @@ class Connection:
         self.tell = tell
         self.come_back = come_back
         self.server = ""
+        # The SDK's client while there is a session; whoever wants one waits for it.
         self._client: asyncio.Future[Client] = asyncio.get_running_loop().create_future()
         self._ended = asyncio.Event()
         self._why: BaseException | None = None
@@ -182,6 +184,7 @@ class Connection:
         All of it in one task: the SDK's context managers have to be left by the task that
         entered them, the last one first.
         """
+        connection_of_this_task.set(self)  # also for the tasks that the SDK starts from here
         clock = asyncio.get_running_loop().time
         failures = 0
         while True:
@@ -239,26 +242,26 @@ class Connection:
 
         The SDK tells the calls that are under way, and nobody when there are none.
         """
-        async with transport as (read, write):
+        async with transport as (from_server, to_server):
             self._got_endpoint = True
-            passed_on, to_session = anyio.create_memory_object_stream[Any](0)
+            relay, to_session = anyio.create_memory_object_stream[Any](0)
 
             async def pass_on() -> None:
-                async with passed_on:
+                async with relay:
                     try:
-                        async for message in read:
-                            await passed_on.send(message)
+                        async for message in from_server:
+                            await relay.send(message)
                     except anyio.BrokenResourceError:
                         pass  # the session was left first
                     self._lose()
 
             async with anyio.create_task_group() as group:
                 group.start_soon(pass_on)
-                yield to_session, write
+                yield to_session, to_server
                 group.cancel_scope.cancel()
 
     def _lose(self) -> None:
-        """The session is over: from now on `_connected` waits for the next one."""
+        """The session is over: its owner leaves it, and new calls wait for the next one."""
         if self._client.done():
             self._client = asyncio.get_running_loop().create_future()
         self._ended.set()
@@ -269,10 +272,16 @@ class Connection:
         After a POST that failed it never sends again; when the stream fails before the
         endpoint event it waits for ever. So a session that failed is over.
         """
+        if connection_of_this_task.get() is not self:
+            return  # the log is one for all connections of the process
         self._why = self._why or error
         self._lose()
         if self._opening is not None:
+            # Its time is up now: that ends the opening, too.
             self._opening.reschedule(asyncio.get_running_loop().time())
+
+
+connection_of_this_task: ContextVar[Connection | None] = ContextVar("connection", default=None)
 
 
 class Overheard(logging.Handler):
