@@ -276,10 +276,17 @@ class Pace:
 
     def next_wait(self) -> float | None:
         """Seconds to wait before the next connection. None: give up."""
-        # (TODO 7) None after `most_failures` in a row. Else, as in lesson 03: at least
-        # `self.retry`, and a random time on top, from 0 up to a limit. The limit is
-        # `first_backoff` at first, doubles with each failure, and ends at `longest_backoff`.
+        # (TODO 7) None after `most_failures` waits in a row that led to no session. Else, as
+        # in lesson 03: at least `self.retry`, and a random time on top, from 0 up to a limit.
+        # The limit is `first_backoff` at first, doubles with each failure, and ends at
+        # `longest_backoff`.
         return random.uniform(0.05, 0.1)
+
+
+def say_how_it_ended(keeping: asyncio.Task[None]) -> None:
+    if not keeping.cancelled():
+        error = keeping.exception()
+        print(f"`run` has ended: {error!r}" if error else "`run` has ended without an error")
 
 
 async def call_again_and_again(url: str, tool: str, arguments: Json, every: float) -> None:
@@ -287,7 +294,7 @@ async def call_again_and_again(url: str, tool: str, arguments: Json, every: floa
     async with aiohttp.ClientSession() as http:
         client = Client(http, url, Settings())
         keeping = asyncio.create_task(client.run())
-        keeping.add_done_callback(print)  # that it has ended, and with which error
+        keeping.add_done_callback(say_how_it_ended)
         while client.over is None:
             try:
                 result = await client.call(tool, arguments)

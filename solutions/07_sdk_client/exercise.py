@@ -326,9 +326,10 @@ class Pace:
 
     def next_wait(self) -> float | None:
         """Seconds to wait before the next connection. None: give up."""
-        # (TODO 7) None after `most_failures` in a row. Else, as in lesson 03: at least
-        # `self.retry`, and a random time on top, from 0 up to a limit. The limit is
-        # `first_backoff` at first, doubles with each failure, and ends at `longest_backoff`.
+        # (TODO 7) None after `most_failures` waits in a row that led to no session. Else, as
+        # in lesson 03: at least `self.retry`, and a random time on top, from 0 up to a limit.
+        # The limit is `first_backoff` at first, doubles with each failure, and ends at
+        # `longest_backoff`.
         # --- solution
         if self.failures >= self.settings.most_failures:
             return None
@@ -340,12 +341,18 @@ class Pace:
         # --- end
 
 
+def say_how_it_ended(keeping: asyncio.Task[None]) -> None:
+    if not keeping.cancelled():
+        error = keeping.exception()
+        print(f"`run` has ended: {error!r}" if error else "`run` has ended without an error")
+
+
 async def call_again_and_again(url: str, tool: str, arguments: Json, every: float) -> None:
     """Call the tool until the server is gone for good, and print what became of each call."""
     async with aiohttp.ClientSession() as http:
         client = Client(http, url, Settings())
         keeping = asyncio.create_task(client.run())
-        keeping.add_done_callback(print)  # that it has ended, and with which error
+        keeping.add_done_callback(say_how_it_ended)
         while client.over is None:
             try:
                 result = await client.call(tool, arguments)

@@ -1130,7 +1130,8 @@ def starts_over(lab: Lab) -> None:
     hints={
         "never": f"After {FEW_FAILURES} failures in a row the client still tries. Return None "
         "from `next_wait`.",
-        "too-soon": f"The client gave up after fewer than {FEW_FAILURES} failures in a row.",
+        "too-soon": f"The client gave up after fewer than {FEW_FAILURES} tries. The end of the "
+        "session comes before the first of them, and counts for none.",
     },
 )
 def gives_up(lab: Lab) -> None:
