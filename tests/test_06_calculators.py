@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import io
+import logging
 import re
 import signal
 import socket
@@ -18,6 +20,8 @@ import pytest
 from mcp import Client, MCPError
 from mcp.client.sse import sse_client
 from mcp_types import TextResourceContents
+from rich.console import Console
+from rich.logging import RichHandler
 
 from tests.conftest import ROOT
 from tests.sdk_parts import FOLDER, program, serving, session, text_of
@@ -179,20 +183,55 @@ async def test_a_plain_float_takes_more_than_numbers() -> None:
         assert '"structuredContent":{"result":null}' in event.data
 
 
-async def test_what_an_unexpected_exception_tells_the_client() -> None:
-    """ToolError is for the client. Of any other exception it hears nothing but the name."""
+async def test_what_an_unexpected_exception_tells_the_client_and_the_log(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The client hears nothing but the tool's name, and the log is drawn on the event loop."""
     from mcp.server import MCPServer
 
+    root = logging.getLogger()
+    level = root.level
+    monkeypatch.setattr(root, "handlers", [])  # as in a process that has just started
     server = MCPServer("careless")
 
     @server.tool()
     def divide(a: float, b: float) -> float:
         return a / b
 
-    async with Client(server, mode="legacy") as client:
-        result = await client.call_tool("divide", {"a": 1, "b": 0})
-    assert result.is_error
-    assert text_of(result) == "Error executing tool divide"
+    async def log_of_a_crash() -> list[str]:
+        """The lines in the log. That they are written on the event loop is asserted."""
+        (handler,) = root.handlers
+        log = io.StringIO()
+        if isinstance(handler, RichHandler):
+            handler.console = Console(file=log, width=80)
+        else:
+            assert isinstance(handler, logging.StreamHandler)
+            handler.stream = log
+        loops = []
+        emit = handler.emit
+
+        def seen(record: logging.LogRecord) -> None:
+            if record.exc_info:
+                loops.append(asyncio.get_running_loop())  # raises on any other thread
+            emit(record)
+
+        monkeypatch.setattr(handler, "emit", seen)
+        async with Client(server, mode="legacy") as client:
+            result = await client.call_tool("divide", {"a": 1, "b": 0})
+        assert result.is_error
+        assert text_of(result) == "Error executing tool divide"
+        assert len(loops) == 1
+        assert "ZeroDivisionError: " in log.getvalue()
+        return log.getvalue().splitlines()
+
+    try:
+        drawn = await log_of_a_crash()
+        program("serving").log_briefly()
+        brief = await log_of_a_crash()
+    finally:
+        root.setLevel(level)
+    assert len(drawn) > 100
+    assert len(brief) < 50
 
 
 # --- Progress, live -----------------------------------------------------------------------

@@ -8,7 +8,7 @@ import sys
 
 
 def prepare(host: str, port: int) -> None:
-    """Before a server starts: is the port free, is its log brief, will it leave with status 0?"""
+    """Before a server starts: is the port free? Then a brief log, and an end with status 0."""
     check_port(host, port)
     log_briefly()
     leave_quietly()

@@ -1,4 +1,4 @@
-"""What every server of this lesson needs and none is about: a free port, and a quiet end."""
+"""What every server of this lesson needs and none is about: a free port, a log, a quiet end."""
 
 import errno
 import logging
@@ -8,8 +8,9 @@ import sys
 
 
 def prepare(host: str, port: int) -> None:
-    """Before a server starts: is the port free, and will it leave with status 0?"""
+    """Before a server starts: is the port free? Then a brief log, and an end with status 0."""
     check_port(host, port)
+    log_briefly()
     leave_quietly()
 
 
@@ -22,6 +23,14 @@ def check_port(host: str, port: int) -> None:
         if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
             sys.exit(f"Port {port} is in use. Choose another: --port {port + 1}")
         sys.exit(f"Cannot listen on {host}, port {port}: {error}")
+
+
+def log_briefly() -> None:
+    """Write the log as Python does by itself."""
+    # `MCPServer(…)` has set up another, which draws each traceback in a frame, with the code
+    # around every line. That takes a good part of a second, on the event loop: nobody is
+    # served meanwhile.
+    logging.basicConfig(level=logging.INFO, force=True)
 
 
 def leave_quietly() -> None:
