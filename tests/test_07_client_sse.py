@@ -205,6 +205,8 @@ async def test_pages_of_tools_and_results_of_all_kinds(
         ("elsewhere", "not to be trusted.*http://127.0.0.2:1/collect"),
         ("307", "307 at .*: it sends elsewhere, to http://elsewhere.example/sse"),
         ("400", "400 at .*: no event stream here; a server of Streamable HTTP"),
+        ("405", "405 at .*: no event stream here; a server of Streamable HTTP"),
+        ("406", "406 at .*: no event stream here; a server of Streamable HTTP"),
         ("401", "401 at .*--header 'Authorization: Bearer TOKEN'"),
         ("403", "403 at .*: you may not come in"),
         ("404", "404 at .*: no such path; most servers have their stream at /sse"),
@@ -276,6 +278,13 @@ async def test_a_call_without_an_answer(
     assert capsys.readouterr().err.startswith(
         "  progress 1 of 3: 1 so far\nadd_slowly: no answer"
     )
+
+
+async def test_progress_that_comes_in_one_piece_with_the_result(
+    strange: Program, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert await once(f"{strange.url}/progress/sse", "repeat x") == 0
+    assert capsys.readouterr().err == "  progress 1 of 1\n"
 
 
 async def test_a_post_that_fails_is_told_at_once(

@@ -60,8 +60,12 @@ class Sessions:
         endpoint = f"/{way}/message?session_id={session}"
         await response.write(f"event: endpoint\ndata: {endpoint}\n\n".encode())
         while True:
-            message = await queue.get()
-            await response.write(f"data: {json.dumps(message)}\n\n".encode())
+            messages = [await queue.get()]
+            while not queue.empty():
+                messages.append(queue.get_nowait())
+            # In one piece.
+            events = "".join(f"data: {json.dumps(message)}\n\n" for message in messages)
+            await response.write(events.encode())
 
     async def post(self, request: web.Request) -> web.Response:
         way, message = request.match_info["way"], await request.json()
@@ -70,6 +74,12 @@ class Sessions:
             return web.Response(status=int(way.removeprefix("post-")))
         queue = self.queues[request.query["session_id"]]
         result = self.result(way, message)
+        if way == "progress" and message["method"] == "tools/call":
+            # In one piece with the result.
+            token = message["params"]["_meta"]["progressToken"]
+            report = {"progressToken": token, "progress": 1, "total": 1}
+            method = "notifications/progress"
+            queue.put_nowait({"jsonrpc": "2.0", "method": method, "params": report})
         if result is not None and "id" in message:
             await queue.put({"jsonrpc": "2.0", "id": message["id"], "result": result})
         return web.Response(status=202)
