@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import ROOT
+from tests.warm import Parents
 from workshop.checks.engine import Report, check_program
 from workshop.checks.lesson_07 import suite
 
 SOLUTION = ROOT / "solutions/07_sdk_client/exercise.py"
+
+
+@pytest.fixture
+def warm(parents: Parents) -> Iterator[None]:
+    """For variants of the solution: started without their imports."""
+    with parents.starting(SOLUTION):
+        yield
 
 
 def check(text: str, folder: Path) -> Report:
@@ -37,6 +46,7 @@ def with_todos_up_to(done: int) -> str:
     return "\n".join(lines) + "\n"
 
 
+@pytest.mark.usefixtures("warm")
 @pytest.mark.parametrize("done", range(7))
 def test_the_first_failure_names_the_todo_that_is_next(done: int, tmp_path: Path) -> None:
     report = check(with_todos_up_to(done), tmp_path)
@@ -50,6 +60,7 @@ def replaced(text: str, find: str, replace: str) -> str:
     return text.replace(find, replace)
 
 
+@pytest.mark.usefixtures("warm")
 def test_other_right_ways_pass(tmp_path: Path) -> None:
     text = SOLUTION.read_text(encoding="utf-8")
     for find, replace in [
@@ -80,6 +91,7 @@ def test_other_right_ways_pass(tmp_path: Path) -> None:
     assert report.ok, report.as_json()
 
 
+@pytest.mark.usefixtures("warm")
 def test_a_failure_shows_the_wire_and_points_at_the_wrong_session(tmp_path: Path) -> None:
     text = replaced(
         SOLUTION.read_text(encoding="utf-8"),
@@ -104,12 +116,14 @@ def test_a_file_without_a_client_does_not_start(tmp_path: Path) -> None:
     assert b"There is no Client in it" in failure.received
 
 
+@pytest.mark.usefixtures("warm")
 def test_a_handshake_that_crashes_is_shown(tmp_path: Path) -> None:
     text = replaced(SOLUTION.read_text(encoding="utf-8"), 'listed["tools"]', 'listed["tols"]')
     failed = {each.id: each.failure for each in check(text, tmp_path).results if each.failure}
     assert b"** a task raised KeyError('tols'), in line" in failed["talks"].received
 
 
+@pytest.mark.usefixtures("warm")
 def test_what_crashes_is_shown(tmp_path: Path) -> None:
     text = replaced(
         SOLUTION.read_text(encoding="utf-8"),
