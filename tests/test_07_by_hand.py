@@ -352,6 +352,36 @@ async def test_whoever_waits_hears_of_the_streams_end(
         assert (await talk).startswith(why)
 
 
+async def test_a_result_that_is_no_object_is_a_failure(by_hand: ModuleType) -> None:
+    with pytest.raises(ValueError, match="nested too deeply"):
+        by_hand.json_object("[" * 100_000)
+    async with scripted() as (server, url):
+        talk = asyncio.create_task(refused(by_hand, url))
+        await server.shake_hands()
+        call = await server.hear("tools/call")
+        await server.say({"jsonrpc": "2.0", "id": call["id"], "result": "done"})
+        assert await talk == "tools/call failed: null"
+
+
+def test_what_a_server_says_steers_no_terminal(
+    by_hand: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def says(*_: object) -> Json:
+        return {"content": [{"text": "\x1b[2J\nmore\u202e"}]}
+
+    async def fails(*_: object) -> Json:
+        raise by_hand.ConversationError("It is at \x1b[2J")
+
+    monkeypatch.setattr(sys, "argv", ["inside_the_client.py", "http://127.0.0.1/sse"])
+    monkeypatch.setattr(by_hand.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(by_hand, "converse", says)
+    by_hand.main()
+    assert capsys.readouterr().out == "\nadd says: \\x1b[2J\nmore\\u202e\n"
+    monkeypatch.setattr(by_hand, "converse", fails)
+    with pytest.raises(SystemExit, match=r"It is at \\x1b\[2J"):
+        by_hand.main()
+
+
 async def test_an_error_and_an_unknown_revision_are_said(by_hand: ModuleType) -> None:
     async with scripted() as (server, url):
         talk = asyncio.create_task(refused(by_hand, url))

@@ -13,8 +13,9 @@ from types import ModuleType
 from typing import Any
 
 import httpx2
+import pydantic
 import pytest
-from mcp_types import Tool
+from mcp_types import Tool, jsonrpc_message_adapter
 
 from tests.conftest import ROOT
 from tests.parts import require
@@ -265,6 +266,47 @@ async def test_headers_open_the_door(
 # --- Calls that come to nothing -----------------------------------------------------------
 
 
+async def test_what_can_not_be_sent_leaves_the_session_as_it_is(calculator: Program) -> None:
+    told: list[str] = []
+    url = f"{calculator.url}/sse"
+    nested: Any = 0
+    for _ in range(300):
+        nested = [nested]
+    async with Connection(url, headers={}, seconds=10, tell=told.append) as connection:
+        for value in ("\ud800", float("inf"), nested):
+            with pytest.raises(Problem, match="add: this can't be sent: "):
+                await connection.call("add", {"a": value, "b": 1})
+        result = await connection.call("add", {"a": 2, "b": 5})
+        assert client_sse.text_of(result) == "7.0" and told == []
+
+
+def test_a_message_that_is_none_ends_a_session_but_not_the_client() -> None:
+    with pytest.raises(pydantic.ValidationError) as caught:
+        jsonrpc_message_adapter.validate_json('{"jsonrpc": "2.0", "id": null, "x": "origin"}')
+    problem = modules["connection"].explain(caught.value, "http://127.0.0.1/sse")
+    assert str(problem) == "The server sent what is no JSON-RPC message." and not problem.final
+
+
+def test_a_pipe_with_other_bytes_than_utf_8(calculator: Program) -> None:
+    words = [sys.executable, str(CLIENT), f"{calculator.url}/sse"]
+    client = subprocess.run(
+        words,
+        input=b"add 2 \xff\nadd 2 5\n",
+        capture_output=True,
+        env=environment({**NO_MODEL, "PYTHONIOENCODING": "utf-8:strict"}),
+        timeout=30,
+    )
+    assert client.returncode == 1 and client.stdout.endswith(b"\n7.0\n")
+    assert client.stderr.decode() == "b must be a value of type number, not '\ufffd'.\n"
+
+
+def test_nobody_reads_its_output(calculator: Program) -> None:
+    client = start(f"{calculator.url}/sse", "--once", "add 2 5")
+    assert client.stdout is not None and client.stderr is not None
+    client.stdout.close()
+    assert client.wait(timeout=30) == 141 and client.stderr.read() == ""
+
+
 async def test_a_call_without_an_answer(
     strange: Program, calculator: Program, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -449,6 +491,9 @@ def a_tool(**properties: Any) -> Tool:
         ({"type": ["integer", "string"]}, "x", "x"),
         ({"enum": ["red", "green"]}, "red", "red"),
         ({"$ref": "#/$defs/x"}, '{"a": 1}', {"a": 1}),
+        ({"type": ["integer", 5]}, "3", 3),
+        ({"enum": 5}, "3", 3),
+        ({"anyOf": 5}, "3", 3),
         (True, "3", 3),
     ],
 )
@@ -467,12 +512,15 @@ def test_a_word_becomes_what_the_schema_asks_for(schema: Any, word: str, value: 
         ({"type": "integer"}, "2.5"),
         ({"type": "boolean"}, "yes"),
         ({"type": "array"}, "{}"),
+        ({"type": "array"}, "[" * 100_000),
         ({"anyOf": [{"type": "integer"}, {"type": "null"}]}, "x"),
     ],
 )
 def test_a_word_that_does_not_fit_the_schema(schema: Any, word: str) -> None:
-    with pytest.raises(typed.Mistyped, match="x must be a value of type"):
+    with pytest.raises(typed.Mistyped, match="x must be a value of type") as caught:
         typed.read_positional(word, a_tool(x=schema))
+    assert len(str(caught.value)) < 200
+    assert typed.listing([a_tool(x=schema)]).startswith("  t(x: ")
 
 
 def test_how_many_words_a_tool_takes() -> None:
@@ -480,6 +528,8 @@ def test_how_many_words_a_tool_takes() -> None:
     assert typed.read_positional("x", tool) == {"a": "x"}
     assert typed.read_positional("'x y' 2", tool) == {"a": "x y", "b": 2}
     assert typed.signature(tool) == "t(a: string, b?: integer)"
+    null = Tool(name="t", input_schema={"type": "object", "properties": None, "required": None})
+    assert typed.read_positional("", null) == {} and typed.listing([null]) == "  t()"
     for words in ("", "x 1 2"):
         with pytest.raises(typed.Mistyped, match="takes 1 to 2 words"):
             typed.read_positional(words, tool)

@@ -12,6 +12,7 @@ import argparse
 import asyncio
 import contextlib
 import json
+import os
 import signal
 import sys
 import threading
@@ -198,8 +199,9 @@ async def lines_of_a_pipe() -> AsyncIterator[str]:
     def read() -> None:
         # A thread of its own, which may wait for ever: it does not keep the program alive.
         with contextlib.suppress(RuntimeError):  # the program has left: the loop is closed
-            for line in sys.stdin:
-                loop.call_soon_threadsafe(queue.put_nowait, line)
+            for line in sys.stdin.buffer:
+                text = line.decode(sys.stdin.encoding, "replace")
+                loop.call_soon_threadsafe(queue.put_nowait, text)
             loop.call_soon_threadsafe(queue.put_nowait, "")
 
     threading.Thread(target=read, daemon=True).start()
@@ -323,6 +325,10 @@ def main() -> int:
         return asyncio.run(run(arguments))
     except KeyboardInterrupt:
         return 130  # as a shell counts a program that Ctrl-C ended
+    except BrokenPipeError:
+        # Nobody reads on, as after `| head`. Python would try once more when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141  # as a shell counts it
 
 
 if __name__ == "__main__":

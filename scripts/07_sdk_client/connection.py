@@ -8,6 +8,7 @@ one thing of them: a Problem, whose text is for the person at the prompt.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import random
 from collections.abc import AsyncIterator, Callable
@@ -152,9 +153,14 @@ class Connection:
         """
         client = await self._connected()
         try:
+            # The SDK would end the session over what UTF-8 has no bytes for, half a surrogate
+            # pair, and would send null for an infinite number.
+            json.dumps(arguments, ensure_ascii=False, allow_nan=False).encode()
             return await client.call_tool(name, arguments, progress_callback=on_progress)
         except (MCPError, pydantic.ValidationError, RuntimeError) as error:
             raise self._problem(error, name) from None
+        except ValueError as error:
+            raise Problem(f"{name}: this can't be sent: {first_line(error)}") from None
 
     async def _connected(self) -> Client:
         try:
@@ -315,6 +321,8 @@ def explain(error: BaseException | None, url: str) -> Problem:
             return Problem("The server ended the stream.")
         case httpx2.HTTPStatusError():
             return refused(error.response)
+        case pydantic.ValidationError():
+            return Problem("The server sent what is no JSON-RPC message.")
         case ValueError() if "origin" in str(error):
             # It asks for the messages, and with them the token, to be sent to somebody else.
             return Problem(f"The server is not to be trusted. {first_line(error)}", final=True)

@@ -63,8 +63,7 @@ class Transcript:
 
     def _print(self, arrow: str, text: str) -> None:
         self.number += 1
-        # Whatever a server sends is shown; nothing it sends may steer the terminal.
-        text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+        text = printable(text)
         head = f"{self.number:2} {arrow} "
         width = COLUMNS - len(head)
         lines = [text[start : start + width] for start in range(0, len(text), width)]
@@ -72,6 +71,11 @@ class Transcript:
             lines = lines[:MOST_LINES]
             lines[-1] = f"{lines[-1][:-2]} …"
         print(head + ("\n" + " " * len(head)).join(lines), flush=True)
+
+
+def printable(text: str) -> str:
+    """Whatever a server sends is shown; nothing it sends may steer the terminal."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 class Transport:
@@ -177,7 +181,8 @@ class Transport:
             raise ConversationError(
                 f"No answer to the POST in {self.answer_seconds:g} s"
             ) from None
-        except (aiohttp.ClientError, OSError) as error:
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            # The last: what is in the message, or in the endpoint, can't be written.
             raise ConversationError(f"The POST failed: {error}") from None
 
 
@@ -228,7 +233,7 @@ class Session:
             ) from None
         finally:
             del self.waiting[message["id"]]
-        if "result" not in reply:
+        if not isinstance(reply.get("result"), dict):
             raise ConversationError(f"{method} failed: {json.dumps(reply.get('error'))}")
         return reply["result"]
 
@@ -316,7 +321,10 @@ async def converse(
 
 def json_object(text: str) -> Json:
     """The JSON object in `text`. Raises ValueError."""
-    value = json.loads(text)
+    try:
+        value = json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
     if not isinstance(value, dict):
         raise ValueError("not an object")
     return value
@@ -342,9 +350,10 @@ def main() -> None:
                 )
             )
             texts = [part.get("text", "") for part in result.get("content", [])]
-            print(f"\n{options.tool} says: {' '.join(texts)}")
+            said = "\n".join(map(printable, " ".join(texts).split("\n")))
+            print(f"\n{options.tool} says: {said}")
     except ConversationError as error:
-        sys.exit(str(error))
+        sys.exit(printable(str(error)))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from rich.cells import cell_len
 Json = dict[str, Any]
 
 WIDTH = 80
-# Of a JSON text with a mistake: so much is shown on each side of it.
+# Of what was typed with a mistake: so much is shown on each side of it.
 AROUND = 30
 
 
@@ -31,8 +31,7 @@ def read_positional(words_typed: str, tool: Tool) -> Json:
 
     Words are split as in a shell: quotes keep blanks together. Raises Mistyped.
     """
-    properties: Json = tool.input_schema.get("properties", {})
-    required = tool.input_schema.get("required", [])
+    properties, required = parameters_of(tool)
     try:
         words = shlex.split(words_typed)
     except ValueError as error:
@@ -52,9 +51,10 @@ def coerce(name: str, word: str, schema: Json) -> Any:
     for each in types:
         try:
             return coerce_to(each, word)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
-    raise Mistyped(f"{name} must be a value of type {' or '.join(types)}, not {word!r}.")
+    shown = word if len(word) <= 2 * AROUND else f"{word[: 2 * AROUND]}…"
+    raise Mistyped(f"{name} must be a value of type {' or '.join(types)}, not {shown!r}.")
 
 
 def coerce_to(type_name: str, word: str) -> Any:
@@ -114,7 +114,7 @@ def listing(tools: Iterable[Tool]) -> str:
     for tool in tools:
         lines += fold(signature(tool), 2, 6)
         lines += fold(tool.description or "", 6, 6)
-        for name, schema in tool.input_schema.get("properties", {}).items():
+        for name, schema in parameters_of(tool)[0].items():
             if isinstance(schema, dict) and "description" in schema:
                 lines += fold(f"{name}: {schema['description']}", 6, 8)
     return "\n".join(lines)
@@ -132,9 +132,9 @@ def fold(text: str, first: int, then: int) -> list[str]:
 
 def signature(tool: Tool) -> str:
     """`add(a: number, b: number = 1)`; `?` stands after a parameter that may be left out."""
-    required = tool.input_schema.get("required", [])
+    properties, required = parameters_of(tool)
     parameters: list[str] = []
-    for name, schema in tool.input_schema.get("properties", {}).items():
+    for name, schema in properties.items():
         text = f"{name}: {' or '.join(types_of(schema))}"
         if isinstance(schema, dict) and "default" in schema:
             text += f" = {json.dumps(schema['default'], ensure_ascii=False)}"
@@ -144,16 +144,25 @@ def signature(tool: Tool) -> str:
     return f"{tool.name}({', '.join(parameters)})"
 
 
+def parameters_of(tool: Tool) -> tuple[Json, list[str]]:
+    """The schemas of a tool's parameters, and the names of those that it needs."""
+    # Some servers send null for "none".
+    schema = tool.input_schema
+    return schema.get("properties") or {}, schema.get("required") or []
+
+
 def types_of(schema: Any) -> list[str]:
     """The names of the JSON types that a schema allows; "JSON" where it does not say."""
     if not isinstance(schema, dict):
         return ["JSON"]
     found = schema.get("type")
     if isinstance(found, list):
-        return found
+        return [str(one) for one in found]
     if isinstance(found, str):
         return [found]
-    if "enum" in schema:
-        return ["string"] if all(isinstance(one, str) for one in schema["enum"]) else ["JSON"]
-    several = schema.get("anyOf") or schema.get("oneOf") or []
-    return [name for one in several for name in types_of(one)] or ["JSON"]
+    enum, several = schema.get("enum"), schema.get("anyOf") or schema.get("oneOf")
+    if isinstance(enum, list):
+        return ["string"] if all(isinstance(one, str) for one in enum) else ["JSON"]
+    if isinstance(several, list):
+        return [name for one in several for name in types_of(one)] or ["JSON"]
+    return ["JSON"]
