@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 
 from tests.conftest import ROOT
-from tests.sdk_parts import FOLDER, program, serving, session, text_of
+from tests.sdk_parts import FOLDER, logged, program, serving, session, text_of
 from workshop.checks.engine import Report, check_url
 from workshop.checks.lesson_05 import suite
 from workshop.checks.mcp_session import parsed, request
@@ -482,9 +482,14 @@ def answer_to(url: str, what: str) -> str:
 
 def test_where_the_answers_differ(calculator: str, lowlevel: str) -> None:
     """The second table of the section."""
-    with running(ROOT / "scripts/05_sse_server/sse_server.py") as by_hand:
+    with (
+        running(ROOT / "scripts/05_sse_server/sse_server.py") as by_hand,
+        logged("mcp.server.sse") as log,
+    ):
         urls = (f"{by_hand.url}/sse", calculator, lowlevel)
         found = [[what, *(answer_to(url, what) for url in urls)] for what in SENT]
     print("\n".join("| " + " | ".join(row) + " |" for row in found))
+    # Each body that is no message is a traceback in the log: two of them, to two servers.
+    assert len([record for record in log if record.exc_info]) == 4
     head = ["To…", "by hand", "`calculator.py`", "low-level"]
     assert table_after("What the SDK does for you", 2) == [head, *found]

@@ -16,6 +16,8 @@ import pytest
 from mcp import Client, MCPError
 from mcp.client.sse import sse_client
 from mcp.client.stdio import StdioServerParameters, stdio_client
+from mcp.server import Server
+from mcp_types import CallToolRequestParams, CallToolResult, ListToolsResult, Tool
 
 from tests.conftest import ROOT
 from tests.parts import missing, require
@@ -77,15 +79,24 @@ def test_the_inspector_lists_and_calls_the_tools(calculator: str) -> None:
     names = [tool["name"] for tool in json.loads(listed.stdout)["tools"]]
     assert names == ["add", "subtract", "multiply", "divide", "add_slowly"]
 
-    call = ("--method", "tools/call", "--tool-name")
-    added = inspector(calculator, *call, "add", "--tool-arg", "a=2", "--tool-arg", "b=5")
-    assert added.returncode == 0, added.stderr
-    assert json.loads(added.stdout)["content"] == [{"type": "text", "text": "7.0"}]
+    read = inspector(
+        calculator, "--method", "resources/read", "--uri", "calculator://constants/pi"
+    )
+    assert read.returncode == 0, read.stderr
+    assert json.loads(read.stdout)["contents"][0]["text"].startswith("3.14159")
 
-    failed = inspector(calculator, *call, "divide", "--tool-arg", "a=2", "--tool-arg", "b=0")
+    # This one stands in the lesson, with the version that the tests use.
+    text = TEXT.read_text(encoding="utf-8")
+    failed = inspector(
+        calculator,
+        *("--method", "tools/call", "--tool-name", "divide"),
+        *("--tool-arg", "a=2", "--tool-arg", "b=0"),
+    )
     assert failed.returncode == 5
-    # This one stands in the lesson.
-    assert failed.stdout.strip() in TEXT.read_text(encoding="utf-8")
+    assert failed.stdout + failed.stderr.strip() in text
+    package = NODE / "node_modules/@modelcontextprotocol/inspector/package.json"
+    version = json.loads(package.read_text(encoding="utf-8"))["version"]
+    assert f"npx -y @modelcontextprotocol/inspector@{version} --cli" in text
 
 
 # --- Hosts --------------------------------------------------------------------------------
@@ -189,6 +200,33 @@ async def test_ping_works_in_mode_legacy_only(calculator: str) -> None:
                 with pytest.raises(MCPError) as refused:
                     await client.session.send_ping()
                 assert refused.value.code == -32601
+
+
+async def test_the_client_compares_a_structured_result_with_the_tools_schema() -> None:
+    """For the first one it asks for the list of tools, unless it has it."""
+    lists = 0
+
+    async def list_tools(ctx: Any, params: Any) -> ListToolsResult:
+        nonlocal lists
+        lists += 1
+        schema = {"type": "object", "properties": {"result": {"type": "number"}}}
+        return ListToolsResult(
+            tools=[Tool(name="add", input_schema={"type": "object"}, output_schema=schema)]
+        )
+
+    async def call_tool(ctx: Any, params: CallToolRequestParams) -> CallToolResult:
+        return CallToolResult(content=[], structured_content=params.arguments)
+
+    server = Server("x", on_list_tools=list_tools, on_call_tool=call_tool)
+    for known in (False, True):
+        lists = 0
+        async with Client(server, mode="legacy") as client:
+            if known:
+                await client.list_tools()
+            assert not (await client.call_tool("add", {"result": 3})).is_error
+            with pytest.raises(RuntimeError, match="Invalid structured content"):
+                await client.call_tool("add", {"result": "three"})
+        assert lists == 1
 
 
 async def test_a_url_alone_is_streamable_http(calculator: str) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import inspect
 import logging
 import re
 import subprocess
@@ -20,8 +22,11 @@ from fastapi import FastAPI
 from mcp import Client
 from mcp.client.sse import sse_client
 from mcp.server import MCPServer
+from mcp.server.sse import SseServerTransport
+from sse_starlette import EventSourceResponse
 from starlette.applications import Starlette
-from starlette.routing import Route
+from starlette.routing import Mount, Route
+from starlette.testclient import TestClient
 
 from tests.sdk_parts import FOLDER, logged, post, program, serving, session, text_of
 from workshop.checks.mcp_session import request
@@ -69,13 +74,27 @@ async def test_blocking_in_async_def_stops_everybody(
 ) -> None:
     """While one tool is at work for certain, is the other session answered?"""
     module = program(f"blocking_{name}")
-    with held(module, monkeypatch) as gate, serving(module.server.sse_app()) as url:
+    monkeypatch.setattr(EventSourceResponse, "DEFAULT_PING_INTERVAL", 0.3)
+    with (
+        held(module, monkeypatch) as gate,
+        serving(module.server.sse_app()) as url,
+        Server(f"{url}/sse").open("", seconds=10) as silent,
+    ):
         async with legacy(f"{url}/sse") as busy, legacy(f"{url}/sse") as other:
             call = asyncio.create_task(busy.call_tool("work", {"seconds": 2}))
             assert await asyncio.to_thread(gate.inside.acquire, timeout=20)
+            pings = silent.raw.count(b": ping")
             with anyio.move_on_after(20 if served else 1.5) as waited:
                 await other.list_tools()
             assert waited.cancelled_caught is not served
+            # No heartbeat goes out either.
+            if served:
+                more = functools.partial(
+                    silent.wait, lambda silent: silent.raw.count(b": ping") > pings, seconds=20
+                )
+                assert await asyncio.to_thread(more)
+            else:
+                assert silent.raw.count(b": ping") <= pings + 1  # one may have been on its way
             gate.open.set()
             assert not (await call).is_error
 
@@ -130,7 +149,7 @@ def first_post(url: str) -> tuple[str, int, str]:
 async def test_where_the_first_post_goes(
     name: str, stream: str, endpoint: str, status: int
 ) -> None:
-    with serving(program(name).app) as url:
+    with logged("mcp.server.sse") as log, serving(program(name).app) as url:
         path, got, location = first_post(f"{url}{stream}")
         assert (path, got) == (endpoint, status)
         if status == 307:
@@ -141,6 +160,12 @@ async def test_where_the_first_post_goes(
                 async with legacy(f"{url}{stream}"):
                     pass
             assert waited.cancelled_caught
+        lines = [record.getMessage() for record in log]
+        if name == "transport_per_request_broken":
+            assert lines
+            assert all(line.startswith("Could not find session for ID") for line in lines)
+        else:
+            assert lines == []
 
 
 async def test_an_sdk_client_follows_the_redirect() -> None:
@@ -264,8 +289,6 @@ async def test_fastapi_answers_none_itself(errors: list[logging.LogRecord]) -> N
 
 def test_a_ping_every_fifteen_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     """The SDK has no option for it; its event streams have a default for all of them."""
-    from sse_starlette import EventSourceResponse
-
     assert EventSourceResponse.DEFAULT_PING_INTERVAL == 15
     monkeypatch.setattr(EventSourceResponse, "DEFAULT_PING_INTERVAL", 0.2)
     with (
@@ -285,6 +308,13 @@ def test_a_body_of_more_than_four_mebibytes() -> None:
         assert opened.post(ping.ljust(4 * 1024 * 1024), seconds=10).status == 202
         assert opened.reply(9, seconds=10)
         assert opened.post(ping.ljust(4 * 1024 * 1024 + 1), seconds=10).status == 413
+
+
+@pytest.mark.parametrize(
+    "takes_it", [MCPServer.sse_app, MCPServer.run_sse_async, SseServerTransport.__init__]
+)
+def test_the_limit_can_be_set(takes_it: Any) -> None:
+    assert "max_request_body_size" in inspect.signature(takes_it).parameters
 
 
 def test_as_many_streams_as_anybody_likes() -> None:
@@ -368,6 +398,29 @@ def test_hosts_and_origins(header: dict[str, str], status: int, lowlevel: str) -
         assert (
             Server(lowlevel).request("GET", "/sse", None, header, seconds=10).status == status
         )
+
+
+@pytest.mark.parametrize(
+    ("host", "guarded"),
+    [
+        ("127.0.0.1", True),
+        ("localhost", True),
+        ("::1", True),
+        ("0.0.0.0", False),
+        ("shop.example", False),
+        (None, False),
+    ],
+)
+def test_where_the_sdk_guards_a_server_by_itself(host: str | None, guarded: bool) -> None:
+    """Not on other addresses; and a bare transport, None, never does."""
+    if host is None:
+        post_message = SseServerTransport("/messages/").handle_post_message
+        app = Starlette(routes=[Mount("/messages/", app=post_message)])
+    else:
+        app = MCPServer("x").sse_app(host=host)
+    path = "/messages/?session_id=00000000000000000000000000000000"
+    answer = TestClient(app, base_url="http://evil.example").post(path, json={})
+    assert answer.status_code == (421 if guarded else 404)
 
 
 def test_a_refused_stream_is_a_traceback(errors: list[logging.LogRecord]) -> None:

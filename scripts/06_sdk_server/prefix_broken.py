@@ -6,14 +6,14 @@ uv run scripts/06_sdk_server/prefix_broken.py
 import argparse
 
 import uvicorn
-from fastapi import FastAPI
 from lowlevel_calculator import security, server
 from mcp.server.sse import SseServerTransport
 from serving import prepare, url_of
+from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Mount, Route
 
-app = FastAPI()
 transport = SseServerTransport("/messages/", security)
 
 
@@ -24,9 +24,13 @@ async def open_stream(request: Request) -> Response:
     return Response()
 
 
-# The prefix is part of each route: so says the endpoint event only /messages/.
-app.add_route("/calculator/sse", open_stream)
-app.mount("/calculator/messages/", transport.handle_post_message)
+# The prefix is part of each path here. The endpoint event says /messages/ all the same.
+app = Starlette(
+    routes=[
+        Route("/calculator/sse", open_stream),
+        Mount("/calculator/messages/", app=transport.handle_post_message),
+    ]
+)
 
 
 def main() -> None:
