@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -398,28 +399,17 @@ async def test_a_restart_in_the_middle_of_a_call() -> None:
 
 def test_a_client_that_waits_says_that_the_server_has_gone() -> None:
     """Also when the stream ends in good order, and no call is under way."""
-    port = free_port()
-    server = ROOT / "scripts/05_sse_server/sse_server.py"
-    with running(server, port=port) as first:
-        client = start(f"{first.url}/sse")
-        assert client.stdin and client.stdout and client.stderr
+    with running(ROOT / "scripts/05_sse_server/sse_server.py") as server:
+        client = start(f"{server.url}/sse")
+        assert client.stdout and client.stderr
         assert "by-hand" in client.stdout.readline()
-        first.stop()
+        server.stop()
         assert client.stderr.readline().startswith(
             "The server ended the stream. Connecting again in 0."
         )
-    with running(server, port=port):
-        for line in client.stderr:
-            if line == "Connected again, in a new session.\n":
-                break
-            assert line.startswith("Nothing listens at "), line
-        client.stdin.write("add 2 5\n")
-        client.stdin.flush()
-        while client.stdout.readline() != "7\n":
-            assert client.poll() is None
-        client.send_signal(2)
-        client.communicate(timeout=10)
-        assert client.returncode == 130
+    client.send_signal(signal.SIGINT)
+    client.communicate(timeout=10)
+    assert client.returncode == 130
 
 
 def test_waiting_grows_and_is_random() -> None:
@@ -547,6 +537,49 @@ def test_a_long_json_text_is_shown_around_its_mistake() -> None:
 
 
 # --- The prompt ---------------------------------------------------------------------------
+
+
+def shown(command: str) -> str:
+    """What the lesson shows below a command in a block that no replay goes through."""
+    text = (ROOT / "lessons/07_sdk_client.md").read_text(encoding="utf-8")
+    found = re.search(rf"^\$ {re.escape(command)}\n(.*?)(?=^\$ |^```$)", text, re.DOTALL | re.M)
+    assert found, command
+    return found[1]
+
+
+IN_THE_LESSON = "uv run scripts/07_sdk_client/client_sse.py http://127.0.0.1:8000/sse"
+
+
+def test_the_prompt_as_the_lesson_shows_it(calculator: Program, tmp_path: Path) -> None:
+    env = ["env", *(f"{name}={value}" for name, value in NO_MODEL.items())]
+    command = [*env, sys.executable, str(CLIENT), f"{calculator.url}/sse"]
+    wanted = shown(IN_THE_LESSON).rstrip()
+    terminal = Terminal(require("tmux"), tmp_path / "tmux", command)
+
+    def until(end: int) -> None:
+        """All is there to this place in the lesson, what scrolled away included."""
+        whole = ("capture-pane", "-p", "-S", "-", "-t", "watch")
+        terminal.until(lambda _: terminal(*whole).rstrip() == wanted[:end].rstrip())
+
+    try:
+        for line in re.finditer(r"^> (.+)", wanted, re.M):
+            until(line.start(1))
+            terminal("send-keys", "-t", "watch", "-l", line[1])
+            terminal("send-keys", "-t", "watch", "Enter")
+        until(wanted.index("^C"))
+        terminal("send-keys", "-t", "watch", "C-c")
+        until(len(wanted))
+    finally:
+        terminal("kill-server")
+
+
+async def test_plain_language_without_a_model_as_the_lesson_shows_it(
+    calculator: Program, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "")
+    request = "what is two and five"
+    assert await once(f"{calculator.url}/sse", request) == 1
+    assert capsys.readouterr().err == shown(f'{IN_THE_LESSON} --once "{request}"')
 
 
 @pytest.fixture

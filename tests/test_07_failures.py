@@ -165,7 +165,7 @@ async def test_a_link_to_a_large_result() -> None:
         assert link.type == "resource_link"
         whole = httpx2.get(str(link.uri)).text
         assert len(whole) == link.size and whole.startswith(beginning.text)
-        says_what_is_next_and_leaves(reports, "large_fixed.py")
+        says_what_is_next_and_leaves(reports)
 
 
 # --- In and out in one task ---------------------------------------------------------------
@@ -174,22 +174,11 @@ async def test_a_link_to_a_large_result() -> None:
 async def test_in_and_out_in_one_task_the_last_one_first(
     server: Program, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    two_tasks = start("tasks_broken.py", server)
-    wrong_order = start("tasks_order_broken.py", server)
-
-    out, err = two_tasks.communicate(timeout=30)
-    assert two_tasks.returncode == 1 and "Left in good order" not in out
-    assert out.count("Its tools: echo, add\n") == 2, "everything works until they leave"
-    different = "RuntimeError: Attempted to exit cancel scope in a different task"
-    assert err.rstrip().splitlines()[-1].startswith(different)
-
-    out, err = wrong_order.communicate(timeout=30)
-    assert wrong_order.returncode == 1 and out == ""
-    assert (
-        err.rstrip()
-        .splitlines()[-1]
-        .startswith("RuntimeError: Attempted to exit a cancel scope that isn't the current")
-    )
+    """Two tasks, `tasks_broken.py`, are in the lesson itself, with what they print."""
+    out, err = start("tasks_order_broken.py", server).communicate(timeout=30)
+    assert out == ""
+    wrong = "RuntimeError: Attempted to exit a cancel scope that isn't the current"
+    assert err.rstrip().splitlines()[-1].startswith(wrong)
 
     await load(FOLDER / "tasks_fixed.py").main(f"{server.url}/sse")
     assert capsys.readouterr().out.splitlines() == ["Its tools: echo, add"] * 2 + [
@@ -218,11 +207,11 @@ async def test_a_naive_client_takes_its_token_elsewhere_and_the_sdk_waits_for_ev
         assert out == f"POST http://localhost:{thief.port}/collect: 202\n"
         collected = f"collected at localhost:{thief.port}: Bearer a-secret-of-yours"
         assert collected in thief.wait_for_output("collected")
-        says_what_is_next_and_leaves(thief, "elsewhere.py")
+        says_that_its_port_is_in_use(thief, "elsewhere.py")
+        says_what_is_next_and_leaves(thief)
 
 
-def says_what_is_next_and_leaves(server: Program, name: str) -> None:
-    assert f"{server.url}/sse. In another terminal:" in server.output
+def says_that_its_port_is_in_use(server: Program, name: str) -> None:
     second = subprocess.run(
         [sys.executable, str(FOLDER / name), "--port", str(server.port)],
         capture_output=True,
@@ -234,6 +223,10 @@ def says_what_is_next_and_leaves(server: Program, name: str) -> None:
     assert second.returncode == 1
     port = server.port
     assert second.stderr == f"Port {port} is in use. Choose another: --port {port + 1}\n"
+
+
+def says_what_is_next_and_leaves(server: Program) -> None:
+    assert f"{server.url}/sse. In another terminal:" in server.output
     with httpx2.stream("GET", f"{server.url}/sse") as stream:
         assert next(stream.iter_lines()) == "event: endpoint"
         assert server.stop(signal.SIGINT) < 2

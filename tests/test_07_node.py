@@ -51,14 +51,18 @@ def run(*arguments: str, client: Path = CLIENT) -> tuple[int, str]:
 
 def test_it_lists_and_calls(server: Program) -> None:
     url = f"{server.url}/sse"
-    assert run(url) == (
-        0,
+    status, listed = run(url)
+    assert status == 0
+    assert listed == (
         "Connected to sse-server-by-hand 1.0.0. Its tools:\n"
         "  echo message:string\n"
         "      Say a message back.\n"
         "  add a:number b:number\n"
-        "      Add two numbers.\n",
+        "      Add two numbers.\n"
     )
+    lesson = (ROOT / "lessons/07_sdk_client.md").read_text(encoding="utf-8")
+    command = "$ node scripts/07_sdk_client/node/client.mjs http://127.0.0.1:8081/sse"
+    assert f"\n{command}\n{listed}{command} add 2 5\n7\n```\n" in lesson
     assert run(url, "add", "-2", "5") == (0, "3\n")
     # A string argument stays one, whatever it looks like.
     assert run(url, "echo", "7.0") == (0, "7.0\n")
