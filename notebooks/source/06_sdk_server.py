@@ -24,7 +24,8 @@ from workshop.notebook import Listener, check, listen, post, start
 # ## A server of functions
 #
 # A function with types and a docstring is a tool. The SDK makes the schema of its types, checks
-# the arguments, and turns what it returns into a result:
+# the arguments, and turns what it returns into a result. (`Number` is a `float` that must be a
+# finite number; `finite` refuses a result that is none.)
 #
 # ```python scripts/06_sdk_server/calculator.py::divide
 # ```
@@ -39,8 +40,8 @@ stream.show(1)
 endpoint = re.search(r"data: (\S+)", stream.text)[1]
 
 # %% [markdown]
-# Shake hands on this session, as any client does. Both requests get the status 202, and the
-# reply comes on the stream. The notification gets none:
+# Shake hands on this session, as any client does. Both POSTs get the status 202. The request's
+# reply comes on the stream; a notification has none:
 
 # %%
 hello = {"protocolVersion": "2024-11-05", "capabilities": {}}
@@ -167,6 +168,8 @@ print(f"The ping took {time.monotonic() - began:.1f} s.")
 #
 # ```python scripts/06_sdk_server/blocking_fixed.py::work
 # ```
+#
+# To see it, write `blocking_fixed.py` for `blocking_broken.py` above and run the two cells again.
 
 # %%
 busy.close()
@@ -177,8 +180,8 @@ _ = server.stop()
 # ## Inside an app that you already have
 #
 # `sse_app()` makes an ASGI app, so it can be mounted in another one, beside its routes. The
-# prefix stands in the mount and nowhere else. And behind another name than this machine's own
-# it must be told which hosts and origins may ask:
+# prefix stands in the mount and nowhere else. And if it is to answer to other names than this
+# machine's own, it must be told which hosts and origins may ask:
 #
 # ```python scripts/06_sdk_server/mounted_calculator.py::mount
 # ```

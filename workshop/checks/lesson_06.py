@@ -341,7 +341,8 @@ def tool_error(server: McpServer) -> None:
         elif reply.result.get("isError") is not True:
             hint, field = "not-said", '"isError"'
         elif not all(tea in text_of(reply.result) for tea in ("assam", "sencha")):
-            hint, field = "no-help", '"text"'
+            # Where its text ends, the teas should have come.
+            hint, field = "no-help", '","type":"text"'
         else:
             return
         raise Failed(
@@ -455,8 +456,9 @@ def others_go_on(server: McpServer) -> None:
     rule="MCP 2024-11-05, progress: notifications/progress with the request's token",
     why="Who waits for a minute wants to see that something goes on: now, not afterwards.",
     hints={
-        "not-waiting": "The result came while a packet was still to be scanned. A task that "
-        "runs beside the tool does not keep it waiting: `await` in the tool itself.",
+        "not-waiting": "The result came while a packet was still to be scanned. The tool "
+        "itself has to `await` each scan before it returns; a task beside it does not keep it "
+        "waiting.",
         "nothing": "No progress came at all. `ctx.report_progress(…)` without `await` makes a "
         "coroutine that never runs. Python warns of it: look at what the server prints.",
         "at-the-end": "The first progress came after the last scan. Report each packet before "
@@ -483,7 +485,8 @@ def live(server: McpServer) -> None:
             return
         if event is not None:
             raw = session.bytes_of(event)
-            raise Failed("not-waiting", sent=sent, received=raw, at=0, wanted=wanted)
+            at = max(raw.find(b'"result"'), 0)
+            raise Failed("not-waiting", sent=sent, received=raw, at=at, wanted=wanted)
         sent += "\n\n" + scan(server, 2, "sencha")
         event = first_word()
         late = event is not None and is_progress(event)
