@@ -74,7 +74,7 @@ TOOLS = (
     Tool(
         "Node",
         ("node",),
-        ("07",),
+        ("06", "07"),
         "the tests with the TypeScript SDK",
         (
             ("Debian, Ubuntu", "sudo apt-get install nodejs npm"),
