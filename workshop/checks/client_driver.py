@@ -3,7 +3,7 @@
 Started with the path of the file and a plan, as JSON:
 
     {"clients": [{"on": "down", "url": …, "settings": {…}, "turns": [["add"], ["pay", …]]}],
-     "pace": {"settings": {…}, "of": 60, "waits": 8}}
+     "pace": {"settings": {…}, "of": 60, "waits": 8, "asked": 4000}}
 
 Each turn's calls are made at once, and wait until standard input says that it may begin:
 `down`, once for each turn. Standard output has one JSON object a line:
@@ -135,17 +135,24 @@ class Driver:
         lines = [frame.lineno for frame in frames if frame.filename == self.module.__file__]
         return (lines or [0])[-1] or 0
 
-    def waits_of(self, settings: Json, of: int, waits: int) -> Json:
-        """What `of` Paces say: `waits` waits in a row, and the next after a session began."""
+    def waits_of(self, settings: Json, of: int, waits: int, asked: int) -> Json:
+        """What `of` Paces say: `waits` waits in a row, and the next after a session began.
+
+        And what one more says that was told of a reconnection time, and then of none.
+        """
         try:
             paces = [self.module.Pace(self.module.Settings(**settings)) for _ in range(of)]
             in_a_row = [[pace.next_wait() for _ in range(waits)] for pace in paces]
             for pace in paces:
                 pace.session_began()
             after = [pace.next_wait() for pace in paces]
+            told = self.module.Pace(self.module.Settings(**settings))
+            told.server_asked(asked)
+            told.server_asked(None)
+            kept = told.next_wait()
         except Exception:
             return {"error": traceback.format_exc(limit=-2)}
-        return {"in_a_row": in_a_row, "after_a_session": after}
+        return {"in_a_row": in_a_row, "after_a_session": after, "kept": kept}
 
 
 def main() -> None:

@@ -54,6 +54,7 @@ PACE = {
     },
     "of": 60,
     "waits": 8,
+    "asked": 4_000,  # milliseconds
 }
 
 TOOLS = {
@@ -383,6 +384,30 @@ class Slow(Site):
         self.lab.go(self.name)
 
 
+class Away(Site):
+    """Ends the stream, and is away for longer than a call may take."""
+
+    turns: ClassVar[list[list[str]]] = [["look"], ["look"]]
+    settings: ClassVar[Json] = {"answer": SHORT_ANSWER}
+
+    def refuses(self, number: int) -> bool:
+        if number == 2:
+            self.lab.go(self.name)
+        return number > 1
+
+    async def opened(self, stream: Stream, number: int) -> None:
+        stream.endpoint()
+
+    async def _handle(self, stream: Stream, message: Json) -> None:
+        await super()._handle(stream, message)
+        if message.get("method") == "tools/list":
+            self.lab.go(self.name)
+
+    async def called(self, stream: Stream, call: Json) -> None:
+        stream.result_of(call)
+        stream.end()
+
+
 class Absolute(Site):
     """Names its endpoint with a whole URL."""
 
@@ -452,6 +477,7 @@ SITES: dict[str, type[Site]] = {
     "forgetting": Forgetting,
     "refusing": Refusing,
     "slow": Slow,
+    "away": Away,
     "absolute": Absolute,
     "elsewhere": Elsewhere,
     "looks_alike": LooksAlike,
@@ -849,6 +875,27 @@ def has_a_time_limit(lab: Lab) -> None:
 
 
 @suite.check(
+    "limits-the-wait",
+    "A call that finds no session ends at its time limit, too",
+    todo=4,
+    after=("has-a-time-limit", "waits-for-the-session"),
+    why="To the caller it is the same whether the server does not answer or is not there.",
+    read="A POST that fails",
+    rule=COURSE,
+    hints={
+        "waits-for-ever": "For a second there was no session, the limit was "
+        f"{SHORT_ANSWER:g} s, and the call waits still. Put the limit around the whole of "
+        "`call_until_told`: waiting for a session takes the caller's time as well.",
+    },
+)
+def limits_the_wait(lab: Lab) -> None:
+    lab.wait(lambda: lab.outcome("away", "look", number=1) is not None, seconds=1.0)
+    if (lab.outcome("away", "look", number=1) or {}).get("raised") != "TimeoutError":
+        wanted = f"look raises TimeoutError after {SHORT_ANSWER:g} s"
+        raise lab.fail("waits-for-ever", "away", wanted)
+
+
+@suite.check(
     "late-reply",
     "A reply that comes too late disturbs nobody",
     todo=4,
@@ -1048,6 +1095,8 @@ def backs_off(lab: Lab) -> None:
         "Keep what `server_asked` is told, and start from `self.retry`.",
         "seconds": f"The stream asked for {ASKED_RETRY} ms, and a second later the client was "
         "not back. `retry` is in milliseconds.",
+        "forgotten": "A stream asked for 4 s, the next one asked for nothing, and the wait was "
+        "shorter. None changes nothing: keep a reconnection time until another is asked for.",
     },
 )
 def honours_retry(lab: Lab) -> None:
@@ -1060,6 +1109,9 @@ def honours_retry(lab: Lab) -> None:
     # A millisecond less is a clock's grain.
     if site.gets[1] - site.ended < ASKED_RETRY / 1_000 - 0.005:
         raise lab.fail("too-soon", "asking", wanted, at="-> GET")
+    kept = paces(lab, "kept") or 0.0
+    if kept < PACE["asked"] / 1_000:
+        raise fail_pace("forgotten", [kept], "4 s, and a little more")
 
 
 @suite.check(
