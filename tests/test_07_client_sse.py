@@ -16,6 +16,8 @@ from typing import Any
 import httpx2
 import pydantic
 import pytest
+import uvicorn
+from mcp.server import Server
 from mcp_types import Tool, jsonrpc_message_adapter
 
 from tests.conftest import ROOT
@@ -206,7 +208,6 @@ async def test_pages_of_tools_and_results_of_all_kinds(
         ("cut", "The server has gone: the connection was cut"),
         ("elsewhere", "not to be trusted.*http://127.0.0.2:1/collect"),
         ("307", "307 at .*: it sends elsewhere, to http://elsewhere.example/sse"),
-        ("400", "400 at .*: no event stream here; a server of Streamable HTTP"),
         ("405", "405 at .*: no event stream here; a server of Streamable HTTP"),
         ("406", "406 at .*: no event stream here; a server of Streamable HTTP"),
         ("401", "401 at .*--header 'Authorization: Bearer TOKEN'"),
@@ -247,6 +248,28 @@ async def test_a_url_where_no_server_is(
     assert await once(url, "tools") == 1
     err = capsys.readouterr().err
     assert err.count("\n") == 1 and re.search(said, err), err
+
+
+@pytest.mark.parametrize(
+    ("stateless", "said"),
+    [
+        (False, "400 at .*: no event stream here; a server of Streamable HTTP"),
+        (True, "No MCP server over SSE: no endpoint event in 1 s"),
+    ],
+)
+async def test_a_server_of_streamable_http(
+    stateless: bool, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    app = Server("later").streamable_http_app(stateless_http=stateless)
+    port = free_port()
+    server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="critical"))
+    serving = asyncio.create_task(server.serve())
+    await until(lambda: server.started)
+    limit = "1" if stateless else "20"
+    assert await once(f"http://127.0.0.1:{port}/mcp", "tools", "--timeout", limit) == 1
+    assert re.match(said, capsys.readouterr().err)
+    server.should_exit = True
+    await serving
 
 
 async def test_headers_open_the_door(
