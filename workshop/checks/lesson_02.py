@@ -94,7 +94,9 @@ class Parser:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._idle: queue.SimpleQueue[Driver] = queue.SimpleQueue()
+        # No SimpleQueue: its `get` forgets the timeout in Python 3.11, if another thread is
+        # quicker in just that moment, and waits for ever.
+        self._idle: queue.Queue[Driver] = queue.Queue()
         self._idle.put(Driver(path))
         self._starting = threading.Lock()
         self._patience = 1.0  # seconds for an answer that takes milliseconds
