@@ -25,6 +25,7 @@ from rich.logging import RichHandler
 
 from tests.conftest import ROOT
 from tests.sdk_parts import FOLDER, logged, program, serving, session, text_of
+from workshop.checks import lesson_06
 from workshop.checks.engine import Report, check_url
 from workshop.checks.lesson_05 import suite
 from workshop.checks.mcp_session import parsed, request
@@ -322,6 +323,11 @@ def test_the_checks_of_lesson_05_and_a_clean_end() -> None:
             started[name] = (server, f"{server.url}{stream}", how)
         for name, (_, url, _) in started.items():
             reports[name] = check_url(suite, url)
+        # Lesson 06's own checks fit any server that is guarded.
+        for name in ("by hand", "mounted"):
+            report = check_url(lesson_06.suite, started[name][1])
+            assert report.ok, report.as_json()
+            assert len(report.results) == 3
         for name, (server, url, how) in started.items():
             if name == "by hand":
                 continue  # lesson 05's own tests

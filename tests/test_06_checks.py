@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import ROOT
-from workshop.checks.engine import Report, check_program, check_url
+from tests.sdk_parts import program, serving
+from tests.warm import Parents
+from workshop.checks.engine import check_program, check_url
 from workshop.checks.lesson_06 import suite
-from workshop.running import running
 
 SCRIPTS = ROOT / "scripts/06_sdk_server"
 SOLUTION = ROOT / "solutions/06_sdk_server"
 
 
+@pytest.fixture
+def warm(parents: Parents) -> Iterator[None]:
+    """For variants of the solution: started without their imports."""
+    with parents.starting(SOLUTION / "exercise.py"):
+        yield
+
+
 def in_folder(folder: Path, text: str) -> Path:
     """The exercise with this text, and beside it what it imports."""
-    program = folder / "exercise.py"
-    program.write_text(text, encoding="utf-8")
+    path = folder / "exercise.py"
+    path.write_text(text, encoding="utf-8")
     (folder / "serving.py").write_bytes((SOLUTION / "serving.py").read_bytes())
-    return program
+    return path
 
 
 def edited(edits: list[tuple[str, str]]) -> str:
@@ -49,6 +58,7 @@ UNSOLVED = {
 }
 
 
+@pytest.mark.usefixtures("warm")
 @pytest.mark.parametrize("done", range(1, 3))
 def test_the_first_failure_names_the_todo_that_is_next(done: int, tmp_path: Path) -> None:
     edits = [edit for todo, ones in UNSOLVED.items() if todo > done for edit in ones]
@@ -67,6 +77,7 @@ ON_A_THREAD = """\
 """
 
 
+@pytest.mark.usefixtures("warm")
 def test_what_the_exercise_leaves_open_passes(tmp_path: Path) -> None:
     in_the_loop = """\
     for done in range(1, packets + 1):
@@ -89,22 +100,8 @@ def test_what_the_exercise_leaves_open_passes(tmp_path: Path) -> None:
     assert report.ok, report.as_json()
 
 
-def of_url(path: Path, where: str) -> Report:
-    with running(path) as program:
-        report = check_url(suite, program.url + where)
-    assert len(report.results) == 3
-    return report
-
-
-def test_a_mounted_server_and_one_by_hand_pass_the_protocols_checks() -> None:
-    for path, where in (
-        (SCRIPTS / "mounted_calculator.py", "/calculator/sse"),
-        (ROOT / "scripts/05_sse_server/sse_server.py", "/sse"),
-    ):
-        report = of_url(path, where)
-        assert report.ok, report.as_json()
-
-
 def test_a_path_without_its_slash_is_found_on_anybodys_server() -> None:
-    report = of_url(SCRIPTS / "slash_broken.py", "/sse")
+    """Those that pass are in test_06_calculators.py, where they run already."""
+    with serving(program("slash_broken").app) as url:
+        report = check_url(suite, f"{url}/sse")
     assert report.ids("failed") == ["accepted"], report.as_json()
