@@ -62,9 +62,9 @@ async def call_tool(ctx: ServerRequestContext, params: CallToolRequestParams) ->
         raise MCPError(INVALID_PARAMS, f"No tool is named {params.name!r}")
     arguments = params.arguments or {}
     # Nobody has compared them with the schema: on this level that is your work.
-    error = next(validator.iter_errors(arguments), None)
-    if error is not None:
-        raise MCPError(INVALID_PARAMS, f"{params.name}: {error.message}")
+    wrong = next(validator.iter_errors(arguments), None)
+    if wrong is not None:
+        raise MCPError(INVALID_PARAMS, f"{params.name}: {wrong.message}")
     try:
         text, failed = str(calculate(params.name, arguments["a"], arguments["b"])), False
     except ArithmeticError as error:
