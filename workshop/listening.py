@@ -132,7 +132,7 @@ def post(url: str, message: object) -> str:
         body = answer.read().decode("utf-8", "replace")
     finally:
         connection.close()
-    print(f"POST {path} -> {answer.status}, {answer.getheader('Content-Type')}")
+    print(f"POST {path} -> {answer.status}, {answer.getheader('Content-Type', 'no Content-Type')}")
     if body:
         print(body)
     return body
