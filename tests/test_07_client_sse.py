@@ -425,7 +425,8 @@ def test_a_client_that_waits_says_that_the_server_has_gone() -> None:
     with running(ROOT / "scripts/05_sse_server/sse_server.py") as server:
         client = start(f"{server.url}/sse")
         assert client.stdout and client.stderr
-        assert "by-hand" in client.stdout.readline()
+        while client.stdout.readline() != "      Add two numbers.\n":
+            assert client.poll() is None
         server.stop()
         assert client.stderr.readline().startswith(
             "The server ended the stream. Connecting again in 0."
