@@ -132,7 +132,8 @@ def post(url: str, message: object) -> str:
         body = answer.read().decode("utf-8", "replace")
     finally:
         connection.close()
-    print(f"POST {path} -> {answer.status}, {answer.getheader('Content-Type', 'no Content-Type')}")
+    kind = answer.getheader("Content-Type", "no Content-Type")
+    print(f"POST {path} -> {answer.status}, {kind}")
     if body:
         print(body)
     return body
