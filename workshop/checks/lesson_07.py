@@ -289,6 +289,8 @@ class Ending(Site):
     async def called(self, stream: Stream, call: Json) -> None:
         stream.result_of(call)
         if stream.session == "one":
+            await stream.writer.drain()
+            await self.lab.said_soon(self.name, lambda line: "result" in line)
             stream.end()
 
 
