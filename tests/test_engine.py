@@ -169,6 +169,12 @@ def test_a_url_gets_the_protocols_checks_only(suite: Suite[str]) -> None:
     assert report.ok
 
 
+def test_a_server_at_a_url_has_none_of_our_todos(suite: Suite[str]) -> None:
+    add(suite, "of-the-protocol", fails, todo=1, scope="protocol")
+    assert check_program(suite, Path("here.py")).results[-1].todo == 1
+    assert check_url(suite, "http://there").results[-1].todo is None
+
+
 def test_a_suite_without_open_url_says_that_it_needs_a_file() -> None:
     suite = Suite("99_test", open_program=open_program, start_heading="The exercise")
     with pytest.raises(ValueError, match="need a file"):
