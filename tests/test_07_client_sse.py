@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import os
 import re
 import signal
 import subprocess
 import sys
+import termios
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -322,6 +324,38 @@ def test_a_pipe_with_other_bytes_than_utf_8(calculator: Program) -> None:
     )
     assert client.returncode == 1 and client.stdout.endswith(b"\n7.0\n")
     assert client.stderr.decode() == "b must be a value of type number, not '\ufffd'.\n"
+
+
+def test_ctrl_c_while_it_waits_for_a_line(calculator: Program) -> None:
+    client = start(f"{calculator.url}/sse")
+    assert client.stdin is not None and client.stdout is not None
+    client.stdin.write("add 2 5\n")
+    client.stdin.flush()
+    assert "7.0\n" in iter(client.stdout.readline, "")
+    client.send_signal(signal.SIGINT)
+    assert client.wait(timeout=10) == 130
+    assert client.communicate() == ("", "")
+
+
+def test_sigterm_leaves_the_terminal_as_it_was(calculator: Program) -> None:
+    ours, theirs = os.openpty()
+    before = termios.tcgetattr(theirs)
+    client = subprocess.Popen(
+        [sys.executable, str(CLIENT), f"{calculator.url}/sse"],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env=environment(NO_MODEL),
+    )
+    shown = b""
+    while b"\x1b[?2004h" not in shown:  # the prompt wants to know what is pasted
+        shown += os.read(ours, 65_536)
+    assert termios.tcgetattr(theirs) != before
+    client.send_signal(signal.SIGTERM)
+    assert client.wait(timeout=10) == 143
+    assert termios.tcgetattr(theirs) == before
+    os.close(ours)
+    os.close(theirs)
 
 
 def test_nobody_reads_its_output(calculator: Program) -> None:

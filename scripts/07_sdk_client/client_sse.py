@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import io
 import json
 import os
 import signal
@@ -195,13 +196,14 @@ async def lines_of_a_pipe() -> AsyncIterator[str]:
     """What comes on stdin, line by line."""
     loop = asyncio.get_running_loop()
     queue: asyncio.Queue[str] = asyncio.Queue()
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="replace")  # other bytes than UTF-8 are no end
 
     def read() -> None:
         # A thread of its own, which may wait for ever: it does not keep the program alive.
         with contextlib.suppress(RuntimeError):  # the program has left: the loop is closed
-            for line in sys.stdin.buffer:
-                text = line.decode(sys.stdin.encoding, "replace")
-                loop.call_soon_threadsafe(queue.put_nowait, text)
+            for line in sys.stdin:
+                loop.call_soon_threadsafe(queue.put_nowait, line)
             loop.call_soon_threadsafe(queue.put_nowait, "")
 
     threading.Thread(target=read, daemon=True).start()
@@ -276,14 +278,16 @@ async def run(arguments: argparse.Namespace) -> int:
                 return 0 if await once(connection, arguments.once) else 1
             work = asyncio.create_task(converse(connection))
             over = asyncio.create_task(connection.over())
-            await asyncio.wait({work, over}, return_when=asyncio.FIRST_COMPLETED)
-            if not work.done():
-                # Lost for good, while the prompt waits for a line that nobody could answer.
-                work.cancel()
-                await asyncio.wait({work})
-                raise over.result()
-            over.cancel()
-            return 0 if work.result() else 1
+            try:
+                await asyncio.wait({work, over}, return_when=asyncio.FIRST_COMPLETED)
+                if not work.done():
+                    # Lost for good, while the prompt waits for a line that nobody can answer.
+                    work.cancel()
+                    await asyncio.wait({work})
+                    raise over.result()
+                return 0 if work.result() else 1
+            finally:
+                over.cancel()
     except Problem as problem:
         say(str(problem))
         return 1
@@ -321,6 +325,8 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
 def main() -> int:
     arguments = parse()
     load_dotenv()
+    # Left at once, the terminal would stay as the prompt needs it: it shows nothing one types.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the status is a shell's, too
     try:
         return asyncio.run(run(arguments))
     except KeyboardInterrupt:
