@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Lesson 07: A client for any SSE server
 #
-# The lesson hands-on: you have a client's conversation by hand and see when each part comes, use
+# The lesson hands-on: you hold a client's conversation by hand and see when each part comes, use
 # the SDK's client, let ten of them ask at once, stop a server in the middle of a call, and
 # write a client that survives it. 100 minutes. The text with all the reasons is
 # [lessons/07_sdk_client.md](../lessons/07_sdk_client.md).
@@ -177,7 +177,7 @@ async with Client(
 # This is the starter: a client that speaks with one server until the stream ends, and then waits
 # for ever. Make it come back, begin a new session, and say truly what became of each call. Change
 # the cell and run it: it is written to your file, and `check` runs the lesson's checks on it,
-# with eleven small servers: one is good, each other goes wrong in one way. In a terminal,
+# with small servers of which each goes wrong in a way of its own. In a terminal,
 # `uv run workshop hint 07` gives a hint, and one more at each call.
 
 # %% exercise
