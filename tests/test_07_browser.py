@@ -389,7 +389,9 @@ def test_what_makes_no_sense_is_shown_and_ignored(page: Page, odd: OddServer) ->
     expect(notices.last).to_contain_text("Nobody waits for that reply")
     odd.say("null")
     expect(page.locator(".row.server pre").last).to_have_text("null")
-    expect(notices).to_have_count(3)
+    odd.say(json.dumps("x," * 100_000))
+    expect(page.locator(".row.server pre").last).to_contain_text("… 180002 characters more")
+    expect(notices).to_have_count(4)
     # It still listens, and answers what a server asks.
     for method, answer in (
         ("ping", {"result": {}}),
@@ -433,6 +435,7 @@ def test_a_form_for_every_schema(page: Page, odd: OddServer) -> None:
         "tags": {"type": "array", "items": {"type": "string"}},
         "maybe": {"anyOf": [{"type": "number"}, {"type": "null"}]},
         "unknown": {},
+        "__proto__": {"type": "string"},
     }
     tools = [tool("all", properties, ["text", "unit"])]
     odd.methods["tools/list"] = lambda message: {"tools": tools}
@@ -449,8 +452,9 @@ def test_a_form_for_every_schema(page: Page, odd: OddServer) -> None:
     form.get_by_label("loud").check()
     form.get_by_label("unit").select_option(label="7")
     typed = {"text": "5", "count": "4", "tags": '["a"]', "maybe": "1.5", "unknown": "{}"}
+    typed["__proto__"] = "a name"
     sent = {"text": "5", "count": 4, "loud": True, "unit": 7, "tags": ["a"], "maybe": 1.5}
-    call(page, "all", json.dumps({**sent, "unknown": {}}), **typed)
+    call(page, "all", json.dumps({**sent, "unknown": {}, "__proto__": "a name"}), **typed)
     form.get_by_label("tags").fill("[")
     form.get_by_role("button").click()
     expect(form.locator("output")).to_have_text(re.compile("^tags is not JSON: "))

@@ -46,6 +46,7 @@ def run(*arguments: str, client: Path = CLIENT) -> tuple[int, str]:
         check=False,
     )
     assert "    at " not in done.stdout  # no stack trace
+    assert "\x1b" not in done.stdout  # nothing that a terminal would obey
     return done.returncode, done.stdout
 
 
@@ -189,6 +190,7 @@ def odd() -> Iterator[str]:
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["Content-Length"]))
             self.answer(int(self.path.strip("/")))
+            self.wfile.write(b"\x1b[2J")
 
         def answer(self, status: int, kind: str = "text/html") -> None:
             self.send_response(status)
@@ -209,7 +211,7 @@ SAYS = {
     "/nothing": "{odd} has no /nothing. It is often /sse.",
     "/page": "{odd}/page is no event stream: ",
     "/foreign": "Endpoint origin does not match connection origin: http://evil.example",
-    "/gone": "Error POSTing to endpoint (HTTP 404)",
+    "/gone": r"Error POSTing to endpoint (HTTP 404): \u{{1b}}[2J",
     "/breaks": "The stream ended, and with it the session",
     "/silent": "{odd}/silent did not shake hands within 1 s: is it an MCP server",
 }

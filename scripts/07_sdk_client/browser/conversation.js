@@ -8,10 +8,15 @@ function element(tag, className, text = "") {
   return made;
 }
 
+// Of a message, in characters. A page that shows a megabyte of it stands still for seconds.
+const MOST_SHOWN = 20_000;
+
 // The text as it went over the wire. JSON has no spaces there: let its lines break at commas.
 function wire(text) {
   const block = element("pre", "");
-  for (const part of text.split(/(?<=,)/)) block.append(part, document.createElement("wbr"));
+  const shown = text.slice(0, MOST_SHOWN);
+  for (const part of shown.split(/(?<=,)/)) block.append(part, document.createElement("wbr"));
+  if (text.length > MOST_SHOWN) block.append(` … ${text.length - MOST_SHOWN} characters more`);
   block.tabIndex = 0; // it may scroll
   return block;
 }

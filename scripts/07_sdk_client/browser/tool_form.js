@@ -91,7 +91,7 @@ export function toolForm(tool, call) {
 
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
-    const toolArguments = {};
+    const toolArguments = Object.create(null); // where also __proto__ is a name like others
     for (const { name, kind, input, optional } of fields) {
       // Nothing typed means not given, for all but a string that the tool wants.
       if (input.value === "" && (optional || kind !== "string")) continue;

@@ -15,6 +15,15 @@ const USAGE = "Usage: node client.mjs [--conversation] [--timeout SECONDS] URL [
 // An expected failure: its text is all that the user needs.
 class Failure extends Error {}
 
+// What a server sends is shown and never obeyed: no control characters reach a terminal.
+function printable(text) {
+  return text.replace(/[^\P{C}\n\t]/gu, (char) => `\\u{${char.codePointAt(0).toString(16)}}`);
+}
+
+function print(text) {
+  console.log(printable(text));
+}
+
 // --- The command line ---------------------------------------------------------------------
 
 function commandLine(given) {
@@ -55,7 +64,7 @@ function transcribe(transport) {
   let number = 0;
   const show = (direction, message) => {
     number += 1;
-    console.log(`${number}  ${direction}  ${JSON.stringify(message)}`);
+    print(`${number}  ${direction}  ${JSON.stringify(message)}`);
   };
   const send = transport.send.bind(transport);
   transport.send = (message, options) => {
@@ -102,8 +111,8 @@ async function listTools(client) {
 function show(tool) {
   const parameters = Object.entries(tool.inputSchema.properties ?? {});
   const names = parameters.map(([name, schema]) => `${name}:${schema.type ?? "any"}`);
-  console.log(`  ${[tool.name, ...names].join(" ")}`);
-  if (tool.description) console.log(`      ${tool.description}`);
+  print(`  ${[tool.name, ...names].join(" ")}`);
+  if (tool.description) print(`      ${tool.description}`);
 }
 
 // What is typed is text. The schema says what was meant; the server says if it is wrong.
@@ -150,14 +159,14 @@ async function call(client, tools, { tool: name, values, timeout }) {
       // A tool that reports progress is alive: wait on.
       resetTimeoutOnProgress: true,
       onprogress: ({ progress, total, message }) => {
-        console.log(`${progress} of ${total ?? "?"}: ${message ?? ""}`);
+        print(`${progress} of ${total ?? "?"}: ${message ?? ""}`);
       },
     },
   );
   const texts = result.content.map((each) => each.text ?? `(${each.type})`);
   // The call went well, the tool did not: that stands in the result and throws nothing.
   if (result.isError) throw new Failure(texts.join("\n"));
-  console.log(texts.join("\n"));
+  print(texts.join("\n"));
 }
 
 async function main() {
@@ -184,7 +193,7 @@ async function main() {
     const tools = await listTools(client);
     if (options.tool !== undefined) return call(client, tools, options);
     const { name, version } = client.getServerVersion();
-    console.log(`Connected to ${name} ${version}. Its tools:`);
+    print(`Connected to ${name} ${version}. Its tools:`);
     tools.forEach(show);
   };
   try {
@@ -201,6 +210,6 @@ async function main() {
 try {
   await main();
 } catch (error) {
-  console.error(error.message);
+  console.error(printable(error.message));
   process.exitCode = 1;
 }
