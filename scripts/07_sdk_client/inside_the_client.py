@@ -343,7 +343,8 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     transcript = Transcript(whole=options.whole)
     try:
-        with contextlib.suppress(KeyboardInterrupt):
+        # Ctrl-C; or nobody reads our output now, as after `| head`.
+        with contextlib.suppress(KeyboardInterrupt, BrokenPipeError):
             result = asyncio.run(
                 converse(
                     options.url, options.tool, options.arguments, transcript, options.timeout
