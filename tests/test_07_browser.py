@@ -499,6 +499,24 @@ def test_a_port_in_use(web: Program) -> None:
     assert done.stdout + done.stderr == wanted
 
 
+def test_the_sdk_server_on_all_addresses() -> None:
+    program = PAGE / "sdk_server_with_cors.py"
+    with running(program, "--host", "0.0.0.0") as server:
+        url = f"http://127.0.0.1:{server.port}/sse"
+        assert f"Serving MCP on {url} for pages" in server.output
+        with httpx2.stream("GET", url) as stream:
+            assert stream.status_code == 200
+    done = subprocess.run(
+        [sys.executable, str(program), "--port", "70000"],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+        env=environment(),
+    )
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+
+
 def test_the_page_server_leaves() -> None:
     with running(PAGE / "serve.py") as program:
         program.stop(signal.SIGINT)

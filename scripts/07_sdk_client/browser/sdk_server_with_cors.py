@@ -31,10 +31,13 @@ def main() -> None:
     parser.add_argument("--allow-origin", default="http://127.0.0.1:8007", metavar="ORIGIN")
     arguments = parser.parse_args()
     host, port, page = arguments.host, arguments.port, arguments.allow_origin
+    if not 0 <= port <= 65535:
+        parser.error("--port must be between 0 and 65535")
 
     # The SDK's own check: who comes in. Without it, 403.
     security = TransportSecuritySettings(
-        allowed_hosts=[f"{host}:{port}", f"localhost:{port}"], allowed_origins=[page]
+        allowed_hosts=[f"{name}:{port}" for name in {host, "127.0.0.1", "localhost"}],
+        allowed_origins=[page],
     )
     app = server.sse_app(transport_security=security)
     # The browser's check: who may read. The SDK says nothing to it.
@@ -51,8 +54,9 @@ def main() -> None:
         if error.errno == errno.EADDRINUSE:
             sys.exit(f"Port {port} is in use. Choose another: --port {port + 1}")
         sys.exit(f"Cannot listen on {host}, port {port}: {error}")
+    name = "127.0.0.1" if host == "0.0.0.0" else host
     print(
-        f"Serving MCP on http://{host}:{port}/sse for pages of {page}. Open {page}", flush=True
+        f"Serving MCP on http://{name}:{port}/sse for pages of {page}. Open {page}", flush=True
     )
     # To be told to leave, and to leave, is no failure: lesson 06 has the reasons for both.
     for told_to_leave in (signal.SIGINT, signal.SIGTERM):
