@@ -333,7 +333,13 @@ def test_the_checks_of_lesson_05_and_a_clean_end() -> None:
                 continue  # lesson 05's own tests
             assert server.output.startswith("Serving MCP on http://127.0.0.1:")
             with Server(url).open("", seconds=10) as open_stream:
-                assert open_stream.event(lambda event: event.type == "endpoint", seconds=10)
+                endpoint = open_stream.event(
+                    lambda event: event.type == "endpoint", seconds=10
+                )
+                assert endpoint is not None
+                if name in ("low-level", "mounted"):
+                    # Nor does a client that stops in the middle of a message keep it.
+                    stack.enter_context(half_a_post(server.port, endpoint.data))
                 took = server.stop(how)
                 assert server.process.returncode == 0, server.output
                 assert took < 2
@@ -348,6 +354,31 @@ def test_the_checks_of_lesson_05_and_a_clean_end() -> None:
         ]
         found.append([each.title.replace("|", "\\|"), *states])
     assert table_after("What the SDK does for you") == found
+
+
+def half_a_post(port: int, path: str) -> socket.socket:
+    """A connection on which the first byte of a message was sent, and no more."""
+    client = socket.create_connection(("127.0.0.1", port))
+    client.sendall(
+        f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n"
+        "Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{".encode()
+    )
+    return client
+
+
+def test_run_waits_for_the_rest_of_a_message() -> None:
+    with running(CALCULATOR) as server:
+        with Server(f"{server.url}/sse").open("", seconds=10) as stream:
+            endpoint = stream.event(lambda event: event.type == "endpoint", seconds=10)
+            assert endpoint is not None
+            with half_a_post(server.port, endpoint.data):
+                # Answered after it, so the half was read before.
+                assert Server(server.url).request("GET", "/", seconds=10).status == 404
+                server.process.send_signal(signal.SIGTERM)
+                server.wait_for_output("Waiting for connections to close")
+                assert stream.wait_closed(seconds=10)
+                assert server.process.poll() is None
+        assert server.process.wait(10) == 0
 
 
 def test_every_server_looks_at_its_port_and_leaves_quietly() -> None:

@@ -119,7 +119,8 @@ def main() -> None:
     url = url_of(chosen.host, chosen.port)
     print(f"Serving MCP on {url}/sse. In another terminal:", flush=True)
     print(f"  uv run workshop check 05 --url {url}/sse", flush=True)
-    uvicorn.run(app, host=chosen.host, port=chosen.port)
+    # A client that sends half a message and stops keeps nobody from leaving: 1 second.
+    uvicorn.run(app, host=chosen.host, port=chosen.port, timeout_graceful_shutdown=1)
 
 
 if __name__ == "__main__":

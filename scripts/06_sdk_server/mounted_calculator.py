@@ -45,7 +45,8 @@ def main() -> None:
     print(f"Serving MCP on {url}/calculator/sse. In another terminal:", flush=True)
     print(f"  curl {url}/health", flush=True)
     print(f"  curl -N {url}/calculator/sse", flush=True)
-    uvicorn.run(app, host=chosen.host, port=chosen.port)
+    # A client that sends half a message and stops keeps nobody from leaving: 1 second.
+    uvicorn.run(app, host=chosen.host, port=chosen.port, timeout_graceful_shutdown=1)
 
 
 if __name__ == "__main__":

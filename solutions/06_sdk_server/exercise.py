@@ -122,7 +122,8 @@ def main() -> None:
     url = url_of(chosen.host, chosen.port)
     print(f"Serving tea on {url}/teas, and MCP on {url}/mcp/sse. Next:", flush=True)
     print(f"  curl -N {url}/mcp/sse", flush=True)
-    uvicorn.run(app, host=chosen.host, port=chosen.port)
+    # A client that sends half a message and stops keeps nobody from leaving: 1 second.
+    uvicorn.run(app, host=chosen.host, port=chosen.port, timeout_graceful_shutdown=1)
 
 
 if __name__ == "__main__":

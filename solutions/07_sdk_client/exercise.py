@@ -292,11 +292,18 @@ class Client:
         if not 200 <= status < 300:
             raise Lost(f"the POST was answered with {status}")
 
-    async def take(self, message: Json) -> None:
-        """A message has come: a reply to someone who waits, or a question of the server's."""
+    async def take(self, message: Any) -> None:
+        """A message has come: a reply to someone who waits, or a question of the server's.
+
+        Raises ValueError when it is no message.
+        """
+        if not isinstance(message, dict):
+            raise ValueError("the server sent JSON that is no message")
         if "method" not in message:
-            # Nobody waits any more for a reply that comes after the time limit.
-            future = self.waiting.get(message.get("id", 0))
+            # Nobody waits any more for a reply that comes after the time limit. And true is
+            # no id of ours, though it is an int in Python, and equal to 1.
+            reply_id = message.get("id")
+            future = self.waiting.get(reply_id) if type(reply_id) is int else None
             if future is not None and not future.done():
                 future.set_result(message)
         elif message["method"] == "ping":

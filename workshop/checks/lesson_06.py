@@ -287,6 +287,7 @@ def strangers(server: McpServer) -> None:
     for headers, hint in (
         ({"Host": f"rebound.example{port}"}, "host-let-in"),
         ({"Origin": "https://evil.example"}, "origin-let-in"),
+        ({"Origin": "null"}, "origin-let-in"),  # as a page in a sandbox, or a file, has it
     ):
         with server.open("", headers) as stream:
             if not 400 <= stream.status < 500:
