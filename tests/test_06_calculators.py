@@ -333,9 +333,7 @@ def test_the_checks_of_lesson_05_and_a_clean_end() -> None:
                 continue  # lesson 05's own tests
             assert server.output.startswith("Serving MCP on http://127.0.0.1:")
             with Server(url).open("", seconds=10) as open_stream:
-                endpoint = open_stream.event(
-                    lambda event: event.type == "endpoint", seconds=10
-                )
+                endpoint = open_stream.event(lambda event: event.type == "endpoint", seconds=10)
                 assert endpoint is not None
                 if name in ("low-level", "mounted"):
                     # Nor does a client that stops in the middle of a message keep it.

@@ -21,6 +21,8 @@ from mcp import Client, MCPError
 from mcp.client.sse import sse_client
 from mcp_types import TextContent
 
+# What comes of a server, or of a URL, that is not what it should be.
+REFUSALS = (httpx2.HTTPError, httpx2.SSEError, MCPError, ValueError, OverflowError)
 STEP = 1000  # what client 1 adds to; client 2 adds to twice as much
 
 
@@ -118,7 +120,7 @@ def main() -> None:
         return
     except Exception as error:
         first = first_of(error)
-        if not isinstance(first, (httpx2.HTTPError, httpx2.SSEError, MCPError, ValueError)):
+        if not isinstance(first, REFUSALS):
             raise
         why = (str(first) or type(first).__name__).splitlines()[0]
         sys.exit(f"Can't talk to {options.url}: {why}")
