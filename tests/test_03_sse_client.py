@@ -128,6 +128,7 @@ async def test_every_event_arrives_once_through_every_fault(
         assert len(proxy.requests) > 1, "the fault never struck"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("count", "history"), [(10_000, 20_000), (3_000, 5)])
 async def test_ten_thousand_events_cut_at_random_places(count: int, history: int) -> None:
     """Each arrives once, in order, or is reported by a gap: with and without enough history."""
@@ -164,6 +165,7 @@ async def test_ten_thousand_events_cut_at_random_places(count: int, history: int
         assert reported | set(order) == set(range(1, count + 1))
 
 
+@pytest.mark.long
 async def test_the_order_is_the_hubs_order_through_many_cuts(hub: Program) -> None:
     """The ids that arrive grow, whatever the network does."""
     inbox = Inbox()

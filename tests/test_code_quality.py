@@ -16,7 +16,7 @@ from tests.conftest import ROOT
     [
         pytest.param(["ruff", "check"], id="ruff-check"),
         pytest.param(["ruff", "format", "--check"], id="ruff-format"),
-        pytest.param(["basedpyright"], id="basedpyright"),
+        pytest.param(["basedpyright"], id="basedpyright", marks=pytest.mark.long),
     ],
 )
 def test_the_code_is_clean(command: list[str]) -> None:

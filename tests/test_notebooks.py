@@ -1,10 +1,12 @@
-"""Every notebook runs from top to bottom, solved and unsolved, and shows streams live."""
+"""Every notebook runs from top to bottom, unsolved and solved, and shows streams live."""
 
 from __future__ import annotations
 
 import re
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +41,11 @@ class Client(NotebookClient):
         return super().process_message(msg, cell, cell_index)
 
 
-def run(notebook: NotebookNode, work: Path, monkeypatch: pytest.MonkeyPatch) -> Client:
-    """Run a notebook as Jupyter does, in the folder it lies in; a cell's error is raised."""
+@contextmanager
+def opened(
+    notebook: NotebookNode, work: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Client]:
+    """The notebook with a fresh kernel, in the folder it lies in, as Jupyter has it."""
     monkeypatch.setenv("WORKSHOP_WORK", str(work))
     client = Client(
         notebook,
@@ -49,8 +54,15 @@ def run(notebook: NotebookNode, work: Path, monkeypatch: pytest.MonkeyPatch) -> 
         resources={"metadata": {"path": str(ROOT / "notebooks")}},
     )
     client.arrived = {}
-    client.execute()
-    return client
+    client.reset_execution_trackers()
+    with client.setup_kernel():
+        yield client
+
+
+def run(client: Client, first: int = 0) -> None:
+    """Run the cells from `first` to the last one. A cell's error is raised."""
+    for index in range(first, len(client.nb.cells)):
+        client.execute_cell(client.nb.cells[index], index)
 
 
 def read(lesson: Lesson) -> NotebookNode:
@@ -72,19 +84,44 @@ def stamps(pieces: list[tuple[float, str]]) -> list[float]:
     return [float(stamp) for stamp in STAMP.findall("".join(text for _, text in pieces))]
 
 
+@pytest.mark.long
 @each_lesson
-def test_unsolved_it_runs_through_and_says_what_is_missing(
+def test_it_runs_through_unsolved_and_then_solved(
     lesson: Lesson, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """As its reader does it: from top to bottom, then the exercise, and on from there."""
     notebook = read(lesson)
-    client = run(notebook, tmp_path, monkeypatch)
+    magic = f"%%exercise {lesson.number}\n"
+    (exercise,) = [
+        index for index, cell in enumerate(notebook.cells) if cell.source.startswith(magic)
+    ]
+    solution = solution_text(lesson.solution.read_text(encoding="utf-8"))
+    course = Course.load(work_root=tmp_path)
+    with opened(notebook, tmp_path, monkeypatch) as client:
+        run(client)
+        says_what_is_missing(notebook, lesson)
+        assert course.state(course.lesson(lesson.number)) != "done"
+        streams_were_live(client)
+
+        notebook.cells[exercise].source = magic + solution
+        run(client, exercise)
+    text, table = last_check(notebook, lesson)
+    assert re.search(r"All \d+ checks passed", text), text
+    assert "✗" not in table
+    assert course.state(course.lesson(lesson.number)) == "done"
+    assert (tmp_path / lesson.slug / "exercise.py").read_text(encoding="utf-8") == solution
+
+
+def says_what_is_missing(notebook: NotebookNode, lesson: Lesson) -> None:
     text, table = last_check(notebook, lesson)
     assert "failed" in text
     assert "TODO" in text
     assert "✗" in table
     assert "<table" in table
 
-    # Live: a stream that took a while was shown over that while, not after it.
+
+def streams_were_live(client: Client) -> None:
+    """A stream that took a while was shown over that while, not after it."""
     spans = []
     for index, pieces in client.arrived.items():
         times = stamps(pieces)
@@ -96,24 +133,6 @@ def test_unsolved_it_runs_through_and_says_what_is_missing(
                 f"cell {index}: {took:.1f} s shown in {shown_over:.1f}"
             )
     assert spans, "no cell shows a stream that takes longer than 0.3 s"
-
-
-@each_lesson
-def test_solved_all_checks_pass(
-    lesson: Lesson, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    notebook = read(lesson)
-    magic = f"%%exercise {lesson.number}\n"
-    (exercise,) = [cell for cell in notebook.cells if cell.source.startswith(magic)]
-    solution = solution_text(lesson.solution.read_text(encoding="utf-8"))
-    exercise.source = magic + solution
-    run(notebook, tmp_path, monkeypatch)
-    text, table = last_check(notebook, lesson)
-    assert re.search(r"All \d+ checks passed", text), text
-    assert "✗" not in table
-    course = Course.load(work_root=tmp_path)
-    assert course.state(course.lesson(lesson.number)) == "done"
-    assert (tmp_path / lesson.slug / "exercise.py").read_text(encoding="utf-8") == solution
 
 
 @each_lesson

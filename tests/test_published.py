@@ -16,6 +16,7 @@ def told(found: list[Difference]) -> str:
     return "\n".join(f"{one.path}: {one.what}\n{one.diff}\n" for one in found)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("lesson", COURSE.lessons, ids=lambda lesson: lesson.slug)
 def test_a_lesson_is_what_its_sources_make_and_its_programs_print(lesson: Lesson) -> None:
     found = publish(COURSE, [lesson], compare=True)

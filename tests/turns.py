@@ -39,8 +39,23 @@ def is_quiet(item: pytest.Item) -> bool:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Quiet tests first, in a row: all others wait for them once, not for each of them."""
-    items.sort(key=lambda item: not is_quiet(item))
+    """Quiet tests first, in a row: all others wait for them once, not for each of them.
+
+    Long ones next: else one would begin last, and the other processes wait for its end.
+    """
+    processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    quiet = [item for item in items if is_quiet(item)]
+    long = [item for item in items if item not in quiet and item.get_closest_marker("long")]
+    rest = [item for item in items if item not in quiet and item not in long]
+    ordered: list[pytest.Item] = []
+    # Each process begins with a stretch of its own of the list, all of one length.
+    for process in range(processes):
+        length = (len(items) - len(ordered)) // (processes - process)
+        stretch = (quiet if process == 0 else []) + long[process::processes]
+        others = max(0, length - len(stretch))
+        ordered += stretch + rest[:others]
+        rest = rest[others:]
+    items[:] = ordered + rest
 
 
 @pytest.hookimpl(tryfirst=True)
