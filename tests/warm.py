@@ -71,8 +71,10 @@ class WarmProgram:
             return self.returncode
 
     def send_signal(self, how: int) -> None:
+        # It may have ended, though its status has not come yet.
         if self.poll() is None:
-            os.kill(self.pid, how)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, how)
 
     def kill(self) -> None:
         self.send_signal(signal.SIGKILL)
