@@ -33,3 +33,10 @@ def parents() -> Iterator[Parents]:
     """Starts programs without their imports; see tests/warm.py."""
     with Parents() as parents:
         yield parents
+
+
+@pytest.fixture
+def warm(request: pytest.FixtureRequest, parents: Parents) -> Iterator[None]:
+    """For variants of the module's `SOLUTION`: they are started without their imports."""
+    with parents.starting(request.module.SOLUTION):
+        yield

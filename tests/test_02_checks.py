@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.partly_solved import solved_up_to
 from tests.test_02_event_stream import ROOT
 from workshop.checks.engine import Report, Result, check_program
 from workshop.checks.lesson_02 import suite
@@ -185,25 +185,9 @@ def test_a_file_without_the_class_is_a_failure(tmp_path: Path) -> None:
     assert "EventStreamParser" in failure.received.decode()
 
 
-def solved_up_to(todo: int) -> str:
-    """The exercise when the learner has done the first `todo` of the TODOs."""
-    lines: list[str] = []
-    number, part = 0, ""
-    for text in SOLUTION.splitlines(keepends=True):
-        if found := re.match(r" *# TODO (\d):", text):
-            number = int(found[1])
-        if marker := re.match(r" *# --- (\w+)", text):
-            part = "" if marker[1] == "end" else marker[1]
-        elif part == "starter" and number > todo:
-            lines.append(re.sub("# ?", "", text, count=1))
-        elif part == "" or (part == "solution" and number <= todo):
-            lines.append(text)
-    return "".join(lines)
-
-
 @pytest.mark.parametrize("todo", range(7))
 def test_the_todos_can_be_done_in_their_order(tmp_path: Path, todo: int) -> None:
-    report = check(tmp_path, solved_up_to(todo))
+    report = check(tmp_path, solved_up_to(SOLUTION, todo))
     failed = [result for result in report.results if result.state == "failed"]
     # What is done is right, and the next thing to do is the first that fails.
     assert all(result.todo is not None and result.todo > todo for result in failed)
@@ -213,7 +197,7 @@ def test_the_todos_can_be_done_in_their_order(tmp_path: Path, todo: int) -> None
 def test_the_failure_in_the_lesson_is_what_the_command_prints(tmp_path: Path) -> None:
     work = tmp_path / "02_event_format"
     work.mkdir()
-    broken = solved_up_to(6).replace('text = text.removeprefix("\\n")', "pass")
+    broken = solved_up_to(SOLUTION, 6).replace('text = text.removeprefix("\\n")', "pass")
     (work / "exercise.py").write_text(broken, encoding="utf-8")
     done = subprocess.run(
         [sys.executable, "-m", "workshop.cli", "check", "02"],

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import ast
-import re
-from collections.abc import Iterator
 from copy import copy
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import ROOT
+from tests.partly_solved import solved_up_to
 from tests.warm import Parents
 from workshop.checks import lesson_04, suite_of
 from workshop.checks.engine import Report, check_program
@@ -19,25 +18,6 @@ SLUG = "04_stdio_server"
 SOLUTION = ROOT / "solutions" / SLUG / "exercise.py"
 LAST_TODO = 8
 
-SPAN = re.compile(
-    r"# TODO (?P<number>\d+):[^\n]*\n(?: *# [^-][^\n]*\n)* *# --- solution\n"
-    r"(?P<solution>.*?) *# --- starter\n(?P<starter>.*?) *# --- end\n",
-    re.DOTALL,
-)
-
-
-def solved_up_to(number: int) -> str:
-    """The exercise with the first TODOs done and the others as the starter has them."""
-
-    def chosen(span: re.Match[str]) -> str:
-        if int(span["number"]) <= number:
-            return "# done\n" + span["solution"]
-        return "# TODO\n" + span["starter"].replace("# ", "", 1)
-
-    text, count = SPAN.subn(chosen, SOLUTION.read_text(encoding="utf-8"))
-    assert count == LAST_TODO
-    return text
-
 
 def check(tmp_path: Path, source: str) -> Report:
     path = tmp_path / "exercise.py"
@@ -45,17 +25,12 @@ def check(tmp_path: Path, source: str) -> Report:
     return check_program(suite_of(SLUG), path)
 
 
-@pytest.fixture
-def warm(parents: Parents) -> Iterator[None]:
-    """For variants of the solution: a dozen starts each, without their imports."""
-    with parents.starting(SOLUTION):
-        yield
-
-
 @pytest.mark.usefixtures("warm")
 @pytest.mark.parametrize("done", range(LAST_TODO + 1))
 def test_each_todo_that_is_solved_leads_to_the_next(tmp_path: Path, done: int) -> None:
-    report = check(tmp_path, solved_up_to(done))
+    source = SOLUTION.read_text(encoding="utf-8")
+    assert source.count("# --- solution\n") == LAST_TODO
+    report = check(tmp_path, solved_up_to(source, done))
     failed = [result for result in report.results if result.state == "failed"]
     if done == LAST_TODO:
         assert report.ok

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
+from tests.partly_solved import solved_up_to
 from tests.parts import missing, require
-from tests.warm import Parents
 from workshop.checks.engine import Report, check_program, check_url
 from workshop.checks.lesson_05 import changing_part, fault_of, suite
 from workshop.checks.mcp_session import parsed
@@ -87,34 +87,13 @@ def typescript_server(*arguments: str) -> Iterator[Program]:
             process.stdout.close()
 
 
-def with_todos_up_to(done: int) -> str:
-    """The exercise as it is when this many of its TODOs are solved."""
-    source = SOLUTION.read_text(encoding="utf-8")
-    lines: list[str] = []
-    todo, part = 0, "end"
-    for line in source.splitlines():
-        text = line.strip()
-        if text.startswith("# TODO "):
-            todo = int(text.removeprefix("# TODO ").partition(":")[0])
-        if text in ("# --- solution", "# --- starter", "# --- end"):
-            part = text.removeprefix("# --- ")
-        elif part == "end" or part == ("solution" if todo <= done else "starter"):
-            lines.append(line.replace("# ", "", 1) if part == "starter" else line)
-    return "\n".join(lines) + "\n"
-
-
-@pytest.fixture
-def warm(parents: Parents) -> Iterator[None]:
-    """For variants of the solution: started without their imports."""
-    with parents.starting(SOLUTION):
-        yield
-
-
 @pytest.mark.usefixtures("warm")
 @pytest.mark.parametrize("done", range(7))
 def test_the_first_failure_names_the_todo_that_is_next(done: int, tmp_path: Path) -> None:
     program = tmp_path / "exercise.py"
-    program.write_text(with_todos_up_to(done), encoding="utf-8")
+    program.write_text(
+        solved_up_to(SOLUTION.read_text(encoding="utf-8"), done), encoding="utf-8"
+    )
     report = check_program(suite, program)
     todos = [result.todo for result in report.results if result.state == "failed"]
     assert todos[0] == done + 1, report.as_json()

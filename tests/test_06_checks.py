@@ -2,39 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import ROOT
 from tests.sdk_parts import program, serving
-from tests.warm import Parents
 from workshop.checks.engine import check_program, check_url
 from workshop.checks.lesson_06 import suite
 
 SCRIPTS = ROOT / "scripts/06_sdk_server"
-SOLUTION = ROOT / "solutions/06_sdk_server"
-
-
-@pytest.fixture
-def warm(parents: Parents) -> Iterator[None]:
-    """For variants of the solution: started without their imports."""
-    with parents.starting(SOLUTION / "exercise.py"):
-        yield
+FOLDER = ROOT / "solutions/06_sdk_server"
+SOLUTION = FOLDER / "exercise.py"
 
 
 def in_folder(folder: Path, text: str) -> Path:
     """The exercise with this text, and beside it what it imports."""
     path = folder / "exercise.py"
     path.write_text(text, encoding="utf-8")
-    (folder / "serving.py").write_bytes((SOLUTION / "serving.py").read_bytes())
+    (folder / "serving.py").write_bytes((FOLDER / "serving.py").read_bytes())
     return path
 
 
 def edited(edits: list[tuple[str, str]]) -> str:
     """The solution with these edits; what is found must stand in it once."""
-    text = (SOLUTION / "exercise.py").read_text(encoding="utf-8")
+    text = SOLUTION.read_text(encoding="utf-8")
     for find, replace in edits:
         assert text.count(find) == 1, find
         text = text.replace(find, replace)
@@ -42,7 +34,7 @@ def edited(edits: list[tuple[str, str]]) -> str:
 
 
 def test_what_the_exercise_imports_is_what_lies_beside_the_lessons_programs() -> None:
-    assert (SOLUTION / "serving.py").read_bytes() == (SCRIPTS / "serving.py").read_bytes()
+    assert (FOLDER / "serving.py").read_bytes() == (SCRIPTS / "serving.py").read_bytes()
 
 
 # What takes a TODO's solution out of the exercise again.

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import ROOT
-from tests.warm import Parents
+from tests.partly_solved import solved_up_to
 from workshop.checks.engine import Report, check_program
 from workshop.checks.lesson_07 import suite
 
 SOLUTION = ROOT / "solutions/07_sdk_client/exercise.py"
-
-
-@pytest.fixture
-def warm(parents: Parents) -> Iterator[None]:
-    """For variants of the solution: started without their imports."""
-    with parents.starting(SOLUTION):
-        yield
 
 
 def check(text: str, folder: Path) -> Report:
@@ -31,25 +23,10 @@ def check(text: str, folder: Path) -> Report:
     return check_program(suite, program)
 
 
-def with_todos_up_to(done: int) -> str:
-    """The exercise as it is when this many of its TODOs are solved."""
-    lines: list[str] = []
-    solved, part = False, "end"
-    for line in SOLUTION.read_text(encoding="utf-8").splitlines():
-        text = line.strip()
-        if "TODO " in text:
-            solved = int(text.partition("TODO ")[2][0]) <= done
-        if text in ("# --- solution", "# --- starter", "# --- end"):
-            part = text.removeprefix("# --- ")
-        elif part == "end" or part == ("solution" if solved else "starter"):
-            lines.append(line.replace("# ", "", 1) if part == "starter" else line)
-    return "\n".join(lines) + "\n"
-
-
 @pytest.mark.usefixtures("warm")
 @pytest.mark.parametrize("done", range(7))
 def test_the_first_failure_names_the_todo_that_is_next(done: int, tmp_path: Path) -> None:
-    report = check(with_todos_up_to(done), tmp_path)
+    report = check(solved_up_to(SOLUTION.read_text(encoding="utf-8"), done), tmp_path)
     todos = [result.todo for result in report.results if result.state == "failed"]
     assert todos[0] == done + 1, report.as_json()
     assert all(todo is not None and todo > done for todo in todos), report.as_json()
