@@ -274,10 +274,24 @@ class Site:
         stream.result_of(call)
 
 
-class Ending(Site):
-    """Ends the stream after a call; the next call is made when the client is back."""
+class Interrupting(Site):
+    """Replies to a call, and interrupts the stream when the client has the result."""
 
     turns: ClassVar[list[list[str]]] = [["look"], ["look"]]
+
+    async def called(self, stream: Stream, call: Json) -> None:
+        stream.result_of(call)
+        if stream.session == "one":
+            await stream.writer.drain()
+            await self.lab.said_soon(self.name, lambda line: "result" in line)
+            self.interrupt(stream)
+
+    def interrupt(self, stream: Stream) -> None:
+        raise NotImplementedError
+
+
+class Ending(Interrupting):
+    """Ends the stream after a call; the next call is made when the client is back."""
 
     async def opened(self, stream: Stream, number: int) -> None:
         self.lab.go(self.name)
@@ -286,41 +300,27 @@ class Ending(Site):
             await self.lab.said_soon(self.name, lambda line: line.get("asked") == 1)
         stream.endpoint()
 
-    async def called(self, stream: Stream, call: Json) -> None:
-        stream.result_of(call)
-        if stream.session == "one":
-            await stream.writer.drain()
-            await self.lab.said_soon(self.name, lambda line: "result" in line)
-            stream.end()
+    def interrupt(self, stream: Stream) -> None:
+        stream.end()
 
 
 class Cutting(Ending):
     """Breaks the stream within an event."""
 
-    async def called(self, stream: Stream, call: Json) -> None:
-        stream.result_of(call)
-        if stream.session == "one":
-            await stream.writer.drain()
-            await self.lab.said_soon(self.name, lambda line: "result" in line)
-            stream.cut()
+    def interrupt(self, stream: Stream) -> None:
+        stream.cut()
 
 
-class Restarting(Site):
+class Restarting(Interrupting):
     """Goes away for a while."""
-
-    turns: ClassVar[list[list[str]]] = [["look"], ["look"]]
 
     async def start(self) -> None:
         # No port that the kernel chooses: it could be gone when the server comes back.
         self.port = self.port or free_port()
         await super().start()
 
-    async def called(self, stream: Stream, call: Json) -> None:
-        stream.result_of(call)
-        if stream.session == "one":
-            await stream.writer.drain()
-            await self.lab.said_soon(self.name, lambda line: "result" in line)
-            self.lab.keep(self._restart())
+    def interrupt(self, stream: Stream) -> None:
+        self.lab.keep(self._restart())
 
     async def _restart(self) -> None:
         self.go_away()
@@ -360,12 +360,11 @@ class Refusing(Site):
         return False
 
 
-class Slow(Site):
-    """Replies too late to a first call, and at once to a second."""
+class Hurried(Site):
+    """Its client's calls may not take long."""
 
     turns: ClassVar[list[list[str]]] = [["look"], ["look"]]
     settings: ClassVar[Json] = {"answer": SHORT_ANSWER}
-    silent = True
 
     async def opened(self, stream: Stream, number: int) -> None:
         stream.endpoint()
@@ -375,6 +374,12 @@ class Slow(Site):
         if message.get("method") == "tools/list":
             # Not sooner: the short time limit is for the call and not for the handshake.
             self.lab.go(self.name)
+
+
+class Slow(Hurried):
+    """Replies too late to a first call, and at once to a second."""
+
+    silent = True
 
     async def called(self, stream: Stream, call: Json) -> None:
         if not self.silent:
@@ -386,24 +391,13 @@ class Slow(Site):
         self.lab.go(self.name)
 
 
-class Away(Site):
+class Away(Hurried):
     """Ends the stream, and is away for longer than a call may take."""
-
-    turns: ClassVar[list[list[str]]] = [["look"], ["look"]]
-    settings: ClassVar[Json] = {"answer": SHORT_ANSWER}
 
     def refuses(self, number: int) -> bool:
         if number == 2:
             self.lab.go(self.name)
         return number > 1
-
-    async def opened(self, stream: Stream, number: int) -> None:
-        stream.endpoint()
-
-    async def _handle(self, stream: Stream, message: Json) -> None:
-        await super()._handle(stream, message)
-        if message.get("method") == "tools/list":
-            self.lab.go(self.name)
 
     async def called(self, stream: Stream, call: Json) -> None:
         stream.result_of(call)
