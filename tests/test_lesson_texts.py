@@ -98,7 +98,7 @@ def test_the_minutes_are_those_of_its_sections_and_todos(lesson: Lesson) -> None
 @every_lesson
 def test_every_todo_has_its_stop_line_where_it_is_taught(lesson: Lesson) -> None:
     lines = prose(lesson)
-    stops = [number for number, line in enumerate(lines) if "Stop:" in line]
+    stops = [n for n, line in enumerate(lines) if "**Stop" in line or "Stop: do" in line]
     minutes: list[tuple[int, int]] = []
     for number in stops:
         found = STOP.fullmatch(lines[number])
