@@ -1,4 +1,4 @@
-"""BROKEN: the events leave in one late lump, because `join` waits for the last one."""
+"""Broken: the events leave in one late lump, because `join` waits for the last one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""FIXED: each event leaves when it is made, because Flask is given the generator."""
+"""Fixed: each event leaves when it is made, because Flask is given the generator."""
 
 from __future__ import annotations
 
