@@ -24,26 +24,28 @@ def test_the_reply_comes_on_the_stream(tmp_path: Path) -> None:
     assert serve == "uv run scripts/05_sse_server/sse_server.py\n"
     assert listen == "curl -N http://localhost:8000/sse\n"
     assert tests == "uv run pytest\n"
-    with running(ROOT / serve.split()[-1]) as program:
-        with Server(program.url, program).open("/sse") as stream:
-            assert stream.wait(lambda stream: len(stream.events) > 0)
-            path = stream.events[0].data
-            shown = re.sub(r"=\S+", f"={path.partition('=')[2]}", opened)
-            assert stream.raw.decode().startswith(shown)
+    with (
+        running(ROOT / serve.split()[-1]) as program,
+        Server(program.url, program).open("/sse") as stream,
+    ):
+        assert stream.wait(lambda stream: len(stream.events) > 0)
+        path = stream.events[0].data
+        shown = re.sub(r"=\S+", f"={path.partition('=')[2]}", opened)
+        assert stream.raw.decode().startswith(shown)
 
-            typed = store.replace("PASTE THE PATH HERE", path) + post
-            assert path in typed
-            run = subprocess.run(
-                ["bash", "-c", typed.replace("http://localhost:8000", program.url)],
-                env=environment({"no_proxy": "127.0.0.1"}),
-                cwd=tmp_path,
-                capture_output=True,
-                text=True,
-                check=True,
-            )
-            assert run.stdout.count("HTTP/1.1 202 Accepted") == 2
-            assert "jsonrpc" not in run.stdout, "the reply is not in the POST's response"
-            assert stream.wait(lambda stream: stream.raw.decode().endswith(replies + "\n"))
+        typed = store.replace("PASTE THE PATH HERE", path) + post
+        assert path in typed
+        run = subprocess.run(
+            ["bash", "-c", typed.replace("http://localhost:8000", program.url)],
+            env=environment({"no_proxy": "127.0.0.1"}),
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert run.stdout.count("HTTP/1.1 202 Accepted") == 2
+        assert "jsonrpc" not in run.stdout, "the reply is not in the POST's response"
+        assert stream.wait(lambda stream: stream.raw.decode().endswith(replies + "\n"))
 
 
 def test_a_closed_stream_is_a_404_as_the_readme_says() -> None:
