@@ -65,7 +65,10 @@ HAVE_HEARTBEATS = ("05_sse_server/sse_server.py",)
 # Programs that are no servers, with what makes them wait: for a server that says nothing
 # more, or for more on their standard input.
 CLIENTS: dict[str, list[tuple[str, ...]]] = {
-    "02_event_format": [("scripts/event_stream.py", "{url}/sse")],
+    "02_event_format": [
+        ("scripts/event_stream.py", "{url}/sse"),
+        ("solutions/exercise.py",),
+    ],
     "03_event_hub": [
         ("scripts/demo.py", "--port", "{port}"),
         ("scripts/owner_broken.py", "--port", "{port}"),
@@ -104,6 +107,23 @@ CLIENTS: dict[str, list[tuple[str, ...]]] = {
         ("scripts/tasks_order_broken.py", "{url}/sse"),
         ("solutions/exercise.py", "{url}/sse"),
     ],
+}
+
+# Demonstrations of a few lines, in which Ctrl-C may show Python's own traceback. So it may in
+# what is broken.
+SHORT = (
+    "idle_fixed.py",
+    "post_fails_fixed.py",
+    "sdk_client.py",
+    "sleeping_reader.py",
+    "tasks_fixed.py",
+    "two_clients.py",
+)
+
+# What a program without arguments is told on its standard input. It answers with "once".
+TOLD = {
+    "02_event_format": b"data: once\n\n",
+    "04_stdio_server": b'{"jsonrpc": "2.0", "id": "once", "method": "ping"}\n',
 }
 
 # With Nagle's algorithm in the way an answer takes 40 ms and more, all but the first.
@@ -363,8 +383,8 @@ def test_every_server_answers_at_once_and_leaves_when_told(
 def look_at_client(
     starter: Starter, path: Path, arguments: list[str], how: signal.Signals, ignored: bool
 ) -> list[str]:
-    # Ctrl-C may show where it came: most of these are a few lines.
-    may_trace = how == signal.SIGINT or path.stem.endswith("_broken")
+    short = how == signal.SIGINT and path.name in SHORT
+    may_trace = short or path.stem.endswith("_broken")
     with Silent() as silent:
         port = free_port() if path.name == "demo.py" else silent.server_port
         given = [argument.format(url=silent.url, port=port) for argument in arguments]
@@ -373,9 +393,9 @@ def look_at_client(
                 program.wait_for_output("Three streams are open", seconds=20)
             elif not arguments:
                 assert program.process.stdin
-                program.process.stdin.write(b'{"jsonrpc":"2.0","id":"once","method":"ping"}\n')
+                program.process.stdin.write(TOLD[path.parent.name])
                 program.process.stdin.flush()
-                program.wait_for_output('"once"', seconds=20)
+                program.wait_for_output("once", seconds=20)
             elif not silent.asked.wait(20):
                 return [f"it never asked the server. It printed:\n{program.output}"]
             return told_to_leave(program, how, may_die=True, may_trace=may_trace)
