@@ -8,7 +8,8 @@ import json
 import sys
 from typing import TextIO
 
-from stdio_server import Session, answer, read_message
+from json_rpc import read_message
+from stdio_server import Session, answer
 
 
 def serve(outgoing: TextIO) -> None:
