@@ -80,7 +80,7 @@ def test_the_official_sdks_server(
         "from mcp.server import MCPServer\n"
         "server = MCPServer('official')\n"
         "@server.tool()\n"
-        "def add(a: int, b: int) -> str:\n"
+        "def add(a: float, b: float) -> str:\n"
         "    return str(a + b)\n"
         "@server.tool()\n"
         "def echo(message: str) -> str:\n"
