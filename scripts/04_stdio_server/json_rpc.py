@@ -11,7 +11,7 @@ MCP: the id of a request is never null.
 import json
 from typing import Any
 
-PARSE_ERROR = -32700
+PARSE_ERROR = -32700  # the codes of JSON-RPC 2.0, section 5.1
 INVALID_REQUEST = -32600
 METHOD_NOT_FOUND = -32601
 INVALID_PARAMS = -32602
@@ -21,9 +21,9 @@ RequestId = str | int
 
 
 class RpcError(Exception):
-    """What goes back instead of a result: a code that programs read, a text that people read.
+    """What goes back instead of a result: a code for programs and a text for people.
 
-    `request_id` is None as long as nobody could read the request's own id.
+    `request_id` is None if the id of the request could not be read.
     """
 
     def __init__(self, code: int, text: str, request_id: RequestId | None = None) -> None:
@@ -47,7 +47,7 @@ def read_message(body: bytes) -> Json:
     Raises RpcError: -32700 when it is not JSON, -32600 when it is not JSON-RPC.
     """
     try:
-        # Python's parser would also take UTF-16 and NaN; RFC 8259 has neither.
+        # Python's parser would also accept UTF-16 and NaN; RFC 8259 allows neither.
         message = json.loads(body.decode("utf-8"), parse_constant=refuse_constant)
     except (ValueError, RecursionError) as error:
         raise RpcError(PARSE_ERROR, f"Not JSON: {error}") from error

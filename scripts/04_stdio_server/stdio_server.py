@@ -4,9 +4,9 @@ A client starts this program and talks to it through two pipes:
 
     uv run scripts/04_stdio_server/stdio_client.py
 
-What a message is, is in `json_rpc.py`; what the tools do, in `tools.py`. Here is the
-handshake, which every revision of MCP up to 2025-11-25 begins with, and the transport,
-which is the same in all of them.
+`json_rpc.py` says what a message is, `tools.py` what the tools do. This file has the
+handshake, as in every revision of MCP up to 2025-11-25, and the transport, which is the
+same in all of them.
 """
 
 import contextlib
@@ -28,8 +28,8 @@ from json_rpc import (
 )
 from tools import call_tool, list_tools
 
-# Oldest first. 2025-03-26 is left out on purpose: it is the one revision that obliges a
-# server to take several messages in one JSON array.
+# Oldest first. 2025-03-26 is left out on purpose: it is the only revision in which a
+# server must also accept several messages in one JSON array.
 PROTOCOL_VERSIONS = ("2024-11-05", "2025-06-18", "2025-11-25")
 SERVER_INFO = {"name": "stdio-server-by-hand", "version": "1.0.0"}
 
@@ -49,7 +49,7 @@ def initialize(params: Json, session: Session) -> Json:
     if not isinstance(wanted, str):
         raise RpcError(INVALID_PARAMS, "initialize needs a protocolVersion")
     session.initialized = True
-    # The client's version if we speak it, else our latest: it may then leave, or agree.
+    # The client's version if we speak it, otherwise our newest: it may agree, or leave.
     version = wanted if wanted in PROTOCOL_VERSIONS else PROTOCOL_VERSIONS[-1]
     return {
         "protocolVersion": version,
@@ -74,8 +74,8 @@ def result_of(method: str, params: Any, session: Session) -> Json:
         case "tools/call":
             return call_tool(params)
         case _:
-            # Silence would be worse. A newer client asks `server/discover` first, and
-            # learns from this reply at once that it has to `initialize`.
+            # Silence would be worse. A newer client asks `server/discover` first, and this
+            # reply tells it at once that it has to `initialize`.
             raise RpcError(METHOD_NOT_FOUND, f"Method not found: {method}")
 
 
@@ -93,19 +93,19 @@ def answer(message: Json, session: Session) -> Json | None:
 
 
 def write_message(message: Json) -> bytes:
-    """JSON in one line, and its end.
+    """JSON on one line, with its line end.
 
-    A line break inside a string becomes a backslash and an n. All that is not ASCII is
-    escaped too: some readers also end a line at U+2028.
+    A line break inside a string becomes a backslash and an n. Everything that is not ASCII
+    is escaped too: some readers also end a line at U+2028.
     """
     return json.dumps(message).encode("ascii") + b"\n"
 
 
 def read_line(incoming: BinaryIO) -> bytes:
-    """The next line, b"" at the end. Of a line that is too long, only its beginning."""
+    """The next line, or b"" at the end. If a line is too long, only its beginning."""
     line = rest = incoming.readline(MAX_LINE + 1)
     while len(line) > MAX_LINE and rest and not rest.endswith(b"\n"):
-        rest = incoming.readline(65_536)  # read past it, keep none of it
+        rest = incoming.readline(65_536)  # read past it and keep nothing
     return line
 
 
@@ -113,7 +113,7 @@ def serve(incoming: BinaryIO, outgoing: BinaryIO, session: Session) -> None:
     """Answer one message after the other, until `incoming` ends."""
     while line := read_line(incoming):
         if line.isspace():
-            continue  # a bare Enter at a terminal is no message
+            continue  # a bare Enter at a terminal is not a message
         session.messages += 1
         try:
             if len(line) > MAX_LINE:
@@ -123,15 +123,15 @@ def serve(incoming: BinaryIO, outgoing: BinaryIO, session: Session) -> None:
             reply = error.reply()
         if reply is not None:
             outgoing.write(write_message(reply))
-            # Or it would wait in our buffer, and the client would wait for it.
+            # Without this the reply waits in our buffer, and the client waits for the reply.
             outgoing.flush()
 
 
 def take_the_wire() -> tuple[BinaryIO, BinaryIO]:
-    """Stdin and stdout for the protocol alone.
+    """Keep stdin and stdout for the protocol alone.
 
-    We move both to numbers of our own. Whatever else in this process, or in a program
-    that a tool starts, reads stdin then finds it empty; what it prints goes to stderr.
+    Both move to file descriptors that nothing else knows. Any other code in this process,
+    or a program that a tool starts, then finds stdin empty, and its prints go to stderr.
     """
     incoming = os.fdopen(os.dup(0), "rb")
     outgoing = os.fdopen(os.dup(1), "wb")
@@ -143,12 +143,12 @@ def take_the_wire() -> tuple[BinaryIO, BinaryIO]:
 
 def log(text: str) -> None:
     """Tell a person something. Stderr is free for that; stdout belongs to the protocol."""
-    with contextlib.suppress(OSError):  # a client need not read it, and a disk may be full
+    with contextlib.suppress(OSError):  # the client may not read it, the disk may be full
         print(f"stdio_server[{os.getpid()}]: {text}", file=sys.stderr, flush=True)
 
 
 def leave(number: int, frame: FrameType | None) -> NoReturn:
-    """On Ctrl-C or SIGTERM: leave at once, and not as if something had gone wrong."""
+    """On Ctrl-C or SIGTERM: leave at once, with the status of a normal end."""
     raise SystemExit(0)
 
 
@@ -158,12 +158,12 @@ def main() -> None:
     session = Session()
     try:
         incoming, outgoing = take_the_wire()
-        log("ready: one JSON-RPC message a line, Ctrl-D to end")
+        log("ready: one JSON-RPC message per line, Ctrl-D to end")
         serve(incoming, outgoing, session)
         log(f"stdin ended, messages read: {session.messages}")
     except BrokenPipeError:
-        # The client has gone, and nobody is left to tell. No more is written, not even
-        # what Python itself would on its way out.
+        # The client has gone and there is nobody left to tell. Write no more, not even what
+        # Python itself would write on its way out.
         os._exit(0)
     except OSError as error:
         log(f"stdin or stdout cannot be used: {error.strerror}")

@@ -17,7 +17,7 @@ def is_string(value: object) -> bool:
 
 
 def is_number(value: object) -> bool:
-    # In Python True is an int, and 1e999 reads as infinity. Neither is a number in JSON.
+    # In Python True is an int, and 1e999 is read as infinity. Neither is a number in JSON.
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     return isinstance(value, int) or math.isfinite(value)
@@ -31,14 +31,15 @@ ARGUMENT_TYPES: dict[str, Callable[[object], bool]] = {
 
 @dataclass(frozen=True)
 class Tool:
-    """A function and what a client must know to call it. Every argument is required."""
+    """A function, and what a client must know to call it. Every argument is required."""
 
     name: str
     description: str
-    arguments: dict[str, str]  # each one's name and its type in JSON Schema
+    arguments: dict[str, str]  # the name of each, and its type in JSON Schema
     run: Callable[..., str]
 
     def listing(self) -> Json:
+        """The tool as `tools/list` shows it."""
         schema = {
             "type": "object",
             "properties": {name: {"type": kind} for name, kind in self.arguments.items()},
@@ -83,12 +84,14 @@ TOOLS = {
 
 
 def list_tools(params: Json) -> Json:
+    """The result of `tools/list`."""
     if "cursor" in params:
         raise RpcError(INVALID_PARAMS, "The list has one page: no cursor is valid")
     return {"tools": [tool.listing() for tool in TOOLS.values()]}
 
 
 def call_tool(params: Json) -> Json:
+    """The result of `tools/call`. Raises RpcError if the call is wrong."""
     name = params.get("name")
     if not isinstance(name, str) or name not in TOOLS:
         raise RpcError(INVALID_PARAMS, f"No tool is named {name!r}")
@@ -96,6 +99,6 @@ def call_tool(params: Json) -> Json:
     try:
         text, failed = TOOLS[name].run(**arguments), False
     except Exception as error:
-        # The call was right and the tool failed: the model should read why and go on.
+        # The call was right but the tool failed: the model should read why, and go on.
         text, failed = f"{name} failed: {error}", True
     return {"content": [{"type": "text", "text": text}], "isError": failed}
