@@ -233,7 +233,7 @@ def open_program(path: Path) -> Iterator[Target]:
 suite = Suite(
     "04_stdio_server",
     open_program=open_program,
-    start_heading="The exercise",
+    start_heading="Run it",
     start_title="The program starts",
     start_hint="It ended with an exception, either before the first message or because of it. "
     "The last line names the exception, the line above it the place.",
