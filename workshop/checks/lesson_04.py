@@ -251,7 +251,7 @@ def end_of_log(text: str, path: Path) -> str:
     stop = next((index for index in places if index > start), len(lines))
     exception = [line for line in lines[places[-1] + 1 :] if not line.startswith(" ")]
     kept = lines[start:stop] + (exception if stop < len(lines) else [])
-    return "\n".join([lines[start].replace(str(path), path.name), *kept[1:]])
+    return "\n".join([lines[start].strip().replace(str(path), path.name), *kept[1:]])
 
 
 def as_line(message: Json) -> bytes:
