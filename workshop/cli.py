@@ -17,7 +17,6 @@ import typer
 from dotenv import load_dotenv
 
 from workshop.course import ROOT, Course, CourseError, Lesson
-from workshop.running import recorded
 
 if TYPE_CHECKING:
     from workshop.checks.engine import Report
@@ -119,8 +118,7 @@ def check(
     try:
         with explained() as course, json_error(as_json):
             lesson = chosen(course, name)
-            with recorded() as programs:
-                report = run_checks(course, lesson, solution=solution, url=url)
+            report = run_checks(course, lesson, solution=solution, url=url)
             if as_json:
                 typer.echo(report.as_json())
             else:
@@ -128,10 +126,7 @@ def check(
 
                 # A stranger's server has no first TODO: show all that is to be said of it.
                 everything = everything or url is not None
-                printed = [program.output for program in programs]
-                show_report(
-                    console(), course, lesson, report, everything=everything, printed=printed
-                )
+                show_report(console(), course, lesson, report, everything=everything)
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
     raise typer.Exit(0 if report.ok else 1)
@@ -242,12 +237,8 @@ def watch_and_check(name: str | None, *, solution: bool, everything: bool) -> No
                 seen = snapshot(program.parent)
                 screen.clear()
                 try:
-                    with recorded() as programs:
-                        report = run_checks(course, lesson, solution=solution)
-                    printed = [program.output for program in programs]
-                    show_report(
-                        screen, course, lesson, report, everything=everything, printed=printed
-                    )
+                    report = run_checks(course, lesson, solution=solution)
+                    show_report(screen, course, lesson, report, everything=everything)
                 except CourseError as error:
                     prose(screen, str(error), style="red")  # the file is gone: it may return
                 line(screen)

@@ -19,6 +19,7 @@ from rich.text import Text
 
 from workshop.checks.engine import Report, Result
 from workshop.checks.gallery import Todo
+from workshop.complaints import Complaint
 from workshop.course import Course, Lesson
 from workshop.doctor import Finding
 from workshop.where import DONE, next_step
@@ -27,7 +28,7 @@ from workshop.wire import point_at, visible
 WIDEST = 80
 INDENT = 5  # of what stands under a check's title
 LABEL = 11  # width of "Came back" and the like
-MOST_EXCEPTIONS = 3
+MOST_COMPLAINTS = 3
 MOST_LINES = 12  # of what was sent, came back, or was printed
 
 
@@ -165,12 +166,11 @@ def show_report(
     report: Report,
     *,
     everything: bool = False,
-    printed: Sequence[str] = (),
 ) -> None:
     """One line for each check, and in full the failure to mend first.
 
-    With `everything` all failures are shown in full. Exceptions in what the
-    programs `printed` are shown too: they say what a missing answer does not.
+    With `everything` all failures are shown in full. Before them comes what Python
+    says about the file: it explains what a missing answer does not.
     """
     file = Path(report.subject) if "://" not in report.subject else None
     line(screen, (f"{lesson.number}  {lesson.title}", "bold"))
@@ -178,11 +178,10 @@ def show_report(
     line(screen)
     _show_list(screen, report)
     failed = failures(report)
+    show_complaints(screen, course, report)
     for result in failed if everything else failed[:1]:
         line(screen)
         _show_failure(screen, course, lesson, report, result, file)
-    if failed and file:
-        _show_exceptions(screen, course, file, printed)
     line(screen)
     if not failed:
         prose(
@@ -267,7 +266,8 @@ def _show_failure(
     if failure.sent:
         _labelled(screen, "Sent", sent_lines(failure.sent, room))
     if failure.hint == "did-not-start":
-        _labelled(screen, "It printed", _printed_lines(failure.received, room), "red")
+        printed = _printed_lines(failure.received, room) if failure.received else []
+        _labelled(screen, failure.label, printed, "red")
     elif failure.received or failure.at is not None:
         _labelled(screen, failure.label, received_lines(failure.received, failure.at, room))
     elif failure.sent:
@@ -282,40 +282,34 @@ def _show_failure(
         _labelled(screen, f"TODO {result.todo}", [place_of_todo(course, file, result.todo)])
 
 
-def _show_exceptions(
-    screen: Console, course: Course, file: Path, printed: Sequence[str]
-) -> None:
-    found = list(dict.fromkeys(one for text in printed for one in exceptions_in(text, file)))
-    if not found:
-        return
-    line(screen)
-    line(screen, " " * INDENT, "While it was checked, your program raised:")
-    room = width_of(screen) - INDENT - 4
-    for number, code, error in found[:MOST_EXCEPTIONS]:
-        line(screen, " " * (INDENT + 2), (f"{course.shown(file)}:{number}", "dim"))
-        line(screen, " " * (INDENT + 4), _rows(visible(code.encode()), room)[0])
-        for row in _rows(visible(error.encode()), room)[:3]:
-            line(screen, " " * (INDENT + 4), (row, "red"))
+def show_complaints(screen: Console, course: Course, report: Report) -> None:
+    """What Python says about the learner's file: each place, its line with a caret, and why."""
+    if report.complaints:
+        line(screen)
+        line(screen, " " * INDENT, ("Start here. Python says about your file:", "bold"))
+    for complaint in report.complaints[:MOST_COMPLAINTS]:
+        prose(screen, place_of(course, complaint), indent=INDENT + 2, style="dim")
+        for one in code_lines(complaint, width_of(screen) - INDENT - 4):
+            style = "bold red" if one.strip() == "^" else ""
+            line(screen, " " * (INDENT + 4), (one, style))
+        prose(screen, visible(complaint.said.encode()), indent=INDENT + 4, style="red")
 
 
-def exceptions_in(printed: str, file: Path) -> list[tuple[int, str, str]]:
-    """The exceptions that went through `file`: (line, what stands there, the error).
+def place_of(course: Course, complaint: Complaint) -> str:
+    """`file:line` of a complaint, or the file if no line is to blame."""
+    place = course.shown(complaint.path)
+    return f"{place}:{complaint.line}" if complaint.line else place
 
-    The line is the last one of the file that the traceback names: below it come only
-    the libraries that it called.
-    """
-    found = []
-    for block in printed.split("Traceback (most recent call last):\n")[1:]:
-        frames = re.findall(
-            rf'^ *(?:[|+] *)?File "[^"\n]*{re.escape(file.name)}", line (\d+).*\n(.*)$',
-            block,
-            re.MULTILINE,
-        )
-        error = re.search(r"^(?: *\| *)?([A-Za-z_][\w.]*(?::.*)?)$", block, re.MULTILINE)
-        if frames and error:
-            number, code = frames[-1]
-            found.append((int(number), code.strip(" |"), error[1]))
-    return found
+
+def code_lines(complaint: Complaint, width: int) -> list[str]:
+    """The line of code that is complained about, with a caret where there is a place."""
+    if not complaint.code:
+        return []
+    code = complaint.code.encode()
+    if complaint.column is None:
+        return _rows(visible(code), width)[:1]
+    at = len(complaint.code[: complaint.column].encode())
+    return point_at(code, at, width=width).splitlines()
 
 
 def _labelled(screen: Console, label: str, lines: list[str], style: str = "") -> None:
