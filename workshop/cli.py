@@ -5,6 +5,7 @@ What a command needs is imported when it runs: `workshop` alone answers at once.
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import socket
 import traceback
@@ -26,10 +27,15 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    context_settings={"max_content_width": 80},
+    context_settings={"max_content_width": 80, "help_option_names": ["-h", "--help"]},
 )
 
-NAME = Annotated[str, typer.Argument(metavar="NN", help="The lesson: 5, 05 or 05_sse_server.")]
+NAME = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="NN", help="The lesson: 5, 05 or 05_sse_server. Default: the one in progress."
+    ),
+]
 
 # Exit status: 0 all is well, 1 checks failed, 2 the command could not do its work.
 COULD_NOT = 2
@@ -55,8 +61,23 @@ def load_course() -> Course:
     return Course.load()
 
 
+def show_version(asked: bool) -> None:
+    """What `--version` prints."""
+    if asked:
+        typer.echo(f"mcp-sse-workshop {importlib.metadata.version('mcp-sse-workshop')}")
+        raise typer.Exit
+
+
 @app.callback(invoke_without_command=True)
-def main(context: typer.Context) -> None:
+def main(
+    context: typer.Context,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=show_version, is_eager=True, help="Show the version."
+        ),
+    ] = False,
+) -> None:
     """Learn Server-Sent Events and MCP's SSE transport by building them by hand.
 
     Without a command: where you are, and what to type next.
@@ -70,28 +91,31 @@ def main(context: typer.Context) -> None:
 
 @app.command()
 def start(
-    name: NAME,
+    name: NAME = None,
     reset: Annotated[
         bool, typer.Option("--reset", help="Start over. What you had is kept beside it.")
     ] = False,
 ) -> None:
-    """Copy a lesson's exercise into work/, where you edit it."""
+    """Copy a lesson's exercise into work/, where you edit it.
+
+    Without NN: show the lesson in progress again, or start the next one.
+    """
     from workshop.screens import console, show_started
+    from workshop.where import in_progress, next_step
 
     with explained() as course:
-        lesson = course.lesson(name)
+        current, _ = next_step(course)
+        lesson = current if name is None and current else chosen(course, name, "start")
         before = set(lesson.work.parent.glob("*.backup*"))
-        course.start(lesson, reset=reset)
+        if name is not None or reset or lesson != in_progress(course):
+            course.start(lesson, reset=reset)
         kept = sorted(set(lesson.work.parent.glob("*.backup*")) - before)
         show_started(console(), course, lesson, todos_of(lesson), kept)
 
 
 @app.command()
 def check(
-    name: Annotated[
-        str | None,
-        typer.Argument(metavar="NN", help="The lesson; without it, the one in progress."),
-    ] = None,
+    name: NAME = None,
     watch: Annotated[
         bool, typer.Option("--watch", help="Check again whenever you save.")
     ] = False,
@@ -117,7 +141,7 @@ def check(
         return
     try:
         with explained() as course, json_error(as_json):
-            lesson = chosen(course, name)
+            lesson = chosen(course, name, "check")
             report = run_checks(course, lesson, solution=solution, url=url)
             if as_json:
                 typer.echo(report.as_json())
@@ -143,18 +167,21 @@ def json_error(as_json: bool) -> Iterator[None]:
         raise
 
 
-def chosen(course: Course, name: str | None) -> Lesson:
-    """The lesson called `name`, or the one in progress. Raises CourseError."""
+def chosen(course: Course, name: str | None, typed: str) -> Lesson:
+    """The lesson called `name`, or the one in progress. Raises CourseError.
+
+    `typed` is the command that needs a lesson.
+    """
     from workshop.where import in_progress, next_step
 
     if name is not None:
         return course.lesson(name)
     lesson = in_progress(course)
     if lesson is None:
-        _, typed = next_step(course)
+        _, next_command = next_step(course)
         raise CourseError(
-            "No lesson is in progress. Name one, as in `uv run workshop check 05`, "
-            f"or go on with the next:\n  {typed}"
+            f"No lesson is in progress. Name one, as in `uv run workshop {typed} 05`, "
+            f"or go on with the next:\n  {next_command}"
         )
     return lesson
 
@@ -175,10 +202,7 @@ def run_checks(
     elif solution and not program.is_file():
         raise CourseError(f"Lesson {lesson.number} has no exercise, so nothing to check.")
     elif not program.is_file():
-        raise CourseError(
-            f"There is no {course.shown(program)} yet. To start the lesson, type\n"
-            f"  uv run workshop start {lesson.number}"
-        )
+        raise not_started(course, lesson)
     try:
         suite = checks.suite_of(lesson.slug)
     except ModuleNotFoundError:
@@ -229,7 +253,7 @@ def watch_and_check(name: str | None, *, solution: bool, everything: bool) -> No
 
         screen = console()
         with explained() as course:
-            lesson = chosen(course, name)
+            lesson = chosen(course, name, "check")
             program = lesson.solution if solution else lesson.work
             if not program.is_file():
                 run_checks(course, lesson, solution=solution)  # says how to start it
@@ -249,27 +273,58 @@ def watch_and_check(name: str | None, *, solution: bool, everything: bool) -> No
 
 
 @app.command()
-def hint(name: NAME) -> None:
-    """Show one hint more for the first TODO that fails."""
-    from workshop.screens import console, failures, line, show_hint, show_report
+def hint(
+    name: NAME = None,
+    todo: Annotated[
+        int | None, typer.Option("--todo", metavar="N", help="A hint for this TODO instead.")
+    ] = None,
+) -> None:
+    """Show one more hint for the first TODO that fails."""
+    from workshop.screens import (
+        console,
+        failures,
+        line,
+        show_complaints,
+        show_hint,
+        show_report,
+    )
 
     with explained() as course:
-        lesson = course.lesson(name)
+        lesson = chosen(course, name, "hint")
+        todos = {one.number: one for one in todos_of(lesson)}
         screen = console()
-        report = run_checks(course, lesson)
-        if report.ok:
-            line(screen, f"All checks of lesson {lesson.number} pass: you need no hint.")
-            return
-        first = failures(report)[0]
-        todo = next((one for one in todos_of(lesson) if one.number == first.todo), None)
         if todo is None:
-            # It does not run at all. What it printed is the hint.
-            show_report(screen, course, lesson, report)
-            return
-        given = course.hints_given(lesson, todo.number)
-        if given < len(todo.hints):
-            given = course.give_hint(lesson, todo.number)
-        show_hint(screen, course, lesson, todo, min(given, len(todo.hints)))
+            report = run_checks(course, lesson)
+            if report.ok:
+                line(screen, f"All checks of lesson {lesson.number} pass: you need no hint.")
+                return
+            todo = failures(report)[0].todo
+            if todo not in todos:
+                # It does not run at all. What Python says about it is the hint.
+                show_report(screen, course, lesson, report)
+                return
+            if report.complaints:
+                show_complaints(screen, course, report)
+                line(screen)
+        elif todo not in todos:
+            known = ", ".join(str(number) for number in todos) or "none"
+            raise CourseError(f"Lesson {lesson.number} has no TODO {todo}. Its TODOs: {known}.")
+        elif not lesson.work.is_file():
+            raise not_started(course, lesson)
+        given = course.hints_given(lesson, todo)
+        if given < len(todos[todo].hints):
+            given = course.give_hint(lesson, todo)
+        show_hint(screen, course, lesson, todos[todo], min(given, len(todos[todo].hints)))
+
+
+def not_started(course: Course, lesson: Lesson) -> CourseError:
+    """Says how to get the learner's file."""
+    if lesson.work.is_dir():
+        return CourseError(f"{course.shown(lesson.work)} is a folder. Move it out of the way.")
+    return CourseError(
+        f"There is no {course.shown(lesson.work)} yet. To start the lesson, type\n"
+        f"  uv run workshop start {lesson.number}"
+    )
 
 
 def todos_of(lesson: Lesson) -> tuple[Todo, ...]:
@@ -280,13 +335,13 @@ def todos_of(lesson: Lesson) -> tuple[Todo, ...]:
 
 
 @app.command()
-def solution(name: NAME) -> None:
+def solution(name: NAME = None) -> None:
     """Show the difference between your file and the solution."""
     from workshop.publishing.starters import solution_text
     from workshop.screens import console, show_solution
 
     with explained() as course:
-        lesson = course.lesson(name)
+        lesson = chosen(course, name, "solution")
         if not lesson.solution.is_file():
             raise CourseError(f"Lesson {lesson.number} has no exercise.")
         if not lesson.work.is_file():

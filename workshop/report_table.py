@@ -39,7 +39,7 @@ _PRE = (
 
 
 def report_table(course: Course, lesson: Lesson, report: Report) -> str:
-    """All checks in order; under each failure what to mend, the first one unfolded."""
+    """All checks in order; under each failure what to fix, the first one unfolded."""
     numbers = {result.id: number for number, result in enumerate(report.results, start=1)}
     failed = failures(report)
     rows = "".join(
@@ -57,7 +57,7 @@ def report_table(course: Course, lesson: Lesson, report: Report) -> str:
     else:
         summary = (
             f"{passed} of {len(report.results)} checks passed in {report.seconds:.1f} s. "
-            + (f"Mend this first: {failed[0].title}." if failed else "")
+            + (f"Fix this first: {failed[0].title}." if failed else "")
         )
     color = _MARKS["passed" if report.ok else "failed"][1]
     return (

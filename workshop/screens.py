@@ -22,10 +22,11 @@ from workshop.checks.gallery import Todo
 from workshop.complaints import Complaint
 from workshop.course import Course, Lesson
 from workshop.doctor import Finding
-from workshop.where import DONE, next_step
+from workshop.where import next_step
 from workshop.wire import point_at, visible
 
 WIDEST = 80
+TITLE = "Server-Sent Events and MCP, by hand"
 INDENT = 5  # of what stands under a check's title
 LABEL = 11  # width of "Came back" and the like
 MOST_COMPLAINTS = 3
@@ -99,25 +100,30 @@ def show_notices(screen: Console, course: Course) -> None:
 def show_overview(screen: Console, course: Course) -> None:
     """Each lesson with its state and minutes, and the one next thing to type."""
     current, typed = next_step(course)
-    states = {lesson.slug: course.state(lesson) for lesson in course.lessons}
-    done = sum(state == DONE for state in states.values())
-    title = "Server-Sent Events and MCP, by hand"
-    count = f"{done} of {len(states)} lessons done"
-    line(screen, (title, "bold"), f"{count:>{max(width_of(screen) - len(title), 0)}}")
+    width = width_of(screen)
+    done = sum(course.is_done(lesson) for lesson in course.lessons)
+    title, count = TITLE, f"{done} of {len(course.lessons)} lessons done"
+    if len(title) + 2 + len(count) <= width:
+        line(screen, (title, "bold"), f"{count:>{width - len(title)}}")
+    else:
+        line(screen, (title, "bold"))
+        line(screen, count)
     line(screen)
-    longest = max((len(lesson.title) for lesson in course.lessons), default=0)
+    states = {one.slug: f"{one.minutes:>3} min  {course.state(one)}" for one in course.lessons}
+    title_width = max((len(one.title) for one in course.lessons), default=0)
+    wide = 6 + title_width + 2 + max(map(len, states.values()), default=0) <= width
     for lesson in course.lessons:
-        state = states[lesson.slug]
         here = current is not None and lesson.slug == current.slug
-        style = "green" if state == DONE else "yellow" if lesson.work.is_file() else "dim"
-        line(
-            screen,
-            ("> " if here else "  ", "bold cyan"),
-            f"{lesson.number}  ",
-            (f"{lesson.title:{longest}}", "bold" if here else ""),
-            f"  {lesson.minutes:>3} min  ",
-            (state, style),
-        )
+        name = "bold" if here else ""
+        titles = [f"{lesson.title:{title_width}}"] if wide else _folded(lesson.title, width - 6)
+        state = (states[lesson.slug], _style_of(course, lesson))
+        lead = ("> " if here else "  ", "bold cyan"), f"{lesson.number}  "
+        line(screen, *lead, (titles[0], name), *(["  ", state] if wide else []))
+        # Where that does not fit beside each other, it goes below.
+        for more in titles[1:]:
+            line(screen, " " * 6, (more, name))
+        if not wide:
+            line(screen, " " * 6, (state[0].lstrip(), state[1]))
     line(screen)
     if current is None:
         prose(screen, "You have done every lesson. Now build a server of your own.")
@@ -128,6 +134,12 @@ def show_overview(screen: Console, course: Course) -> None:
     if current.work.is_file():
         line(screen, "  Edit  ", course.shown(current.work))
     command(screen, "Next, type:", typed)
+
+
+def _style_of(course: Course, lesson: Lesson) -> str:
+    if course.is_done(lesson):
+        return "green"
+    return "yellow" if lesson.work.is_file() else "dim"
 
 
 def show_started(
@@ -145,9 +157,7 @@ def show_started(
     for todo in todos:
         line(screen, f"  TODO {todo.number}  {todo.title}")
     missing = [
-        course.lesson(slug)
-        for slug in lesson.needs
-        if course.state(course.lesson(slug)) != DONE
+        course.lesson(slug) for slug in lesson.needs if not course.is_done(course.lesson(slug))
     ]
     if missing:
         line(screen)
@@ -167,7 +177,7 @@ def show_report(
     *,
     everything: bool = False,
 ) -> None:
-    """One line for each check, and in full the failure to mend first.
+    """One line for each check, and the failure to fix first in full.
 
     With `everything` all failures are shown in full. Before them comes what Python
     says about the file: it explains what a missing answer does not.
@@ -197,7 +207,7 @@ def show_report(
     if len(failed) > 1 and not everything:
         line(screen, "See every failure in full:  ", _same_check(lesson, file), " --all")
     if file == lesson.work:
-        line(screen, "One hint more:              ", f"uv run workshop hint {lesson.number}")
+        line(screen, "One more hint:              ", f"uv run workshop hint {lesson.number}")
 
 
 def _same_check(lesson: Lesson, file: Path | None) -> str:
@@ -206,7 +216,7 @@ def _same_check(lesson: Lesson, file: Path | None) -> str:
 
 
 def failures(report: Report) -> list[Result]:
-    """What failed, in the order in which it should be mended: by TODO, then as listed."""
+    """What failed, in the order in which it should be fixed: by TODO, then as listed."""
     failed = [result for result in report.results if result.state == "failed"]
     return sorted(failed, key=lambda result: result.todo or 0)
 
@@ -320,7 +330,7 @@ def _labelled(screen: Console, label: str, lines: list[str], style: str = "") ->
 
 
 def sent_lines(sent: bytes, width: int) -> list[str]:
-    """A request as its lines; any other bytes with every line end to be seen."""
+    """A request as its lines; any other bytes with every line end visible."""
     if re.match(rb"[A-Z]+ /", sent):
         lines = [visible(one) for one in sent.splitlines()]
         return _clipped([row for one in lines for row in _rows(one, width)])
@@ -369,8 +379,10 @@ def place_of_todo(course: Course, file: Path, todo: int) -> str:
 # --- hints and the solution --------------------------------------------------------------
 
 
-def show_hint(screen: Console, course: Course, lesson: Lesson, todo: Todo, given: int) -> None:
-    """The first `given` hints of a TODO, the newest last."""
+def show_hint(
+    screen: Console, course: Course, lesson: Lesson, todo: Todo, given: int, again: str
+) -> None:
+    """The first `given` hints of a TODO, the newest last. `again` shows the next one."""
     line(screen, (f"TODO {todo.number}  {todo.title}", "bold"))
     line(screen, f"        {place_of_todo(course, lesson.work, todo.number)}")
     for number, hint in enumerate(todo.hints[:given], start=1):
@@ -381,13 +393,11 @@ def show_hint(screen: Console, course: Course, lesson: Lesson, todo: Todo, given
     left = len(todo.hints) - given
     if left:
         count = "1 hint is left" if left == 1 else f"{left} hints are left"
-        command(
-            screen, f"{count}. For the next, type:", f"uv run workshop hint {lesson.number}"
-        )
+        command(screen, f"{count}. For the next one, type:", again)
     else:
         command(
             screen,
-            "No hints are left. To see the solution beside yours, type:",
+            "No hints are left. To compare your file with the solution, type:",
             f"uv run workshop solution {lesson.number}",
         )
 
@@ -396,7 +406,7 @@ def show_solution(screen: Console, course: Course, lesson: Lesson, solution: str
     """What differs between the learner's file and the solution."""
     mine = lesson.work.read_text(encoding="utf-8", errors="replace")
     if mine.rstrip() == solution.rstrip():
-        line(screen, "Your file is the solution, line for line.")
+        line(screen, "Your file is the same as the solution, line for line.")
         return
     styles = {"-": "red", "+": "green", "@": "cyan"}
     for one in difflib.unified_diff(
@@ -416,7 +426,7 @@ def show_solution(screen: Console, course: Course, lesson: Lesson, solution: str
         )
     command(
         screen,
-        "- is yours, + is the solution's. Other ways are as good if they pass:",
+        "- is yours, + is the solution's. Any other solution that passes is fine:",
         f"uv run workshop check {lesson.number}",
     )
 
