@@ -43,7 +43,7 @@ COULD_NOT = 2
 
 @contextmanager
 def explained() -> Iterator[Course]:
-    """Yield the course; say in plain words what the learner can mend."""
+    """Yield the course; say in plain words what the learner can fix."""
     from workshop.screens import console, prose, show_notices
 
     try:
@@ -93,7 +93,7 @@ def main(
 def start(
     name: NAME = None,
     reset: Annotated[
-        bool, typer.Option("--reset", help="Start over. What you had is kept beside it.")
+        bool, typer.Option("--reset", help="Start over. A copy of your file is kept.")
     ] = False,
 ) -> None:
     """Copy a lesson's exercise into work/, where you edit it.
@@ -148,7 +148,7 @@ def check(
             else:
                 from workshop.screens import console, show_report
 
-                # A stranger's server has no first TODO: show all that is to be said of it.
+                # Somebody else's server has no first TODO: show everything about it.
                 everything = everything or url is not None
                 show_report(console(), course, lesson, report, everything=everything)
     except KeyboardInterrupt:
@@ -214,11 +214,11 @@ def run_checks(
     try:
         report = check_url(suite, url) if url is not None else check_program(suite, program)
     except Exception as error:
-        # A check met an answer that its author did not think of.
+        # A check got an answer that its author did not think of.
         place = traceback.extract_tb(error.__traceback__)[-1]
         raise CourseError(
-            f"A check broke on what it got: {type(error).__name__}: {error}, in "
-            f"{place.filename}:{place.lineno}. That is a mistake of the course: please report "
+            f"A check failed to handle what it got: {type(error).__name__}: {error}, in "
+            f"{place.filename}:{place.lineno}. That is a bug in the course: please report "
             "it, with your file."
         ) from error
     if url is None and not solution:
@@ -227,15 +227,15 @@ def run_checks(
 
 
 def reach(url: str) -> None:
-    """Raises CourseError when `url` is none, or nothing listens there."""
+    """Raises CourseError when `url` is not a URL, or nothing listens there."""
     try:
         parts = urlsplit(url)
         port = parts.port or (443 if parts.scheme == "https" else 80)
     except ValueError as error:
-        raise CourseError(f"{url!r} is no URL: {error}.") from None
+        raise CourseError(f"{url!r} is not a URL: {error}.") from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise CourseError(
-            f"{url!r} is no URL of a server. It looks like http://127.0.0.1:8081/sse"
+            f"{url!r} is not the URL of a server. One looks like http://127.0.0.1:8000/sse"
         )
     try:
         socket.create_connection((parts.hostname, port), timeout=3).close()
@@ -293,6 +293,8 @@ def hint(
         lesson = chosen(course, name, "hint")
         todos = {one.number: one for one in todos_of(lesson)}
         screen = console()
+        again = f"uv run workshop hint {lesson.number}"
+        again += "" if todo is None else f" --todo {todo}"
         if todo is None:
             report = run_checks(course, lesson)
             if report.ok:
@@ -314,7 +316,8 @@ def hint(
         given = course.hints_given(lesson, todo)
         if given < len(todos[todo].hints):
             given = course.give_hint(lesson, todo)
-        show_hint(screen, course, lesson, todos[todo], min(given, len(todos[todo].hints)))
+        given = min(given, len(todos[todo].hints))
+        show_hint(screen, course, lesson, todos[todo], given, again)
 
 
 def not_started(course: Course, lesson: Lesson) -> CourseError:
@@ -355,7 +358,7 @@ def solution(name: NAME = None) -> None:
 
 @app.command()
 def doctor() -> None:
-    """Look for Python, packages, ports, optional tools and the key."""
+    """Check Python, packages, ports, optional tools and the API key."""
     from workshop.doctor import examine
     from workshop.screens import console, show_findings
 
@@ -376,7 +379,7 @@ def publish(
         bool, typer.Option(help="Run the programs whose output the lessons show.")
     ] = True,
 ) -> None:
-    """For authors: make again all that the course says twice."""
+    """For authors: regenerate everything that is derived from a source."""
     from workshop.publish import publish as publish_course
 
     with explained() as course:
@@ -385,11 +388,11 @@ def publish(
     for difference in differences:
         typer.echo(f"{difference.path}: {difference.what}\n{difference.diff}\n")
     if not differences:
-        typer.echo("Everything is as its source makes it.")
+        typer.echo("Everything is up to date.")
     elif check:
         typer.echo(f"Differences: {len(differences)}. `uv run workshop publish` writes them.")
     else:
-        typer.echo(f"Made again: {sum(d.curable for d in differences)}.")
+        typer.echo(f"Written: {sum(d.curable for d in differences)}.")
     if (check and differences) or not all(d.curable for d in differences):
         raise typer.Exit(1)
 

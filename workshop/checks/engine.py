@@ -3,7 +3,7 @@
 A check is a function that takes the thing under check and raises `Failed` when
 it is wrong. `Suite` collects the checks of one lesson. A check may stand `after`
 others: when one of those did not pass, it waits instead of failing, so that one
-mistake gives one failure and the learner sees what to mend first.
+mistake gives one failure and the learner sees what to fix first.
 
 What Python itself says of the learner's file (`Report.complaints`) comes before all that:
 an exception or a missing `await` explains failures that are about something else.
@@ -35,10 +35,10 @@ STARTS = "starts"
 COMMON_HINTS = {
     "broken-file": "Python can't run the file as it is, so nothing else can be checked yet.",
     "no-connection": "The server closed or refused the connection instead of answering. "
-    "Look at what it printed: an exception there names the line.",
-    "no-answer": "The server took the request and sent no answer in time. "
-    "Does something wait for ever, or block the event loop?",
-    "crashed": "Your code raised an exception. Its last lines name the line to look at.",
+    "If it printed an exception, that names the line.",
+    "no-answer": "The server accepted the request and sent no answer in time. "
+    "Does something wait forever, or block the event loop?",
+    "crashed": "Your code raised an exception. The end of the traceback names the line.",
     "hangs": "Your code was still running after a second. Is there a loop that never ends?",
 }
 
