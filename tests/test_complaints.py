@@ -87,7 +87,7 @@ def test_what_python_really_prints_is_understood(tmp_path: Path) -> None:
     with running(path) as program:
         program.wait_for_output("never awaited")
     assert program.complaints()[0] == Complaint(
-        path, "coroutine 'put' was never awaited: `await` is missing", 4, "put()"
+        path, "coroutine 'put' was never awaited: `await` is missing.", 4, "put()", 0
     )
     with pytest.raises(ProgramError) as stopped, running(tmp_path / "none.py"):
         pass
@@ -284,6 +284,10 @@ def test_a_class_that_the_checks_need_is_looked_for(
         f"The checks need `{name}`, which is not in this file. Was this one renamed?"
     )
     assert complaint.code.startswith(f"class My{name}") and complaint.column == len("class ")
+    path.write_text(text.replace("def feed(", "def feeed(").replace("def call(", "def called("))
+    complaint = first_complaint(check_program(suite_of(slug), path), path)
+    assert complaint.said.endswith("which is not in this file. Was this one renamed?")
+    assert re.match(r"(async )?def (feeed|called)\(", complaint.code)
     path.write_text("x = 1\n", encoding="utf-8")
     complaint = first_complaint(check_program(suite_of(slug), path), path)
     assert complaint.line is None and complaint.said.startswith("The checks need `")

@@ -7,6 +7,7 @@ What can be seen without running the file is found by `workshop/learners_file.py
 
 from __future__ import annotations
 
+import ast
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,10 +57,10 @@ _FRAME = re.compile(
     re.MULTILINE,
 )
 _ERROR = re.compile(r"^(?: *\| *)?([A-Za-z_][\w.]*(?::.*)?)$", re.MULTILINE)
-_WARNING = re.compile(
-    r"^(?P<path>[^\s:][^\n]*?)(?::(?P<line>\d+))?: "
-    rf"(?:RuntimeWarning: (?P<said>coroutine .* was never awaited)|(?P<need>{NEEDED}.*))$"
-    r"(?:\n  (?P<code>\S.*))?(?:\n(?P<marks> *\^)$)?",
+_NOT_AWAITED = re.compile(r"RuntimeWarning: (coroutine '([^'\n]+)' was never awaited)$", re.M)
+_NEEDED = re.compile(
+    rf"^[^\n]*?\.py(?::(?P<line>\d+))?: (?P<said>{NEEDED}.*)$"
+    r"(?:\n  (?P<code>\S.*)\n(?P<caret> *\^)$)?",
     re.MULTILINE,
 )
 _ABORTED = re.compile(r'^  File "([^"\n]+)", line (\d+) in (.*)$', re.MULTILINE)
@@ -69,32 +70,50 @@ _WAITING = {"selectors.py", "base_events.py", "socketserver.py", "threading.py"}
 
 
 def complaints_in(printed: str, file: Path) -> list[Complaint]:
-    """What Python printed about the learner's `file`: warnings first, then exceptions.
+    """What Python printed about the learner's `file`: missing awaits first, then exceptions.
 
     An exception's line is the last one of the file that the traceback names: below it
     come only the libraries that it called.
     """
-    found = [*_warnings_in(printed, file), *_exceptions_in(printed, file)]
-    return list(dict.fromkeys(found))
+    found = [_not_awaited(file, *match) for match in _NOT_AWAITED.findall(printed)]
+    for match in _NEEDED.finditer(printed):
+        line = int(match["line"]) if match["line"] else None
+        column = len(match["caret"]) - 3 if match["caret"] else None
+        found.append(Complaint(file, match["said"], line, match["code"] or "", column))
+    return list(dict.fromkeys([*found, *_exceptions_in(printed, file)]))
 
 
-def _warnings_in(printed: str, file: Path) -> list[Complaint]:
-    found = []
-    for match in _WARNING.finditer(printed):
-        said = match["need"] or f"{match['said']}: `await` is missing"
-        if _beside(match["path"], file):
-            line = int(match["line"]) if match["line"] else None
-            column = len(match["marks"]) - 3 if match["marks"] else None
-            found.append(Complaint(file, said, line, match["code"] or "", column))
-        else:
-            # Python noticed it while something else ran.
-            found.append(Complaint(file, said))
-    return found
+def _not_awaited(file: Path, said: str, name: str) -> Complaint:
+    """Look for the call: Python's warning names the line that ran when it noticed."""
+    called = name.rpartition(".")[2]
+    said = f"{said}: `await` is missing."
+    try:
+        tree = ast.parse(file.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, SyntaxError):
+        return Complaint(file, said)
+    # A coroutine that is handed to something is awaited there, most likely.
+    handed_on = {
+        part
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Await | ast.Call)
+        for part in ([node.value] if isinstance(node, ast.Await) else node.args)
+    }
+    calls = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and node not in handed_on
+        if ast.unparse(node.func).rpartition(".")[2] == called
+    ]
+    if len(calls) != 1:
+        return Complaint(file, said)
+    code = code_at(file, calls[0].lineno)
+    start = code.find(ast.unparse(calls[0].func))
+    return Complaint(file, said, calls[0].lineno, code, start if start >= 0 else None)
 
 
 def _exceptions_in(printed: str, file: Path) -> list[Complaint]:
     found = []
-    for block in printed.split("Traceback (most recent call last):\n")[1:]:
+    for block in printed.split("Traceback (most recent call last):\n"):
         error = _ERROR.search(block)
         frames = [
             frame

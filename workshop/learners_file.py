@@ -15,6 +15,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Iterable, Iterator
+from operator import attrgetter
 from pathlib import Path
 from types import ModuleType
 
@@ -124,9 +125,10 @@ def _defined(tree: ast.Module) -> Iterator[str]:
 
 
 def load(path: Path, *needed: str) -> ModuleType:
-    """The file as a module, with what lies beside it; it must define the `needed` names.
+    """The file as a module; it may import what lies beside it.
 
-    If that can't be done, says why on standard error, and ends the process.
+    It must define the `needed` names, "Client" or "Client.run". If it does not, or can't be
+    loaded, this says why on standard error, and ends the process.
     """
     # Bytecode on disk is told from a newer file by the second and the size: two saves
     # within one second could look alike.
@@ -142,7 +144,9 @@ def load(path: Path, *needed: str) -> ModuleType:
         print("".join(raised(error, path)), file=sys.stderr)
         sys.exit(1)
     for name in needed:
-        if not hasattr(module, name):
+        try:
+            attrgetter(name)(module)
+        except AttributeError:
             print(_missing(path, name, needed), file=sys.stderr)
             sys.exit(1)
     return module
@@ -158,14 +162,19 @@ def raised(error: BaseException, path: Path) -> list[str]:
 
 def _missing(path: Path, name: str, needed: Iterable[str]) -> Complaint:
     """Say that a name is missing, and point at one that may have been meant."""
-    tree = ast.parse(path.read_text(encoding="utf-8-sig"))
+    body = ast.parse(path.read_text(encoding="utf-8-sig")).body
+    home, _, wanted = name.rpartition(".")
+    for node in body:
+        if isinstance(node, ast.ClassDef) and node.name == home:
+            body = node.body
     others = {
         node.name: node
-        for node in tree.body
-        if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name not in needed
+        for node in body
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        and f"{home}.{node.name}".lstrip(".") not in needed
     }
     said = f"{NEEDED}`{name}`, which is not in this file."
-    close = difflib.get_close_matches(name, others, n=1, cutoff=0.4)
+    close = difflib.get_close_matches(wanted, others, n=1, cutoff=0.4)
     if not close:
         return Complaint(path, said)
     node = others[close[0]]

@@ -35,6 +35,11 @@ from workshop.learners_file import load
 
 Json = dict[str, Any]
 
+NEEDED = (
+    *("Settings", "Client", "Client.run", "Client.call"),
+    *("Pace", "Pace.next_wait", "Pace.session_began", "Pace.server_asked"),
+)
+
 
 class Driver:
     """The learner's clients, and what is said of them."""
@@ -142,7 +147,7 @@ class Driver:
 
 
 def main() -> None:
-    module = load(Path(sys.argv[1]), "Client", "Settings", "Pace")
+    module = load(Path(sys.argv[1]), *NEEDED)
     asyncio.run(Driver(module, json.loads(sys.argv[2])).run())
 
 

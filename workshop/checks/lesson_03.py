@@ -398,6 +398,7 @@ suite = Suite(
     open_program=open_program,
     start_heading="The exercise",
     start_title="The program starts and follows the streams it is given",
+    printed=lambda follower: follower.rest,
 )
 
 

@@ -56,7 +56,7 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     path = Path(sys.argv[1])
-    module = load(path, "EventStreamParser")
+    module = load(path, "EventStreamParser", "EventStreamParser.feed")
     print(json.dumps("ready"), file=answers, flush=True)
     for line in sys.stdin:
         found = []
