@@ -517,7 +517,8 @@ def test_a_narrow_terminal_does_not_break_the_overview(course: Course, width: in
             "0 of 2 lessons done\n"
             "\n"
             "> 01  A greeting\n"
-            "      10 min  in progress (1 of 4 checks)\n"
+            "      10 min  in progress (1 of 4\n"
+            "      checks)\n"
             "  02  A farewell\n"
             "      20 min  not started\n"
         ) in text

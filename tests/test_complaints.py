@@ -219,7 +219,7 @@ def test_a_file_that_is_none_is_one_sentence(slug: str, tmp_path: Path) -> None:
     [
         ("x = 1\nx / 0\n", 2, "ZeroDivisionError: division by zero"),
         ("import nothing_of_this_name\n", 1, "ModuleNotFoundError: No module named"),
-        ("import sys\nsys.exit(0)\n", 2, "The program ends here"),
+        ("import sys\nsys.exit(3)\n", 2, "The program ends here"),
         ("raise SystemExit('no')\n", 1, "The program ends here"),
         ("import helper\n", 1, "SyntaxError: '(' was never closed"),
     ],

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -233,8 +234,9 @@ def who_listens(course: Course, port: int) -> str:
                 process = psutil.Process(connection.pid)
                 # uvicorn's --reload listens in a child, which does not say what it runs.
                 for one in [process, *process.parents()]:
-                    if program := program_in(course, one.cmdline(), Path(one.cwd())):
-                        return f"{program} is running there (process {one.pid})"
+                    with suppress(psutil.AccessDenied):
+                        if program := program_in(course, one.cmdline(), Path(one.cwd())):
+                            return f"{program} is running there (process {one.pid})"
                 return f"in use by {process.name()} (process {process.pid})"
     except (PermissionError, psutil.Error):
         pass  # another user's, or just gone

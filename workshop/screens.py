@@ -122,8 +122,8 @@ def show_overview(screen: Console, course: Course) -> None:
         # Where that does not fit beside each other, it goes below.
         for more in titles[1:]:
             line(screen, " " * 6, (more, name))
-        if not wide:
-            line(screen, " " * 6, (state[0].lstrip(), state[1]))
+        for more in [] if wide else _folded(state[0].lstrip(), width - 6):
+            line(screen, " " * 6, (more, state[1]))
     line(screen)
     if current is None:
         prose(screen, "You have done every lesson. Now build a server of your own.")
