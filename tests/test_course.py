@@ -70,7 +70,7 @@ def test_an_unknown_lesson_lists_the_known_ones(course: Course, name: str) -> No
         (("minutes = 60", "minutes = 0"), "`minutes` must be a whole number"),
         (('title = "The format"', ""), "`title` must be a text"),
         (('"01_flask_stream"]', '"09_security"]'), "it needs '09_security'"),
-        (('slug = "02_event_format"', 'slug = "01_event_format"'), "lesson 01 stands twice"),
+        (('slug = "02_event_format"', 'slug = "01_event_format"'), "lesson 01 is listed twice"),
         (('slug = "02_event_format"', 'slug = "two"'), "two digits"),
         (("minutes = 45", "minutes = true"), "`minutes` must be a whole number"),
         (("minutes = 45", "minutes = 45\nport = 5000"), "unknown key port"),

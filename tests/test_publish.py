@@ -180,10 +180,10 @@ def test_a_clean_solution_has_no_marks_and_no_starter_lines() -> None:
         ("# TODO 1: a\n# --- end\n", "line 2: .* without"),
         ("# TODO 1: a\n# --- solutoin\n# --- end\n", "line 2: unknown mark .*solutoin"),
         ("# --- solution\n# --- end\n", "line 1: no `# TODO 1"),
-        ("# TODO 2: a\n# --- solution\n# --- end\n", "TODO 2 stands where TODO 1"),
+        ("# TODO 2: a\n# --- solution\n# --- end\n", "TODO 2 is where TODO 1"),
         (
             "# TODO 1: a\n# --- solution\n# --- end\n# TODO 1: a\n# --- solution\n# --- end\n",
-            "line 4: TODO 1 stands where TODO 2",
+            "line 4: TODO 1 is where TODO 2",
         ),
         ("# TODO 1: a\n# TODO 2: b\n# --- solution\n# --- end\n", "TODO 1 above has no"),
         ("# TODO 1: a\n", "TODO 1 has no"),

@@ -56,7 +56,7 @@ def explained() -> Iterator[Course]:
 
 
 def load_course() -> Course:
-    """The course that this package stands in, with the settings of its `.env`."""
+    """The course that this package belongs to, with the settings of its `.env`."""
     load_dotenv(ROOT / ".env")
     return Course.load()
 

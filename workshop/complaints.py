@@ -1,7 +1,7 @@
 """What Python has to say about a learner's file: which line, and what is wrong with it.
 
-`complaints_in` reads what a program printed: exceptions, and coroutines that nobody
-awaited. `line_it_ran` reads what a program prints when it is aborted: where it was.
+`complaints_in` reads what a program printed: exceptions, and coroutines that were
+never awaited. `line_it_ran` reads what a program prints when it is aborted: where it was.
 What can be seen without running the file is found by `workshop/learners_file.py`.
 """
 
@@ -65,6 +65,11 @@ _NEEDED = re.compile(
 )
 _ABORTED = re.compile(r'^  File "([^"\n]+)", line (\d+) in (.*)$', re.MULTILINE)
 
+_UNREADABLE = ("SyntaxError", "IndentationError", "TabError")
+
+# How a program ends when it is stopped with streams open.
+_NO_FAULT = ("asyncio.exceptions.CancelledError", "KeyboardInterrupt")
+
 # Below these a program does nothing but wait for the next thing to do.
 _WAITING = {"selectors.py", "base_events.py", "socketserver.py", "threading.py"}
 
@@ -120,11 +125,11 @@ def _exceptions_in(printed: str, file: Path) -> list[Complaint]:
             for frame in _FRAME.finditer(block, 0, error.start() if error else 0)
             if _beside(frame["path"], file)
         ]
-        if not error or not frames:
+        if not error or not frames or error[1].startswith(_NO_FAULT):
             continue
         own = [frame for frame in frames if Path(frame["path"]).name == file.name]
         # What cannot be read at all is the file that was imported last.
-        frame = frames[-1] if "SyntaxError" in error[1] or not own else own[-1]
+        frame = frames[-1] if error[1].startswith(_UNREADABLE) or not own else own[-1]
         marks = frame["marks"]
         column = marks.index("^") - len(frame["lead"]) if marks and "^" in marks else None
         path = file.with_name(Path(frame["path"]).name)

@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 class CourseError(Exception):
-    """Something the learner or the author can mend. The text says what and how."""
+    """Something the learner or the author can fix. The text says what and how."""
 
 
 class WorkChangedError(CourseError):
@@ -215,7 +215,7 @@ class Course:
         numbers = [lesson.number for lesson in lessons]
         for number in numbers:
             if numbers.count(number) > 1:
-                raise CourseError(f"lessons/lessons.toml: lesson {number} stands twice.")
+                raise CourseError(f"lessons/lessons.toml: lesson {number} is listed twice.")
         slugs = {lesson.slug for lesson in lessons}
         for lesson in lessons:
             for need in lesson.needs:

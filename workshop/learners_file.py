@@ -79,7 +79,7 @@ def _exits(path: Path, tree: ast.Module) -> Iterator[Complaint]:
 def _unknown_names(path: Path, tree: ast.Module) -> Iterator[Complaint]:
     """The first use of each name that nothing in the file defines."""
     defined = {*dir(builtins), "__file__", "__annotations__", *_defined(tree)}
-    if "*" in defined:  # from somewhere else comes nobody knows what
+    if "*" in defined:  # there is no knowing what that defines
         return
     own = [name for name in defined if name not in dir(builtins)]
     for node in _running(tree):
@@ -88,7 +88,7 @@ def _unknown_names(path: Path, tree: ast.Module) -> Iterator[Complaint]:
             said = f"NameError: name '{node.id}' is not defined"
             if close := difflib.get_close_matches(node.id, own, n=1):
                 said += f". Did you mean: '{close[0]}'?"
-            # ast counts bytes, and a caret stands under a character.
+            # ast counts bytes, and a caret goes under a character.
             line = path.read_text(encoding="utf-8-sig").splitlines()[node.lineno - 1]
             column = len(line.encode()[: node.col_offset].decode(errors="ignore"))
             yield _at(path, said, node.lineno, column)
@@ -130,7 +130,7 @@ def load(path: Path, *needed: str) -> ModuleType:
     It must define the `needed` names, "Client" or "Client.run". If it does not, or can't be
     loaded, this says why on standard error, and ends the process.
     """
-    # Bytecode on disk is told from a newer file by the second and the size: two saves
+    # Python tells outdated bytecode by the second and the size of the source: two saves
     # within one second could look alike.
     sys.dont_write_bytecode = True
     sys.path.insert(0, str(path.parent))

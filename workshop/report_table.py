@@ -1,6 +1,6 @@
 """A report of the checks as a table of HTML, for notebooks.
 
-Styles stand in the elements themselves, and no colour is set that would not be
+Styles are set on the elements themselves, and every colour is
 readable on both a light and a dark page.
 """
 
@@ -29,7 +29,7 @@ _MARKS = {
     "failed": ("✗", "#d73027"),
     "waiting": ("·", "#888888"),
 }
-# Jupyter gives the columns of a table without a layout of its own all the same width.
+# By default Jupyter gives all columns of a table the same width.
 _TABLE = "table-layout:auto;border-collapse:collapse;margin:6px 0;width:100%"
 _CELL = "text-align:left;vertical-align:top;padding:3px 12px 3px 0;white-space:normal"
 _PRE = (
@@ -126,7 +126,7 @@ def _bytes(lines: list[str]) -> str:
 
 
 def _inline(text: str) -> str:
-    """Prose in which `code` stands between backticks."""
+    """Prose with `code` between backticks."""
     words = escape(text).split("`")
     if len(words) % 2 == 0:
         return escape(text)

@@ -31,7 +31,7 @@ class ProgramError(Exception):
     """The program ended, or did not answer in time. The text says what it printed."""
 
 
-# Each process draws from a slice of its own, one after the other: two test runs side by
+# Each process takes ports from its own slice, one after the other: two test runs side by
 # side would otherwise, once in a while, both find the same port free and both start on it.
 _SLICE = 200
 _first = 20_000 + os.getpid() % 50 * _SLICE
@@ -179,7 +179,7 @@ _recordings: list[list[Program]] = []
 def recorded() -> Iterator[list[Program]]:
     """Yield a list that every program started by `running` meanwhile is added to.
 
-    Whoever runs checks can then show what the programs printed.
+    The caller can then show what the programs printed.
     """
     programs: list[Program] = []
     _recordings.append(programs)
@@ -190,7 +190,7 @@ def recorded() -> Iterator[list[Program]]:
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The environment every program gets: plain UTF-8 output, printed at once."""
+    """The environment every program gets: plain UTF-8 output, unbuffered."""
     return {
         **os.environ,
         "PYTHONUNBUFFERED": "1",

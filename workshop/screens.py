@@ -27,7 +27,7 @@ from workshop.wire import point_at, visible
 
 WIDEST = 80
 TITLE = "Server-Sent Events and MCP, by hand"
-INDENT = 5  # of what stands under a check's title
+INDENT = 5  # of everything under a check's title
 LABEL = 11  # width of "Came back" and the like
 MOST_COMPLAINTS = 3
 MOST_LINES = 12  # of what was sent, came back, or was printed
@@ -61,7 +61,7 @@ def prose(screen: Console, text: str, *, indent: int = 0, style: str = "") -> No
 
 
 def command(screen: Console, before: str, typed: str) -> None:
-    """Print the one thing to type next, on a line of its own that can be copied."""
+    """Print the one thing to type next, on its own line, so that it can be copied."""
     line(screen)
     line(screen, before)
     line(screen, "  ", (typed, "bold cyan"))
@@ -243,7 +243,7 @@ def _show_list(screen: Console, report: Report) -> None:
             aside = f"waits for {numbers[result.waits_for]}"
         head = f"  {numbers[result.id]:>2} "
         room = width_of(screen) - len(head) - len(mark) - 1
-        # The aside stands to the right of the title's last line, or below if it won't fit.
+        # The aside goes to the right of the title's last line, or below if it won't fit.
         titles = _folded(result.title, room)
         if aside and len(titles[-1]) + 2 + len(aside) > room:
             titles.append("")

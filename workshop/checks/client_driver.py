@@ -1,11 +1,11 @@
-"""Runs a learner's client in a process of its own, on all servers of the checks at once.
+"""Runs a learner's client in a separate process, on all servers of the checks at the same time.
 
 Started with the path of the file and a plan, as JSON:
 
     {"clients": [{"on": "down", "url": …, "settings": {…}, "turns": [["add"], ["pay", …]]}],
      "pace": {"settings": {…}, "of": 60, "waits": 8, "asked": 4000}}
 
-Each turn's calls are made at once, and wait until standard input says that it may begin:
+Each turn's calls are made together, and wait until standard input says that it may begin:
 `down`, once for each turn. Standard output has one JSON object a line:
 
     {"on": "down", "asked": 0}                       the calls of turn 0 are made

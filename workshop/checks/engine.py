@@ -1,7 +1,7 @@
 """Run the checks of a lesson against a program or a URL, and say what each one found.
 
 A check is a function that takes the thing under check and raises `Failed` when
-it is wrong. `Suite` collects the checks of one lesson. A check may stand `after`
+it is wrong. `Suite` collects the checks of one lesson. A check may come `after`
 others: when one of those did not pass, it waits instead of failing, so that one
 mistake gives one failure and the learner sees what to fix first.
 
@@ -214,13 +214,13 @@ class Suite(Generic[T]):
         scope: Scope = "lesson",
         alone: bool = False,
     ) -> Callable[[Callable[[T], None]], Callable[[T], None]]:
-        """Add the decorated function to the suite. Its prerequisites stand above it."""
+        """Add the decorated function to the suite. Its prerequisites must be above it."""
         known = {check.id: check for check in self.checks}
         if id in known:
             raise ValueError(f"{self.slug} has two checks called {id!r}")
         for other in after:
             if other not in known:
-                raise ValueError(f"{id!r} stands after {other!r}, which is not above it")
+                raise ValueError(f"{id!r} comes after {other!r}, which is not above it")
             if known[other].alone and not alone:
                 raise ValueError(f"{id!r} can't wait for {other!r}, which runs alone, last")
 
@@ -257,7 +257,7 @@ def check_url(suite: Suite[T], url: str) -> Report:
     """Run the protocol's checks of the suite on the server at `url`."""
     if suite.open_url is None:
         raise ValueError(f"The checks of {suite.slug} need a file; they can't check a URL.")
-    # Whoever wrote that server did not fill our TODOs.
+    # The author of that server did not fill in our TODOs.
     wanted = [replace(check, todo=None) for check in suite.checks if check.scope == "protocol"]
     return _report(suite, url, suite.open_url(url), wanted)
 
@@ -341,7 +341,7 @@ def _run(checks: list[Check[T]], target: T) -> list[Result]:
     """Run the checks side by side, then those that must be alone; keep their order."""
     futures: dict[str, Future[Result]] = {}
     # The pool starts work in the order it was handed in and a check's
-    # prerequisites stand above it, so no check can wait for one that can't start.
+    # prerequisites are above it, so no check can wait for one that can't start.
     with ThreadPoolExecutor(max_workers=16) as pool:
         for check in checks:
             if not check.alone:

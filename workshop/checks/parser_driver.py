@@ -1,4 +1,4 @@
-"""Feeds a learner's parser in a process of its own, where it may hang, print or crash.
+"""Feeds a learner's parser in a separate process, where it may hang, print or crash.
 
 Started with the path of the file. Each line on standard input is a JSON list of runs,
 and a run is a list of chunks in hexadecimal: a new parser is fed with them. Each line on
@@ -24,7 +24,7 @@ from workshop.learners_file import load, raised
 
 
 def fields(event: Any) -> list[str]:
-    """The event as a list. Raises TypeError when it is none."""
+    """The event as a list. Raises TypeError when it is not one."""
     found: list[Any] = [
         getattr(event, name, None) for name in ("type", "data", "last_event_id")
     ]
