@@ -446,10 +446,21 @@ def test_square_brackets_are_no_markup(course: Course) -> None:
 def test_the_end_of_a_long_traceback_is_what_is_shown(course: Course) -> None:
     console = screen()
     trace = "\n".join(f"line {n}" for n in range(40)) + "\nValueError: here\n"
-    failure = Failed("did-not-start", received=trace, wanted="a program that runs")
+    failure = Failed("did-not-start", received=trace, label="It printed")
     show_report(console, course, course.lesson("1"), report(failure))
     text = printed(console)
     assert "ValueError: here" in text and "line 39" in text and "line 3\n" not in text
+
+
+def test_no_word_of_a_text_is_split(course: Course) -> None:
+    console = screen()
+    said = (
+        "AttributeError: 'EventStreamParser' object has no attribute 'feed' and none of those"
+    )
+    failure = Failed("h", received=f"    {said}\n", label="Raised")
+    show_report(console, course, course.lesson("1"), report(failure))
+    text = printed(console)
+    assert " ".join(text.split()).count(said) == 1 and "\\n" not in text
 
 
 def test_what_python_says_is_shown_before_the_failure(course: Course) -> None:

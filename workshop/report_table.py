@@ -16,9 +16,9 @@ from workshop.screens import (
     MOST_COMPLAINTS,
     code_lines,
     failures,
+    lines_of,
     place_of,
     place_of_todo,
-    received_lines,
     sent_lines,
 )
 
@@ -111,7 +111,7 @@ def _parts(course: Course, lesson: Lesson, result: Result) -> Iterator[tuple[str
     if failure.sent:
         yield "Sent", _bytes(sent_lines(failure.sent, _WIDTH))
     if failure.received or failure.at is not None:
-        yield failure.label, _bytes(received_lines(failure.received, failure.at, _WIDTH))
+        yield failure.label, _bytes(lines_of(failure, _WIDTH))
     if failure.wanted:
         yield "Wanted", _inline(failure.wanted)
     yield "Why", f"{_inline(result.why)} ({_inline(result.rule)})"

@@ -17,7 +17,7 @@ from rich.cells import chop_cells
 from rich.console import Console
 from rich.text import Text
 
-from workshop.checks.engine import Report, Result
+from workshop.checks.engine import Failed, Report, Result
 from workshop.checks.gallery import Todo
 from workshop.complaints import Complaint
 from workshop.course import Course, Lesson
@@ -30,6 +30,8 @@ TITLE = "Server-Sent Events and MCP, by hand"
 INDENT = 5  # of everything under a check's title
 LABEL = 11  # width of "Came back" and the like
 MOST_COMPLAINTS = 3
+# Labels of what is a text. Under all others are bytes, which are shown to the last one.
+TEXTS = ("It printed", "Printed", "Raised", "Returned", "Stuck in")
 MOST_LINES = 12  # of what was sent, came back, or was printed
 
 
@@ -275,11 +277,9 @@ def _show_failure(
     room = width_of(screen) - INDENT - LABEL - 1
     if failure.sent:
         _labelled(screen, "Sent", sent_lines(failure.sent, room))
-    if failure.hint == "did-not-start":
-        printed = _printed_lines(failure.received, room) if failure.received else []
-        _labelled(screen, failure.label, printed, "red")
-    elif failure.received or failure.at is not None:
-        _labelled(screen, failure.label, received_lines(failure.received, failure.at, room))
+    if failure.received or failure.at is not None:
+        style = "red" if failure.label in TEXTS else ""
+        _labelled(screen, failure.label, lines_of(failure, room), style)
     elif failure.sent:
         _labelled(screen, failure.label, ["nothing"], "dim")
     if failure.wanted:
@@ -345,13 +345,18 @@ def received_lines(received: bytes, at: int | None, width: int) -> list[str]:
     return _clipped([row for one in lines for row in _rows(one, width)])
 
 
-def _printed_lines(printed: bytes, width: int) -> list[str]:
-    """The end of what a program printed: that is where an exception is."""
-    lines = [visible(one) for one in printed.rstrip().splitlines()]
-    rows = [row for one in lines for row in _rows(one, width)]
-    if len(rows) <= MOST_LINES:
-        return rows
-    return ["…", *rows[-(MOST_LINES - 1) :]]
+def lines_of(failure: Failed, width: int) -> list[str]:
+    """What a failure shows as received: bytes, or a text such as a traceback."""
+    if failure.label not in TEXTS or failure.at is not None:
+        return received_lines(failure.received, failure.at, width)
+    rows = [
+        row
+        for one in failure.received.rstrip().splitlines()
+        for words in textwrap.wrap(visible(one), max(width, 20), break_on_hyphens=False) or [""]
+        for row in _rows(words, width)
+    ]
+    # The end of it: that is where an exception is.
+    return rows if len(rows) <= MOST_LINES else ["…", *rows[-(MOST_LINES - 1) :]]
 
 
 def _rows(text: str, width: int) -> list[str]:
