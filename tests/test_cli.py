@@ -24,6 +24,7 @@ from workshop.checks.engine import Failed, Report
 from workshop.checks.engine import Result as CheckResult
 from workshop.complaints import Complaint
 from workshop.course import Course
+from workshop.report_table import report_table
 from workshop.running import free_port, recorded, running
 from workshop.screens import show_overview, show_report
 
@@ -461,6 +462,18 @@ def test_no_word_of_a_text_is_split(course: Course) -> None:
     show_report(console, course, course.lesson("1"), report(failure))
     text = printed(console)
     assert " ".join(text.split()).count(said) == 1 and "\\n" not in text
+
+
+def test_a_notebook_shows_what_python_says_above_the_checks(course: Course) -> None:
+    lesson = course.lesson("1")
+    complaint = Complaint(lesson.work, "KeyError: '<x>'", 7, "return names[name]", 7)
+    failed = replace(report(Failed("h")), complaints=[complaint])
+    table = report_table(course, lesson, failed)
+    before, _, _ = table.partition("<table")
+    assert (
+        "work/01_greeting/exercise.py:7\n  return names[name]\n         ^\n"
+        "KeyError: &#x27;&lt;x&gt;&#x27;"
+    ) in before
 
 
 def test_what_python_says_is_shown_before_the_failure(course: Course) -> None:
