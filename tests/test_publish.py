@@ -179,7 +179,7 @@ def test_a_clean_solution_has_no_marks_and_no_starter_lines() -> None:
         ("# TODO 1: a\n# --- starter\n# x\n# --- end\n", "line 2: .* without"),
         ("# TODO 1: a\n# --- end\n", "line 2: .* without"),
         ("# TODO 1: a\n# --- solutoin\n# --- end\n", "line 2: unknown mark .*solutoin"),
-        ("# --- solution\n# --- end\n", "line 1: no `# TODO 1"),
+        ("# --- solution\n# --- end\n", "line 1: there is no `# TODO 1"),
         ("# TODO 2: a\n# --- solution\n# --- end\n", "TODO 2 is where TODO 1"),
         (
             "# TODO 1: a\n# --- solution\n# --- end\n# TODO 1: a\n# --- solution\n# --- end\n",
