@@ -89,9 +89,13 @@ class Child:
     @property
     def log(self) -> str:
         """The end of stderr. Of a traceback: the last place in this file, and the exception."""
+        return end_of_log(self.whole_log, self.path)
+
+    @property
+    def whole_log(self) -> str:
+        """All that has come on stderr so far."""
         with self._grew:
-            text = self._log.decode("utf-8", "replace")
-        return end_of_log(text, self.path)
+            return self._log.decode("utf-8", "replace")
 
     @property
     def crashed(self) -> bool:
@@ -224,7 +228,7 @@ def open_program(path: Path) -> Iterator[Target]:
         at_once = first.wait(lambda out: out != b"", 2 * SHORT)
         status = first.status(SHORT) if first.ended else None
         if status not in (None, 0) and not first.out:
-            raise ProgramError(f"It ended with status {status}. It printed:\n{first.log}")
+            raise ProgramError(first.whole_log or f"nothing, and ended with status {status}")
         yield Target(path, first, at_once)
     finally:
         first.close()
@@ -235,8 +239,8 @@ suite = Suite(
     open_program=open_program,
     start_heading="Run it",
     start_title="The program starts",
-    start_hint="It ended with an exception, either before the first message or because of it. "
-    "The last line names the exception, the line above it the place.",
+    start_hint="It ended, either before the first message or because of it. If it printed an "
+    "exception, that names the line.",
 )
 
 
