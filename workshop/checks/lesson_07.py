@@ -669,6 +669,7 @@ suite = Suite(
     start_heading="The exercise",
     start_title="The file can be loaded, and has a `Client`, `Settings` and `Pace`",
     start_hint="Python can't read the file, or it ends at once. The last line says why.",
+    printed=lambda lab: "".join(lab.other_output),
 )
 
 
