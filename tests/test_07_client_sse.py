@@ -36,7 +36,7 @@ CHARACTERS = "é€"  # two and three bytes
 
 def load_client() -> dict[str, ModuleType]:
     """The client's modules, without leaving their plain names behind for other lessons."""
-    names = ("connection", "plain_language", "typed", "client_sse")
+    names = ("sdk_failures", "connection", "plain_language", "typed", "client_sse")
     sys.path.insert(0, str(FOLDER))
     try:
         __import__("client_sse")
@@ -309,8 +309,9 @@ async def test_what_can_not_be_sent_leaves_the_session_as_it_is(calculator: Prog
 def test_a_message_that_is_none_ends_a_session_but_not_the_client() -> None:
     with pytest.raises(pydantic.ValidationError) as caught:
         jsonrpc_message_adapter.validate_json('{"jsonrpc": "2.0", "id": null, "x": "origin"}')
-    problem = modules["connection"].explain(caught.value, "http://127.0.0.1/sse")
-    assert str(problem) == "The server sent what is no JSON-RPC message." and not problem.final
+    problem = modules["sdk_failures"].explain(caught.value, "http://127.0.0.1/sse")
+    assert str(problem) == "The server sent something that is not a JSON-RPC message."
+    assert not problem.final
 
 
 def test_a_pipe_with_other_bytes_than_utf_8(calculator: Program) -> None:

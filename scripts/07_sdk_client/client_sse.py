@@ -1,7 +1,7 @@
 """A client for any MCP server over SSE: its tools at a prompt, or one request for a script.
 
-    uv run scripts/07_sdk_client/client_sse.py http://127.0.0.1:8000/sse
-    uv run scripts/07_sdk_client/client_sse.py http://127.0.0.1:8000/sse --once "add 2 5"
+    uv run scripts/07_sdk_client/client_sse.py http://127.0.0.1:8006/sse
+    uv run scripts/07_sdk_client/client_sse.py http://127.0.0.1:8006/sse --once "add 2 5"
 
 Results go to stdout, everything else to stderr.
 """
@@ -304,7 +304,7 @@ def header(text: str) -> tuple[str, str]:
 def parse(words: list[str] | None = None) -> argparse.Namespace:
     """The command line: `words`, or what the program was started with."""
     parser = argparse.ArgumentParser(description="Use the tools of an MCP server over SSE.")
-    parser.add_argument("url", help="its event stream, such as http://127.0.0.1:8000/sse")
+    parser.add_argument("url", help="its event stream, such as http://127.0.0.1:8006/sse")
     parser.add_argument("--once", metavar="REQUEST", help="do one request and leave")
     parser.add_argument(
         "--header", action="append", default=[], type=header, metavar="'NAME: VALUE'"
@@ -325,8 +325,10 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
 def main() -> int:
     arguments = parse()
     load_dotenv()
-    # Left at once, the terminal would stay as the prompt needs it: it shows nothing one types.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the status is a shell's, too
+    # Killed at once, it would leave the terminal as the prompt needs it: without an echo of
+    # what is typed. The status is the one that a shell gives for SIGTERM.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # `&` may have left it ignored
     try:
         return asyncio.run(run(arguments))
     except KeyboardInterrupt:

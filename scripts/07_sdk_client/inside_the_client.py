@@ -4,8 +4,8 @@
 messages, and each message of our own is a POST. `Session` does what `ClientSession` does:
 it numbers the requests, finds the request that a reply belongs to, and shakes hands first.
 
-    uv run scripts/07_sdk_client/inside_the_client.py http://127.0.0.1:8000/sse
-    uv run scripts/07_sdk_client/inside_the_client.py http://127.0.0.1:8000/sse \\
+    uv run scripts/07_sdk_client/inside_the_client.py http://127.0.0.1:8006/sse
+    uv run scripts/07_sdk_client/inside_the_client.py http://127.0.0.1:8006/sse \\
         subtract '{"a": 2, "b": 5}'
 """
 
@@ -293,7 +293,7 @@ async def converse(
                 url, headers=headers, timeout=limits, allow_redirects=False
             )
         except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError):
-            raise ConversationError(f"{url} is no URL like http://127.0.0.1:8000/sse") from None
+            raise ConversationError(f"{url} is no URL like http://127.0.0.1:8006/sse") from None
         except aiohttp.ClientConnectorError:
             raise ConversationError(
                 f"Nothing listens at {url}: is the server running?"
@@ -332,14 +332,15 @@ def json_object(text: str) -> Json:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Show a client's conversation, step by step.")
-    parser.add_argument("url", help="of the event stream: http://127.0.0.1:8000/sse")
+    parser.add_argument("url", help="of the event stream: http://127.0.0.1:8006/sse")
     parser.add_argument("tool", nargs="?", default="add")
     parser.add_argument("arguments", nargs="?", type=json_object, default={"a": 2, "b": 5})
     parser.add_argument("--whole", action="store_true", help="cut no long message short")
     parser.add_argument("--timeout", type=float, default=ANSWER_SECONDS, metavar="SECONDS")
     options = parser.parse_args()
 
-    # SIGTERM ends it as Ctrl-C does.
+    # SIGTERM ends it as Ctrl-C does. A shell's `&` may have left Ctrl-C ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     transcript = Transcript(whole=options.whole)
     try:

@@ -8,8 +8,9 @@ content.
 
 import argparse
 
+import uvicorn
 from mcp.server import MCPServer
-from serving import prepare
+from serving import prepare, url_of
 
 server = MCPServer("reports")
 
@@ -23,16 +24,19 @@ def report() -> str:
     return REPORT
 
 
+app = server.sse_app()
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Reports, too large to be sent.")
+    parser = argparse.ArgumentParser(description="Reports that are too large to be sent.")
     parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=8086)
+    parser.add_argument("--port", type=int, default=8037)
     chosen = parser.parse_args()
     prepare(chosen.host, chosen.port)
-    url = f"http://{chosen.host}:{chosen.port}/sse"
+    url = f"{url_of(chosen.host, chosen.port)}/sse"
     print(f"Serving MCP on {url}. In another terminal:", flush=True)
     print(f"  uv run scripts/07_sdk_client/client_sse.py {url} --once report", flush=True)
-    server.run(transport="sse", host=chosen.host, port=chosen.port)
+    uvicorn.run(app, host=chosen.host, port=chosen.port)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ Client 7 asks for 7000 + 0, 7000 + 1 and so on, all at once, as every other clie
 of them number their requests 1, 2, 3: a server that looked for the receiver of a reply by the
 request's id would give it to the wrong client, and the sum would show whose it is.
 
-    uv run scripts/07_sdk_client/many_clients.py http://127.0.0.1:8000/sse
+    uv run scripts/07_sdk_client/many_clients.py http://127.0.0.1:8006/sse
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def first_of(error: BaseException) -> BaseException:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Many clients at once on one server.")
-    parser.add_argument("url", help="of the event stream: http://127.0.0.1:8000/sse")
+    parser.add_argument("url", help="of the event stream: http://127.0.0.1:8006/sse")
     parser.add_argument("--clients", type=int, default=20)
     parser.add_argument("--calls", type=int, default=5, help="of each client, all at once")
     parser.add_argument("--timeout", type=float, default=10.0, metavar="SECONDS")

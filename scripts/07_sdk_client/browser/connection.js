@@ -44,7 +44,7 @@ export class Connection {
       asked = null;
       const late = `no endpoint event came within ${ENDPOINT_SECONDS} s`;
       this.#endpointTimer = setTimeout(() => {
-        this.close(`The stream is open, but ${late}: this is no MCP server over SSE.`);
+        this.close(`The stream is open, but ${late}: this is not an MCP server over SSE.`);
       }, ENDPOINT_SECONDS * 1000);
     };
     this.#stream.onerror = () => {
@@ -257,8 +257,8 @@ async function whyNoStream(url) {
     const answer = await fetch(url, { ...options, headers: { Accept: "text/event-stream" } });
     const kind = answer.headers.get("Content-Type");
     if (!answer.ok) return `${url} answered ${answer.status}. Is the path right? It is often /sse.`;
-    if (kind?.startsWith("text/event-stream")) return "Now the server answers.";
-    return `${url} is no event stream: its content type is ${kind}.`;
+    if (kind?.startsWith("text/event-stream")) return "The server answers now.";
+    return `${url} is not an event stream: its content type is ${kind}.`;
   } catch {
     // The same error when nobody is there and when CORS keeps the answer from this page.
     return await whyNoAnswer(url, options);
@@ -274,13 +274,18 @@ async function whyNoAnswer(url, options) {
     await fetch(url, { ...options, mode: "no-cors" });
   } catch {
     return (
-      `Nothing answers at ${url.origin}. Is the server running? Start it with\n` +
-      `--allow-origin ${location.origin}\nelse CORS keeps its answers from this page.`
+      `Nothing answers at ${url.origin}. Is the server running? ` +
+      `It must let this page in, as this one does:\n${serverForThisPage()}`
     );
   }
   return (
     `Something answers at ${url.origin}, but the browser keeps the answer from this page: ` +
     `it does not carry Access-Control-Allow-Origin: ${location.origin} (CORS). ` +
-    `Start the server with\n--allow-origin ${location.origin}`
+    `That server does not let pages in. One that does:\n${serverForThisPage()}`
   );
+}
+
+// Lesson 05's server takes this option; the calculator of lesson 06 has none like it.
+function serverForThisPage() {
+  return `uv run scripts/05_sse_server/sse_server.py --allow-origin ${location.origin}`;
 }

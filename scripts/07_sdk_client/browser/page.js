@@ -54,7 +54,7 @@ byId("connection").addEventListener("submit", (event) => {
   }
   const url = byId("url").value.trim();
   if (!URL.canParse(url) || !/^https?:/.test(url)) {
-    conversation.notice("That is no URL. It should look like http://127.0.0.1:8081/sse");
+    conversation.notice("That is no URL. It should look like http://127.0.0.1:8000/sse");
     return;
   }
   byId("server-origin").textContent = new URL(url).origin;
