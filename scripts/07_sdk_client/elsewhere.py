@@ -6,12 +6,11 @@ The other server is the same program under another name: `localhost` and `127.0.
 origins.
 """
 
-import argparse
 import asyncio
 from collections.abc import AsyncIterator
 
 import uvicorn
-from serving import prepare, url_of
+from serving import begin, lifespan
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -36,19 +35,13 @@ async def collect(request: Request) -> Response:
 
 app = Starlette(
     routes=[Route("/sse", open_stream), Route("/collect", collect, methods=["POST"])],
+    lifespan=lifespan,
 )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Sends its clients elsewhere.")
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=8027)
-    chosen = parser.parse_args()
-    prepare(chosen.host, chosen.port)
-    url = f"{url_of(chosen.host, chosen.port)}/sse"
-    print(f"Serving on {url}. In another terminal:", flush=True)
-    print(f"  uv run scripts/07_sdk_client/elsewhere_broken.py {url}", flush=True)
-    uvicorn.run(app, host=chosen.host, port=chosen.port, log_level="warning")
+    host, port = begin("uv run scripts/07_sdk_client/elsewhere_broken.py {url}", port=8027)
+    uvicorn.run(app, host=host, port=port, log_level="warning", timeout_graceful_shutdown=1)
 
 
 if __name__ == "__main__":

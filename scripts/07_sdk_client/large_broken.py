@@ -6,11 +6,10 @@ The report has 700,000 characters. The SDK sends a `str` twice: as text and as s
 content.
 """
 
-import argparse
-
-import uvicorn
 from mcp.server import MCPServer
-from serving import prepare, url_of
+from serving import lifespan, serve
+from starlette.applications import Starlette
+from starlette.routing import Mount
 
 server = MCPServer("reports")
 
@@ -24,20 +23,8 @@ def report() -> str:
     return REPORT
 
 
-app = server.sse_app()
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Reports that are too large to be sent.")
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=8037)
-    chosen = parser.parse_args()
-    prepare(chosen.host, chosen.port)
-    url = f"{url_of(chosen.host, chosen.port)}/sse"
-    print(f"Serving MCP on {url}. In another terminal:", flush=True)
-    print(f"  uv run scripts/07_sdk_client/client_sse.py {url} --once report", flush=True)
-    uvicorn.run(app, host=chosen.host, port=chosen.port)
+app = Starlette(routes=[Mount("/", app=server.sse_app())], lifespan=lifespan)
 
 
 if __name__ == "__main__":
-    main()
+    serve(app, "uv run scripts/07_sdk_client/client_sse.py {url} --once report", port=8037)

@@ -6,15 +6,14 @@ A model has no use for 700,000 characters anyway. What is behind the link comes 
 HTTP, which has no limit for the size of an answer.
 """
 
-import argparse
-
-import uvicorn
 from mcp.server import MCPServer
 from mcp.server.mcpserver import Context
 from mcp_types import CallToolResult, ResourceLink, TextContent
-from serving import prepare, url_of
+from serving import lifespan, serve
+from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
+from starlette.routing import Mount
 
 server = MCPServer("reports")
 
@@ -43,20 +42,8 @@ def report(ctx: Context) -> CallToolResult:
     return CallToolResult(content=[TextContent(text=beginning), link])
 
 
-app = server.sse_app()
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Reports: the beginning and a link.")
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=8037)
-    chosen = parser.parse_args()
-    prepare(chosen.host, chosen.port)
-    url = f"{url_of(chosen.host, chosen.port)}/sse"
-    print(f"Serving MCP on {url}. In another terminal:", flush=True)
-    print(f"  uv run scripts/07_sdk_client/client_sse.py {url} --once report", flush=True)
-    uvicorn.run(app, host=chosen.host, port=chosen.port)
+app = Starlette(routes=[Mount("/", app=server.sse_app())], lifespan=lifespan)
 
 
 if __name__ == "__main__":
-    main()
+    serve(app, "uv run scripts/07_sdk_client/client_sse.py {url} --once report", port=8037)
