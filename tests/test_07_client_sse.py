@@ -196,6 +196,15 @@ async def test_pages_of_tools_and_results_of_all_kinds(
     assert capsys.readouterr().out.startswith("\\x1b[31mred\n")
 
 
+async def test_pages_of_tools_have_an_end(
+    strange: Program, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert await once(f"{strange.url}/endless/sse", "repeat x") == 0
+    asked = [message for message in seen(strange) if message["method"] == "tools/list"]
+    assert sum("cursor" in message.get("params", {}) for message in asked[-99:]) == 99
+    capsys.readouterr()
+
+
 # --- Servers that are none, or not for you ------------------------------------------------
 
 
@@ -606,7 +615,7 @@ def shown(command: str) -> str:
     return found[1]
 
 
-IN_THE_LESSON = "uv run scripts/07_sdk_client/client_sse.py http://127.0.0.1:8000/sse"
+IN_THE_LESSON = "uv run scripts/07_sdk_client/client_sse.py http://127.0.0.1:8006/sse"
 
 
 def test_the_prompt_as_the_lesson_shows_it(calculator: Program, tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ COMMANDS = ("ask", "call", "help", "quit", "tools")
 
 
 class Failed(Exception):
-    """The request came to nothing. The text says why."""
+    """The request failed. The text says why."""
 
 
 class Cancelled(Exception):
@@ -68,7 +68,7 @@ def show(text: str) -> None:
 
 
 def text_of(result: CallToolResult) -> str:
-    """The texts of a result, and one line for each thing in it that is no text."""
+    """The texts of a result, and one line for each thing in it that is not text."""
     parts: list[str] = []
     for content in result.content:
         match content:
@@ -197,10 +197,10 @@ async def lines_of_a_pipe() -> AsyncIterator[str]:
     loop = asyncio.get_running_loop()
     queue: asyncio.Queue[str] = asyncio.Queue()
     if isinstance(sys.stdin, io.TextIOWrapper):
-        sys.stdin.reconfigure(errors="replace")  # other bytes than UTF-8 are no end
+        sys.stdin.reconfigure(errors="replace")  # bytes other than UTF-8 are not the end
 
     def read() -> None:
-        # A thread of its own, which may wait for ever: it does not keep the program alive.
+        # In a daemon thread, which may wait for ever without keeping the program alive.
         with contextlib.suppress(RuntimeError):  # the program has left: the loop is closed
             for line in sys.stdin:
                 loop.call_soon_threadsafe(queue.put_nowait, line)
@@ -332,11 +332,11 @@ def main() -> int:
     try:
         return asyncio.run(run(arguments))
     except KeyboardInterrupt:
-        return 130  # as a shell counts a program that Ctrl-C ended
+        return 130  # a shell's status for a program that Ctrl-C ended
     except BrokenPipeError:
-        # Nobody reads on, as after `| head`. Python would try once more when it ends.
+        # Nobody reads any more, as after `| head`. Python would try once more when it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141  # as a shell counts it
+        return 141  # a shell's status for it
 
 
 if __name__ == "__main__":

@@ -32,10 +32,10 @@ def report(ctx: Context) -> CallToolResult:
     """The first lines of the report, and a link to all of it."""
     beginning = "\n".join(REPORT.splitlines()[:FIRST_LINES])
     # Where the client reached this server, it will reach the report too.
-    posted: Request = ctx.request_context.request
+    assert ctx.headers is not None, "a message over HTTP has headers"
     link = ResourceLink(
         name="report.txt",
-        uri=f"{posted.base_url}report.txt",
+        uri=f"http://{ctx.headers['host']}/report.txt",
         mime_type="text/plain",
         size=len(REPORT),
     )
