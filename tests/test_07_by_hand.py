@@ -341,8 +341,8 @@ async def test_it_answers_the_servers_questions_and_matches_replies_by_their_id(
     ("data", "why"),
     [
         ("x" * 1_100_000, "The stream broke: An event is over"),
-        ("{oops", "No message: '{oops'"),
-        ("[]", "No message: '[]'"),
+        ("{oops", "Not a message: '{oops'"),
+        ("[]", "Not a message: '[]'"),
         ("", "The stream ended"),
     ],
     ids=["too large", "no JSON", "no object", "the end"],
@@ -403,7 +403,7 @@ async def test_an_error_and_an_unknown_revision_are_said(by_hand: ModuleType) ->
         talk = asyncio.create_task(refused(by_hand, url))
         hello = await server.hear("initialize")
         await server.say(result(hello, {"protocolVersion": "2030-01-01"}))
-        assert await talk == "The server speaks 2030-01-01, which we do not"
+        assert await talk == "The server speaks 2030-01-01, which we don't"
 
 
 async def test_silence_has_a_limit_and_the_whole_has_none(

@@ -111,7 +111,8 @@ def test_a_handshake_that_crashes_is_shown(tmp_path: Path) -> None:
         SOLUTION.read_text(encoding="utf-8"), 'listed.get("tools", [])', 'listed["tols"]'
     )
     failed = {each.id: each.failure for each in check(text, tmp_path).results if each.failure}
-    assert b"** a task raised KeyError('tols'), in line" in failed["talks"].received
+    shown = failed["returns-the-result"].received
+    assert b"** a task raised KeyError('tols'), in line" in shown
 
 
 @pytest.mark.usefixtures("warm")
@@ -123,6 +124,6 @@ def test_what_crashes_is_shown(tmp_path: Path) -> None:
     )
     report = check(text, tmp_path)
     failed = {each.id: each.failure for each in report.results if each.failure is not None}
-    assert failed["backs-off"].hint == "crashed"
-    assert b"ZeroDivisionError" in failed["backs-off"].received
-    assert failed["talks"].hint == "no-result"
+    assert failed["first-wait"].hint == "crashed"
+    assert b"ZeroDivisionError" in failed["first-wait"].received
+    assert failed["returns-the-result"].hint == "no-result"
