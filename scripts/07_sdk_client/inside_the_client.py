@@ -254,7 +254,7 @@ class Session:
         if "method" not in message:
             # By its id alone: replies may come in any order.
             reply_id = message.get("id")
-            future = self.waiting.get(reply_id) if isinstance(reply_id, int) else None
+            future = self.waiting.get(reply_id) if type(reply_id) is int else None
             if future is not None and not future.done():
                 future.set_result(message)
         elif "id" in message:
