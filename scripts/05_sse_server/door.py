@@ -75,7 +75,7 @@ def put_in_front(app: FastAPI, settings: Settings) -> None:
 
 
 async def read_body(request: Request) -> bytes | Response:
-    """The body of a POST, or the answer that refuses it: 415, or 413 as soon as it is too long."""
+    """The body of a POST, or what refuses it: 415, or 413 as soon as it is too long."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip()
     if kind.lower() != JSON_TYPE:
         # A page may send text/plain to any server without asking. JSON it may not.

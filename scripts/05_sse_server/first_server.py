@@ -1,6 +1,6 @@
 """The first server: an event stream, a POST and one tool. It serves one client at a time.
 
-    uv run scripts/05_sse_server/first_server.py
+uv run scripts/05_sse_server/first_server.py
 """
 
 import argparse

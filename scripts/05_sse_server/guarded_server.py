@@ -1,6 +1,6 @@
 """Grown from messages_server.py: a door, for pages from elsewhere and for bodies without end.
 
-    uv run scripts/05_sse_server/guarded_server.py
+uv run scripts/05_sse_server/guarded_server.py
 """
 
 import argparse

@@ -24,7 +24,9 @@ def before_leaving(end_streams: Callable[[], None]) -> Iterator[None]:
         yield  # only the main thread can handle signals
         return
     loop = asyncio.get_running_loop()
-    uvicorns_own = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    uvicorns_own = {
+        number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)
+    }
     told = False
 
     def leave(number: int, frame: FrameType | None) -> None:

@@ -1,6 +1,6 @@
-"""Grown from sessions_server.py: whatever comes in gets an answer, and a slow tool stops nobody.
+"""Grown from sessions_server.py: an answer to whatever comes in, and no slow tool stops others.
 
-    uv run scripts/05_sse_server/messages_server.py
+uv run scripts/05_sse_server/messages_server.py
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""The methods of MCP that this server has, and what becomes of a message: its reply, or none."""
+"""The methods of MCP that this server has, and what becomes of a message: a reply, or none."""
 
 from dataclasses import dataclass
 

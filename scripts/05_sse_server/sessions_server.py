@@ -1,6 +1,6 @@
 """Grown from first_server.py: a heartbeat, and a session for each client, until it leaves.
 
-    uv run scripts/05_sse_server/sessions_server.py
+uv run scripts/05_sse_server/sessions_server.py
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """A client that asks and asks, and reads nothing. How much does the server keep for it?
 
-    uv run scripts/05_sse_server/sleeping_reader.py http://127.0.0.1:8000/sse
+uv run scripts/05_sse_server/sleeping_reader.py http://127.0.0.1:8000/sse
 """
 
 import asyncio
@@ -33,7 +33,9 @@ async def main(url: str) -> None:
                 print(f"Call {call}: status {status}. The server has given up on this reader.")
                 return
             if call % 200 == 0:
-                print(f"{call} calls accepted: about {call * KILOBYTES // 1_000} MB wait for me")
+                print(
+                    f"{call} calls accepted: about {call * KILOBYTES // 1_000} MB wait for me"
+                )
         print("It would have gone on.")
 
 

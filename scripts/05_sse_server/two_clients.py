@@ -1,6 +1,6 @@
 """Two clients open a stream each. Client A asks twice. Who reads the replies?
 
-    uv run scripts/05_sse_server/two_clients.py http://127.0.0.1:8000/sse
+uv run scripts/05_sse_server/two_clients.py http://127.0.0.1:8000/sse
 """
 
 import asyncio

@@ -89,22 +89,9 @@ class Session:
         # --- starter
         # self.id = "1"
         # --- end
+        # What `send`, further down, has put in and the stream has not taken yet.
         self.waiting: asyncio.Queue[bytes | None] = asyncio.Queue()
         self.waiting_bytes = 0
-
-    def send(self, event: bytes) -> None:
-        """Queue an event for the stream."""
-        # TODO 11: A reader that takes nothing must not fill the memory. If MAX_WAITING_EVENTS
-        # events wait already, or this one would make more than MAX_WAITING_BYTES of them,
-        # close the session instead. (`self.waiting.qsize()` counts what waits.)
-        # --- solution
-        too_many = self.waiting.qsize() >= MAX_WAITING_EVENTS
-        if too_many or self.waiting_bytes + len(event) > MAX_WAITING_BYTES:
-            self.close()
-            return
-        # --- end
-        self.waiting_bytes += len(event)
-        self.waiting.put_nowait(event)
 
     async def next_event(self) -> bytes | None:
         event = await self.waiting.get()
@@ -187,7 +174,7 @@ def in_background(message: Message, session: Session) -> None:
 async def reply_on_stream(message: Message, session: Session) -> None:
     reply = await answer(message)
     if reply is not None:
-        session.send(encode_event("message", json.dumps(reply)))
+        send(session, encode_event("message", json.dumps(reply)))
 
 
 # ---- JSON-RPC: from a message to its reply ------------------------------------------------
@@ -406,6 +393,24 @@ async def read_body(request: Request) -> bytes:
     # --- end
 
 
+# ---- A reader that sleeps -----------------------------------------------------------------
+
+
+def send(session: Session, event: bytes) -> None:
+    """Queue an event for the session's stream."""
+    # TODO 11: A reader that takes nothing must not fill the memory. If MAX_WAITING_EVENTS
+    # events wait already, or this one would make more than MAX_WAITING_BYTES of them, close
+    # the session instead. (`session.waiting.qsize()` counts what waits.)
+    # --- solution
+    too_many = session.waiting.qsize() >= MAX_WAITING_EVENTS
+    if too_many or session.waiting_bytes + len(event) > MAX_WAITING_BYTES:
+        session.close()
+        return
+    # --- end
+    session.waiting_bytes += len(event)
+    session.waiting.put_nowait(event)
+
+
 # ---- Leaving ------------------------------------------------------------------------------
 
 
@@ -425,7 +430,9 @@ def end_streams() -> None:
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Put `end_streams` in front of uvicorn's own signal handlers, and take it away again."""
     loop = asyncio.get_running_loop()
-    uvicorns_own = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    uvicorns_own = {
+        number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)
+    }
 
     def leave(number: int, frame: FrameType | None) -> None:
         loop.call_soon_threadsafe(end_streams)
