@@ -31,7 +31,9 @@ minutes = 20
 era = "SSE"
 needs = ["01_greeting"]
 summary = "Say goodbye."
-port = 8081
+
+[lesson.ports]
+8081 = ["exercise.py"]
 """
 
 SOLUTION = '''"""A greeting as an event."""

@@ -24,7 +24,18 @@ title = "A stream"
 minutes = 45
 era = "SSE"
 summary = "Stream it."
-port = 5000
+
+[lesson.ports]
+5000 = ["server.py", "exercise.py"]
+5010 = ["browser/page.py"]
+
+[lesson.sections]
+"Run it" = 4
+"One line, one event" = 8
+
+[lesson.todos]
+1 = 10
+2 = 12
 """
 
 
@@ -61,9 +72,18 @@ def test_an_unknown_lesson_lists_the_known_ones(course: Course, name: str) -> No
         (('"01_flask_stream"]', '"09_security"]'), "it needs '09_security'"),
         (('slug = "02_event_format"', 'slug = "01_event_format"'), "lesson 01 stands twice"),
         (('slug = "02_event_format"', 'slug = "two"'), "two digits"),
-        (("port = 5000", "prot = 5000"), "unknown key prot"),
-        (("port = 5000", "port = 70000"), "port number"),
-        (("port = 5000", 'carries = ["event_stream.py"]'), "NN_slug/file"),
+        (("minutes = 45", "minutes = true"), "`minutes` must be a whole number"),
+        (("minutes = 45", "minutes = 45\nport = 5000"), "unknown key port"),
+        (("minutes = 45", 'minutes = 45\ncarries = ["event_stream.py"]'), "NN_slug/file"),
+        (("5000 = [", "70000 = ["), "`ports` .*'70000' is not a port"),
+        (("5000 = [", "http = ["), "'http' is not a port"),
+        (('["browser/page.py"]', '"browser/page.py"'), "5010: list the programs"),
+        (("browser/page.py", "server.py"), r"`ports` lists server\.py twice"),
+        (("[lesson.ports]", "ports = 5000\n[lesson.other]"), "unknown key other"),
+        (('"Run it" = 4', '"Run it" = 0'), "`sections`, 'Run it': minutes are a whole number"),
+        (('"Run it" = 4', '"Run it" = "4"'), "`sections`, 'Run it': minutes"),
+        (("2 = 12", "2 = 12.5"), "`todos`, '2': minutes are a whole number"),
+        (("2 = 12", "3 = 12"), "`todos` must be numbered 1, 2, 3"),
         (("minutes = 60", "minutes = "), r"lessons\.toml: "),
     ],
 )
@@ -76,6 +96,17 @@ def test_a_wrong_manifest_says_what_is_wrong(
     )
     with pytest.raises(CourseError, match=message):
         Course.load(tmp_path)
+
+
+def test_ports_and_minutes_are_data(course: Course) -> None:
+    lesson = course.lesson("1")
+    assert lesson.ports == {"server.py": 5000, "exercise.py": 5000, "browser/page.py": 5010}
+    assert lesson.port == 5000
+    assert lesson.sections == {"Run it": 4, "One line, one event": 8}
+    assert lesson.todos == {1: 10, 2: 12}
+    assert lesson.measured_minutes == 35  # 34, rounded up
+    other = course.lesson("2")
+    assert (other.port, other.ports, other.sections, other.todos) == (None, {}, {}, {})
 
 
 def test_the_environment_can_move_the_learners_folder(

@@ -80,7 +80,7 @@ def test_a_port_in_use_is_said_with_who_uses_it(
 ) -> None:
     port = free_port()
     lesson = course.lesson("5")
-    object.__setattr__(lesson, "port", port)
+    object.__setattr__(lesson, "ports", {"sse_server.py": port})
     course.lessons = [lesson]
     assert doctor.ports(course)[0].said == "free, for lesson 05"
     with socket.create_server(("127.0.0.1", port)):

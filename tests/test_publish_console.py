@@ -112,7 +112,7 @@ def course(tmp_path: Path) -> Course:
     (tmp_path / "scripts" / "01_one" / "server.py").write_text(SERVER, encoding="utf-8")
     (tmp_path / "lessons" / "lessons.toml").write_text(
         '[[lesson]]\nslug = "01_one"\ntitle = "T"\nminutes = 1\nera = "E"\nsummary = "S"\n'
-        "port = 8099\n",
+        '[lesson.ports]\n8099 = ["server.py", "client.py"]\n',
         encoding="utf-8",
     )
     return Course.load(tmp_path)

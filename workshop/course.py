@@ -40,8 +40,24 @@ class Lesson:
     summary: str
     era: str
     needs: tuple[str, ...] = ()
-    port: int | None = None
     carries: tuple[str, ...] = ()
+    ports: dict[str, int] = field(default_factory=dict, hash=False)
+    """The default port of each server program, by its path in the lesson's folder."""
+    sections: dict[str, int] = field(default_factory=dict, hash=False)
+    """Minutes to read and run each section of the text that is not an appendix."""
+    todos: dict[int, int] = field(default_factory=dict, hash=False)
+    """Minutes for each TODO of the exercise."""
+
+    @property
+    def port(self) -> int | None:
+        """The default port of the lesson's own server, the first of its table."""
+        return next(iter(self.ports.values()), None)
+
+    @property
+    def measured_minutes(self) -> int:
+        """What the sections and TODOs take together, rounded up to five minutes."""
+        total = sum(self.sections.values()) + sum(self.todos.values())
+        return -(-total // 5) * 5
 
     @property
     def number(self) -> str:
@@ -90,7 +106,7 @@ class Lesson:
 
 
 _STRINGS = ("slug", "title", "era", "summary")
-_FIELDS = {*_STRINGS, "minutes", "needs", "port", "carries"}
+_FIELDS = {*_STRINGS, "minutes", "needs", "carries", "ports", "sections", "todos"}
 
 
 def _read_lesson(table: dict[str, Any], root: Path, work_root: Path) -> Lesson:
@@ -102,15 +118,10 @@ def _read_lesson(table: dict[str, Any], root: Path, work_root: Path) -> Lesson:
             raise CourseError(f"{where}: `{key}` must be a text.")
     if not re.fullmatch(r"\d\d_[a-z0-9_]+", table["slug"]):
         raise CourseError(f"{where}: a slug is two digits, `_`, and lower-case words.")
-    minutes = table.get("minutes")
-    if not isinstance(minutes, int) or minutes <= 0:
+    if not _is_count(table.get("minutes")):
         raise CourseError(f"{where}: `minutes` must be a whole number above 0.")
-    port = table.get("port")
-    if port is not None and (not isinstance(port, int) or not 0 < port < 65_536):
-        raise CourseError(f"{where}: `port` must be a port number.")
     for key in ("needs", "carries"):
-        values = table.get(key, [])
-        if not isinstance(values, list) or not all(isinstance(v, str) for v in values):
+        if not _are_texts(table.get(key, [])):
             raise CourseError(f"{where}: `{key}` must be a list of texts.")
     for carried in table.get("carries", []):
         if not re.fullmatch(r"\d\d_[a-z0-9_]+/[^/]+", carried):
@@ -120,13 +131,57 @@ def _read_lesson(table: dict[str, Any], root: Path, work_root: Path) -> Lesson:
         work_root=work_root,
         slug=table["slug"],
         title=table["title"],
-        minutes=minutes,
+        minutes=table["minutes"],
         summary=table["summary"],
         era=table["era"],
         needs=tuple(table.get("needs", [])),
-        port=port,
         carries=tuple(table.get("carries", [])),
+        ports=_read_ports(table.get("ports", {}), where),
+        sections=_read_minutes(table.get("sections", {}), f"{where}: `sections`"),
+        todos=_read_todos(table.get("todos", {}), where),
     )
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def _are_texts(values: object) -> bool:
+    return isinstance(values, list) and all(isinstance(value, str) for value in values)
+
+
+def _read_ports(table: object, where: str) -> dict[str, int]:
+    """`PORT = ["program.py", …]` as a port for each program."""
+    if not isinstance(table, dict):
+        raise CourseError(f"{where}: `ports` must be a table.")
+    ports: dict[str, int] = {}
+    for key, programs in table.items():
+        if not re.fullmatch(r"[1-9]\d{0,4}", key) or int(key) > 65_535:
+            raise CourseError(f"{where}: `ports` holds PORT = […], and {key!r} is not a port.")
+        if not _are_texts(programs):
+            raise CourseError(f"{where}: `ports`, {key}: list the programs, as texts.")
+        for program in programs:
+            if program in ports:
+                raise CourseError(f"{where}: `ports` lists {program} twice.")
+            ports[program] = int(key)
+    return ports
+
+
+def _read_minutes(table: object, where: str) -> dict[str, int]:
+    """A table of minutes, by what takes them."""
+    if not isinstance(table, dict):
+        raise CourseError(f"{where} must be a table.")
+    for key, minutes in table.items():
+        if not _is_count(minutes):
+            raise CourseError(f"{where}, {key!r}: minutes are a whole number above 0.")
+    return table
+
+
+def _read_todos(table: object, where: str) -> dict[int, int]:
+    todos = _read_minutes(table, f"{where}: `todos`")
+    if list(todos) != [str(number + 1) for number in range(len(todos))]:
+        raise CourseError(f"{where}: `todos` must be numbered 1, 2, 3 … in this order.")
+    return {int(number): minutes for number, minutes in todos.items()}
 
 
 class Course:

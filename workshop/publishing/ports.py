@@ -34,15 +34,16 @@ class Ports:
 
     def default(self, script: str) -> int | None:
         """The port that a script takes when it is not told one; None if it takes none."""
-        path = self._course.root / script
-        slug = script.split("/")[1]
-        if script.startswith("work/"):
-            path = self._course.root / "scripts" / slug / path.name
-        if not path.is_file() or '"--port"' not in (text := path.read_text(encoding="utf-8")):
+        room, slug, name = script.split("/", 2)
+        path = self._course.root / ("scripts" if room == "work" else room) / slug / name
+        if not path.is_file():
             return None
+        text = path.read_text(encoding="utf-8")
         if (own := re.search(r"\"--port\"[^)]*?\bdefault=(\d+)", text)) is not None:
             return int(own[1])
-        return next((each.port for each in self._course.lessons if each.slug == slug), None)
+        return next(
+            (each.ports.get(name) for each in self._course.lessons if each.slug == slug), None
+        )
 
     def typed(self, command: str) -> tuple[str, int | None]:
         """The command with free ports, and the port of the server it starts, if any."""
@@ -59,7 +60,7 @@ class Ports:
             return match[0][: -len(match[1])] + str(self._free[int(match[1])])
 
         if (named := re.search(r"--port[ =](\d+)", command)) is not None:
-            if _SCRIPT.search(command):
+            if _SCRIPT.search(command) or _UVICORN.search(command):
                 server = self._free[int(named[1])]
             return _SHOWN_PORT.sub(free, command), server
         command = _SHOWN_PORT.sub(free, command)
@@ -72,6 +73,7 @@ class Ports:
 
 
 _SHOWN_PORT = re.compile(r"(?:(?:127\.0\.0\.1|localhost|\[::1\]):|--port[ =]|\bPORT=)(\d{4,5})")
+_UVICORN = re.compile(r"\buvicorn \w+:\w+")
 _SCRIPT = re.compile(r"(?:scripts|solutions|work)/\d\d_\w+/(?:\w+/)*\w+\.py")
 
 
