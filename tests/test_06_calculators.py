@@ -393,9 +393,9 @@ CALCULATORS = {
 def started_by_uvicorn(name: str, *options: str, **env: str) -> Iterator[Program]:
     """`cd scripts/06_sdk_server && uvicorn NAME:app`, as a cloud does it."""
     port = free_port()
+    where = ("--host", "0.0.0.0", "--port", str(port))
     process = subprocess.Popen(
-        [sys.executable, "-m", "uvicorn", f"{name}:app", "--host", "0.0.0.0"]
-        + ["--port", str(port), *options],
+        [sys.executable, "-m", "uvicorn", f"{name}:app", *where, *options],
         cwd=FOLDER,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
