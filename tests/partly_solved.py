@@ -15,7 +15,7 @@ def solved_up_to(source: str, done: int) -> str:
     for line in source.splitlines():
         text = line.strip()
         # "(TODO 2)" too: a TODO may have several places.
-        if found := re.search(r"TODO (\d)", text):
+        if found := re.search(r"TODO (\d+)", text):
             todo = int(found[1])
         if text in ("# --- solution", "# --- starter", "# --- end"):
             part = text.removeprefix("# --- ")

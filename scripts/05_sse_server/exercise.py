@@ -1,6 +1,6 @@
-"""Lesson 05, the exercise: an MCP server over HTTP+SSE, with holes to fill.
+"""Lesson 05, the exercise: first_server.py again, with holes to fill as the lesson grows.
 
-Fill the TODOs from 1 to 7. After each one, see how far you are:
+Do the TODOs in order, each where the lesson says so. After each one, see how far you are:
 
     uv run workshop check 05
 """
@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import errno
 import json
 import math
+import os
 import secrets
+import signal
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any
@@ -28,28 +31,17 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 Message = dict[str, Any]
 
 PROTOCOL_VERSION = "2024-11-05"
-MAX_BODY = 4 * 1024 * 1024  # bytes
+MAX_BODY = 4 * 1024 * 1024  # bytes of one POST
+MAX_WAITING_EVENTS = 100  # for one session: what its reader has not taken yet
+MAX_WAITING_BYTES = 2 * MAX_BODY  # and their bytes
 
 PARSE_ERROR = -32700  # the codes of JSON-RPC 2.0, section 5.1
 INVALID_REQUEST = -32600
 METHOD_NOT_FOUND = -32601
 INVALID_PARAMS = -32602
 
-# ---- Sessions: one for each open stream ---------------------------------------------------
+# ---- The stream ---------------------------------------------------------------------------
 
-
-class Session:
-    """One client: its id, and the messages that wait for its stream. None ends the stream."""
-
-    def __init__(self) -> None:
-        # TODO 1: Give the session an id that nobody can guess: who knows it can speak in
-        # this session. Then, in `events`, tell the client where to POST. That is the first
-        # event, `endpoint`; its data is the path, /message?session_id=…, and nothing else.
-        self.id = "1"
-        self.outbox: asyncio.Queue[Message | None] = asyncio.Queue()
-
-
-sessions: dict[str, Session] = {}
 heartbeat_seconds = 15.0
 
 
@@ -60,41 +52,93 @@ def encode_event(event: str, data: str) -> bytes:
 
 async def events(session: Session) -> AsyncIterator[bytes]:
     """What goes out on the session's stream, event by event."""
+    # TODO 1: First tell the client where to POST: an event `endpoint`, whose data is the path
+    # /message?session_id=… with the session's id, and nothing else. Then yield one event after
+    # the other, as `session.next_event()` gives them; None ends the stream. Whenever nothing
+    # came for `heartbeat_seconds`, yield a comment, so that no proxy takes the connection for
+    # dead. `async with asyncio.timeout(…)` raises TimeoutError.
     yield encode_event("connected", "hello")
-
-    # TODO 2: Take message after message from the session's outbox, and send each as an
-    # event `message` whose data is JSON in one line. When None comes, the stream ends. When
-    # nothing comes for `heartbeat_seconds`, send a comment, so that no proxy takes the
-    # connection for dead. `async with asyncio.timeout(…)` raises TimeoutError.
     await asyncio.Event().wait()  # open, and silent for ever
+
+
+# ---- Sessions: one for each open stream ---------------------------------------------------
+
+
+class Session:
+    """One client: its id, and the events that wait for its stream. None ends the stream."""
+
+    def __init__(self) -> None:
+        # TODO 2: Give the session an id that nobody can guess: anyone who has it can send
+        # messages in this session.
+        self.id = "1"
+        # What `send`, further down, has put in and the stream has not taken yet.
+        self.waiting: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self.waiting_bytes = 0
+
+    async def next_event(self) -> bytes | None:
+        event = await self.waiting.get()
+        if event is not None:
+            self.waiting_bytes -= len(event)
+        return event
+
+    def close(self) -> None:
+        """From now on POST does not find this session, and its stream ends."""
+        sessions.pop(self.id, None)
+        while not self.waiting.empty():
+            self.waiting.get_nowait()  # nobody takes it any more
+        self.waiting.put_nowait(None)
+
+
+sessions: dict[str, Session] = {}
+
+
+async def session_events(session: Session) -> AsyncIterator[bytes]:
+    """The session's events. As long as they are sent, POST finds the session."""
+    # The session is entered here and not in `open_stream`: for a client that left before the
+    # first byte, a generator never starts, and its `finally` never runs.
+    sessions[session.id] = session
+    # TODO 3: However the stream ends, take the session out of `sessions` again.
+    async for event in events(session):
+        yield event
+
+
+async def open_stream() -> StreamingResponse:
+    """The answer to GET /sse."""
+    return StreamingResponse(
+        session_events(Session()),
+        media_type="text/event-stream",
+        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+    )
 
 
 # ---- POST: a message comes in, its reply goes out on the stream ---------------------------
 
 
-async def post_message(request: Request) -> Response:
-    """Take one message. `read_body`, `read_message` and `answer` stand further down."""
-
-    async def reply_on_stream(session: Session, message: Message) -> None:
-        reply = await answer(message)
-        if reply is not None:
-            session.outbox.put_nowait(reply)
-
-    # TODO 3: Find the session that the query parameter `session_id` names; 404 when there is
-    # none. Read the message. Then answer 202 at once: `in_background` runs reply_on_stream
-    # meanwhile, for this session and no other. A message that can't be read gets no reply
-    # on the stream, but an answer here: 400, with error.reply() as JSON.
-    return Response("Accepted\n", 202)
+async def receive_message(request: Request) -> Response:
+    """The answer to POST /message."""
+    body = await read_body(request)
+    # TODO 4: Find the session that the query parameter `session_id` names; 404 when there is
+    # none. `read_message(body)` gives the message. A message that cannot be read gets no reply
+    # on the stream, but an answer here: 400, with error.reply() as JSON. Then answer 202 at
+    # once: `in_background` sends the reply on this session's stream when it is ready.
+    return Response(status_code=202)
 
 
 background: set[asyncio.Task[None]] = set()
 
 
-def in_background(work: Coroutine[Any, Any, None]) -> None:
-    """Run `work` beside everything else. The set keeps it from being collected as garbage."""
-    task = asyncio.create_task(work)
+def in_background(message: Message, session: Session) -> None:
+    """Answer the message on the session's stream, however long that takes."""
+    task = asyncio.create_task(reply_on_stream(message, session))
+    # The event loop itself keeps no task alive: somebody has to hold it.
     background.add(task)
     task.add_done_callback(background.discard)
+
+
+async def reply_on_stream(message: Message, session: Session) -> None:
+    reply = await answer(message)
+    if reply is not None:
+        send(session, encode_event("message", json.dumps(reply)))
 
 
 # ---- JSON-RPC: from a message to its reply ------------------------------------------------
@@ -114,58 +158,63 @@ class RpcError(Exception):
         return {"jsonrpc": "2.0", "id": request_id, "error": error}
 
 
-async def answer(message: Message) -> Message | None:
-    """The reply to a message, or None when it gets none."""
-    # TODO 4: A message without an id is a notification and gets no reply. A request gets one
-    # with its own id, exactly as it came, and the result of `call_method`; or, when that
-    # raises RpcError, error.reply(…) with the request's id.
-    return {"jsonrpc": "2.0", "id": 1, "result": {}}
-
-
-async def call_method(method: str, params: Any) -> Message:
-    """The result of a method. Raises RpcError."""
-    if not isinstance(params, dict):
-        raise RpcError(INVALID_PARAMS, "params must be an object")
-    match method:
-        case "initialize":
-            # The answer names the revision we speak. A client that can't, leaves.
-            return {
-                "protocolVersion": PROTOCOL_VERSION,
-                "capabilities": {"tools": {}},
-                "serverInfo": {"name": "sse-exercise", "version": "1.0.0"},
-            }
-        case "ping":
-            return {}
-        case "tools/list":
-            return {"tools": [tool.listing() for tool in TOOLS.values()]}
-        case "tools/call":
-            return await call_tool(params)
-        # Still TODO 4: every other method gets METHOD_NOT_FOUND. A newer client asks for
-        # `server/discover` first, and waits ten seconds for a server that stays silent.
-        case _:
-            return {}
-
-
 def read_message(body: bytes) -> Message:
     """The request or notification in `body`. Raises RpcError."""
     # TODO 5: What is not JSON gets PARSE_ERROR. What is JSON but not JSON-RPC gets
     # INVALID_REQUEST: a message is an object with "jsonrpc": "2.0" and a "method" that is a
-    # string. Then, in `call_tool`: no such tool, or wrong arguments, is INVALID_PARAMS, but
-    # a tool that fails gives a result with isError. And mend `wait`, at the end.
+    # string.
     return json.loads(body)
+
+
+async def answer(message: Message) -> Message | None:
+    """The reply to a message, or None when it gets none."""
+    # TODO 6: A message without an id is a notification and gets no reply. A request gets one
+    # with its own id, exactly as it came, and with the result of its method, which METHODS
+    # (further down) has. An unknown method gets METHOD_NOT_FOUND. Whatever raises RpcError
+    # gets error.reply(…), with the request's id, too.
+    result = await METHODS[message["method"]](message.get("params", {}))
+    return {"jsonrpc": "2.0", "id": 1, "result": result}
+
+
+async def initialize(params: Any) -> Message:
+    # The answer names the revision we speak. A client that does not speak it leaves.
+    return {
+        "protocolVersion": PROTOCOL_VERSION,
+        "capabilities": {"tools": {}},
+        "serverInfo": {"name": "sse-exercise", "version": "1.0.0"},
+    }
+
+
+async def ping(params: Any) -> Message:
+    return {}
+
+
+async def list_tools(params: Any) -> Message:
+    return {"tools": [tool.listing() for tool in TOOLS.values()]}
 
 
 # ---- Tools --------------------------------------------------------------------------------
 
 
-async def call_tool(params: Message) -> Message:
-    """The result of tools/call. Raises RpcError for a call that can't be made."""
+async def call_tool(params: Any) -> Message:
+    """The result of tools/call. Raises RpcError for a call that cannot be made."""
+    if not isinstance(params, dict):
+        raise RpcError(INVALID_PARAMS, "params must be an object")
     tool = TOOLS.get(str(params.get("name")))
     arguments = params.get("arguments", {})
+    # TODO 7: No such tool, or arguments that the tool does not take, is INVALID_PARAMS. A tool
+    # that fails is something else: its error is the result's text, and isError is true.
     assert tool is not None
     text, failed = await tool.run(**arguments), False
     return {"content": [{"type": "text", "text": text}], "isError": failed}
 
+
+METHODS: dict[str, Callable[[Any], Awaitable[Message]]] = {
+    "initialize": initialize,
+    "ping": ping,
+    "tools/list": list_tools,
+    "tools/call": call_tool,
+}
 
 JSON_TYPES: dict[str, Any] = {"string": str, "number": int | float}
 
@@ -208,7 +257,7 @@ async def add(a: float, b: float) -> str:
 
 
 async def wait(seconds: float) -> str:
-    # Still TODO 5: all sessions share one event loop. Nobody else is served while it sleeps.
+    # TODO 8: All sessions share one event loop. Nobody else is served while this one sleeps.
     time.sleep(seconds)
     return f"Waited {seconds} s"
 
@@ -222,49 +271,79 @@ TOOLS = {
     )
 }
 
-# ---- Who may come in, and with how much ---------------------------------------------------
+# ---- The door: who may come in, and with how much -----------------------------------------
 
-allowed_hosts: set[str] = set()  # what the Host header may say; `main` fills it
+
+def own_hosts(request: Request) -> set[str]:
+    """What the Host header may say: this machine's own names, with the port they came to."""
+    port = request.scope["server"][1]
+    allowed = os.environ.get("ALLOWED_HOSTS", "").split(",")
+    return {f"127.0.0.1:{port}", f"localhost:{port}", f"[::1]:{port}", *filter(None, allowed)}
 
 
 def guard(request: Request) -> None:
     """Runs before every endpoint. Raises HTTPException for a request that may not come in."""
-    # TODO 6: A page on the web can make its visitor's browser send requests to this server,
-    # also under a name of its own. Refuse a Host that is not in allowed_hosts with 421, and
-    # an Origin other than http:// and one of these hosts with 403. No Origin at all is fine:
-    # only browsers send it. Then `read_body`.
+    # TODO 9: A page on the web can make its visitor's browser send requests to this server,
+    # also under a name of its own. Refuse a Host that is not in own_hosts(request) with 421,
+    # and an Origin other than http:// and one of these hosts with 403. No Origin at all is
+    # fine: only browsers send it.
 
 
 async def read_body(request: Request) -> bytes:
-    """The body of a POST. Raises HTTPException for one that we don't take."""
-    # Still TODO 6: a Content-Type other than application/json gets 415: a page may send the
-    # others without being asked. A body over MAX_BODY gets 413, and that while it comes in:
+    """The body of a POST. Raises HTTPException for one that we do not take."""
+    # TODO 10: A Content-Type other than application/json gets 415: a page may send the others
+    # without asking. A body over MAX_BODY gets 413, and that while it comes in:
     # `async for piece in request.stream()`.
     return await request.body()
 
 
-# ---- The endpoints, and the end -----------------------------------------------------------
-
-app = FastAPI(dependencies=[Depends(guard)], openapi_url=None)
-app.post("/message")(post_message)
+# ---- A reader that sleeps -----------------------------------------------------------------
 
 
-@app.get("/sse")
-async def open_stream() -> StreamingResponse:
-    return StreamingResponse(
-        session_events(Session()),
-        media_type="text/event-stream",
-        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
-    )
+def send(session: Session, event: bytes) -> None:
+    """Queue an event for the session's stream."""
+    # TODO 11: A reader that takes nothing must not fill the memory. If MAX_WAITING_EVENTS
+    # events wait already, or this one would make more than MAX_WAITING_BYTES of them, close
+    # the session instead. (`session.waiting.qsize()` counts what waits.)
+    session.waiting_bytes += len(event)
+    session.waiting.put_nowait(event)
 
 
-async def session_events(session: Session) -> AsyncIterator[bytes]:
-    """The session's events. While they are sent, POST finds the session."""
-    sessions[session.id] = session
-    # TODO 7: However the stream ends, take the session out of `sessions` again. Then, in
-    # `handle_exit`, end all open streams: uvicorn waits for them before it leaves.
-    async for event in events(session):
-        yield event
+# ---- Leaving ------------------------------------------------------------------------------
+
+
+def end_streams() -> None:
+    """Called when Ctrl-C or SIGTERM comes, before uvicorn waits for all responses to end."""
+    # TODO 12: A stream never ends by itself. End all of them: close every session.
+
+
+# ---- Starting. Nothing is missing from here on ---------------------------------------------
+
+
+@contextlib.asynccontextmanager
+async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    """Put `end_streams` in front of uvicorn's own signal handlers, and take it away again."""
+    loop = asyncio.get_running_loop()
+    uvicorns_own = {
+        number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)
+    }
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        loop.call_soon_threadsafe(end_streams)
+        handler = uvicorns_own[signal.Signals(number)]
+        if callable(handler):
+            handler(number, frame)
+
+    for number in uvicorns_own:
+        signal.signal(number, leave)
+    yield
+    for number, handler in uvicorns_own.items():
+        signal.signal(number, handler)
+
+
+app = FastAPI(dependencies=[Depends(guard)], openapi_url=None, lifespan=lifespan)
+app.get("/sse")(open_stream)
+app.post("/message")(receive_message)
 
 
 @app.get("/health")
@@ -272,33 +351,30 @@ async def health() -> dict[str, Any]:
     return {"status": "ok", "time": time.time(), "connections": len(sessions)}
 
 
-class Server(uvicorn.Server):
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Called for Ctrl-C and SIGTERM."""
-        self.should_exit = True
-
-
 def main() -> None:
     global heartbeat_seconds
     parser = argparse.ArgumentParser()
     parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=8081)
+    parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--heartbeat", type=float, default=15.0, metavar="SECONDS")
     arguments = parser.parse_args()
     heartbeat_seconds = arguments.heartbeat
-    for name in ("127.0.0.1", "localhost"):
-        allowed_hosts.add(f"{name}:{arguments.port}")
-    listener = socket.socket()
+    # With the protocol: only then does asyncio turn Nagle's algorithm off (lesson 03).
+    listener = socket.socket(proto=socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((arguments.host, arguments.port))
     except OSError as error:
         if error.errno != errno.EADDRINUSE:
             raise
-        sys.exit(f"Port {arguments.port} is in use. Choose another: --port 8082")
+        port = arguments.port
+        sys.exit(f"Port {port} is in use. Choose another: --port {port + 1}")
     url = f"http://{arguments.host}:{arguments.port}"
     print(f"Serving MCP on {url}/sse. In another terminal:\n  curl -N {url}/sse", flush=True)
-    Server(uvicorn.Config(app)).run(sockets=[listener])
+    # uvicorn raises the signal once more when it is done. To leave when told is no failure.
+    for told_to_leave in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(told_to_leave, lambda *_: sys.exit(0))
+    uvicorn.Server(uvicorn.Config(app)).run(sockets=[listener])
 
 
 if __name__ == "__main__":

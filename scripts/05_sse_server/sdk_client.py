@@ -1,6 +1,6 @@
 """A client of the official SDK's: connect, list the tools, call one, give up after 3 s.
 
-uv run scripts/05_sse_server/sdk_client.py http://127.0.0.1:8081/sse
+uv run scripts/05_sse_server/sdk_client.py http://127.0.0.1:8000/sse
 """
 
 import asyncio
@@ -30,5 +30,5 @@ async def main() -> None:
 
 if __name__ == "__main__":
     if len(sys.argv) != 2:
-        sys.exit("Usage: sdk_client.py http://127.0.0.1:8081/sse")
+        sys.exit("Usage: sdk_client.py http://127.0.0.1:8000/sse")
     asyncio.run(main())

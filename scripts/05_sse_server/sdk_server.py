@@ -16,7 +16,7 @@ def add(a: float, b: float) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=8082)
+    parser.add_argument("--port", type=int, default=8004)
     arguments = parser.parse_args()
     print(f"Serving MCP on http://{arguments.host}:{arguments.port}/sse", flush=True)
     server.run(transport="sse", host=arguments.host, port=arguments.port)

@@ -39,7 +39,7 @@ async def post_message(message: dict[str, Any]) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description="A server that no SDK client connects to.")
     parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=8083)
+    parser.add_argument("--port", type=int, default=8005)
     arguments = parser.parse_args()
     url = f"http://{arguments.host}:{arguments.port}"
     print(f"Serving on {url}. In another terminal:", flush=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 import signal
+import socket
 import string
 import time
 from collections.abc import Iterator
@@ -36,6 +37,9 @@ from workshop.wire import SOON, Answer, ReceivedEvent, read_json
 TRANSPORT = "HTTP+SSE 2024-11-05"
 MAX_BODY = 4 * 1024 * 1024  # bytes
 HEARTBEAT = 0.1  # seconds; the program is started with --heartbeat
+BIG = 400_000  # bytes of one large reply
+TOO_MANY = 60  # of them: three times what a server may keep for one reader
+TOO_MANY_EVENTS = 110  # more than may wait, but these don't
 LONG = 1.5  # seconds that a slow tool takes: longer than any check waits
 
 
@@ -56,7 +60,7 @@ suite = Suite(
     "05_sse_server",
     open_program=open_program,
     open_url=open_url,
-    start_heading="The exercise",
+    start_heading="Run it",
 )
 
 
@@ -82,12 +86,12 @@ def want_refusal(server: McpServer, exact: int, why: str) -> str:
 @suite.check(
     "opens",
     "GET answers 200 with Content-Type: text/event-stream",
-    read="The event stream",
+    read="The stream",
     rule="WHATWG HTML, server-sent events: a client fails for any other type",
     scope="protocol",
     why="EventSource and every MCP client give up when the type is another.",
     hints={
-        "no-stream": "The answer is no event stream. StreamingResponse takes the type as "
+        "no-stream": "The answer is not an event stream. StreamingResponse takes the type as "
         "`media_type`. And --url wants the stream's own URL, which most often ends in /sse.",
     },
 )
@@ -111,7 +115,7 @@ def opens(server: McpServer) -> None:
     "The first event is `endpoint`",
     todo=1,
     after=("opens",),
-    read="The endpoint event",
+    read="The stream",
     rule=f"{TRANSPORT}: MUST send it; that it comes first is how clients wait for it",
     scope="protocol",
     why="A client can't send anything before it knows where to POST.",
@@ -152,7 +156,7 @@ def endpoint_first(server: McpServer) -> None:
     "Its data is a URI on the same server",
     todo=1,
     after=("endpoint-first",),
-    read="The endpoint event",
+    read="The stream",
     rule=f"{TRANSPORT}: a URI; on the same origin: the SDKs' clients refuse any other",
     scope="protocol",
     why="The client joins it to the stream's URL as a browser does with a link.",
@@ -198,14 +202,60 @@ def origin(base: str, uri: str = "") -> tuple[str, str | None, int | None] | Non
 
 
 @suite.check(
+    "heartbeat",
+    "A silent stream carries a heartbeat, which is no message",
+    todo=1,
+    after=("endpoint-uri",),
+    read="The stream",
+    rule="This course: proxies cut a connection that is silent for a minute",
+    why="Without it a proxy ends the stream, and a client that is gone goes unnoticed.",
+    hints={
+        "silent": "Nothing came, though --heartbeat asked for one every "
+        f"{HEARTBEAT} s. The exercise keeps that in `heartbeat_seconds`.",
+        "as-message": "The heartbeat came as an event of type `message` (that is what an event "
+        "without a type is), and clients parse it as JSON-RPC. A comment begins with a colon.",
+        "no-line-end": "The heartbeat has no line end, so it runs into the line that comes "
+        "next.",
+        "only-one": "One heartbeat came, and no second one. After a heartbeat, go on: wait for "
+        "the next message, or the next heartbeat.",
+    },
+)
+def heartbeat(server: McpServer) -> None:
+    with Session.open(server, initialize=False) as session:
+        sent = f"{session.stream.request}\n\n(then nothing for a second)"
+        wanted = f": heartbeat, and a line end, within {HEARTBEAT} s of silence"
+        after = session.stream.events[-1].end
+        if not session.stream.wait(lambda stream: len(stream.raw) > after):
+            raise Failed("silent", sent=sent, received=session.stream.raw, wanted=wanted)
+        came = session.stream.raw[after:]
+        if not came.endswith((b"\n", b"\r")):
+            raise Failed("no-line-end", sent=sent, received=came, at=len(came), wanted=wanted)
+        for event in session.replies():
+            if parsed(event) is None:
+                raw = session.bytes_of(event)
+                raise Failed("as-message", sent=sent, received=raw, at=0, wanted=wanted)
+        if not session.stream.wait(lambda stream: len(stream.raw) > after + len(came)):
+            raise Failed(
+                "only-one",
+                sent=sent,
+                received=came,
+                at=len(came),
+                wanted=f"{wanted}, and again",
+            )
+
+
+# --- Sessions ---------------------------------------------------------------------------
+
+
+@suite.check(
     "unguessable",
     "Nobody can guess another session's id",
-    todo=1,
+    todo=2,
     after=("endpoint-uri",),
     read="Sessions",
     rule="MCP security best practices, 2025-06-18: secure, non-deterministic session ids",
     scope="protocol",
-    why="Who guesses the id can speak in that session: it is a password.",
+    why="Anyone who guesses the id can send messages in that session: it is a password.",
     hints={
         "shared": "Two streams were given the same endpoint, so their messages can't be told "
         "apart. Each session needs an id of its own.",
@@ -254,59 +304,63 @@ def common_length(texts: list[str]) -> int:
 
 
 @suite.check(
-    "heartbeat",
-    "A silent stream carries a heartbeat, which is no message",
-    todo=2,
-    after=("endpoint-uri",),
-    read="Heartbeats",
-    rule="This course: proxies cut a connection that is silent for a minute",
-    why="Without it a proxy ends the stream, and nobody notices a client that is gone.",
+    "cleaned-up",
+    "When a stream closes, its session is gone",
+    todo=3,
+    after=("unguessable", "heartbeat"),
+    read="A client that leaves",
+    rule="This course: GET /health counts the open streams as `connections`",
+    why="Whatever is kept for a client that has left is kept for ever: memory, and a way in.",
     hints={
-        "silent": "Nothing came, though --heartbeat asked for one every "
-        f"{HEARTBEAT} s. The exercise keeps that in `heartbeat_seconds`.",
-        "as-message": "The heartbeat came as an event of type `message` (that is what an event "
-        "without a type is), and clients parse it as JSON-RPC. A comment begins with a colon.",
-        "no-line-end": "The heartbeat has no line end, so it runs into the line that comes "
-        "next.",
-        "only-one": "One heartbeat came, and no second one. After a heartbeat, go on: wait for "
-        "the next message, or the next heartbeat.",
+        "not-counted": "GET /health gives no number `connections`, or the open stream is not "
+        "counted in it.",
+        "kept": "The stream is closed, and its session is still counted.",
     },
+    alone=True,
 )
-def heartbeat(server: McpServer) -> None:
-    with Session.open(server, initialize=False) as session:
-        sent = f"{session.stream.request}\n\n(then nothing for a second)"
-        wanted = f": heartbeat, and a line end, within {HEARTBEAT} s of silence"
-        after = session.stream.events[-1].end
-        if not session.stream.wait(lambda stream: len(stream.raw) > after):
-            raise Failed("silent", sent=sent, received=session.stream.raw, wanted=wanted)
-        came = session.stream.raw[after:]
-        if not came.endswith((b"\n", b"\r")):
-            raise Failed("no-line-end", sent=sent, received=came, at=len(came), wanted=wanted)
-        for event in session.replies():
-            if parsed(event) is None:
-                raw = session.bytes_of(event)
-                raise Failed("as-message", sent=sent, received=raw, at=0, wanted=wanted)
-        if not session.stream.wait(lambda stream: len(stream.raw) > after + len(came)):
+def cleaned_up(server: McpServer) -> None:
+    # All checks have closed their streams by now, the last one a moment ago.
+    want_connections(server, 0, "kept")
+    session = Session.open(server, initialize=False)
+    with session:
+        want_connections(server, 1, "not-counted")
+    want_connections(server, 0, "kept")
+
+
+def want_connections(server: McpServer, wanted: int, hint: str) -> None:
+    """Ask GET /health until it counts so many connections; Failed after a second."""
+    deadline = time.monotonic() + SOON
+    while True:
+        answer = server.request("GET", "/health")
+        try:
+            count = answer.json()["connections"]
+        except (ValueError, KeyError, TypeError):
+            count = None
+        if count == wanted:
+            return
+        if time.monotonic() > deadline or not isinstance(count, int):
+            place = answer.body.find(b'"connections"')
             raise Failed(
-                "only-one",
-                sent=sent,
-                received=came,
-                at=len(came),
-                wanted=f"{wanted}, and again",
+                "not-counted" if not isinstance(count, int) else hint,
+                sent=answer.request,
+                received=answer.body,
+                at=max(place, 0),
+                wanted=f'"connections": {wanted}, the number of open streams',
             )
+        time.sleep(0.02)
 
 
-# --- A message goes in, its reply comes out -----------------------------------------------
+# --- A message goes in, its reply comes out ---------------------------------------------
 
 
 @suite.check(
     "accepted",
     "A POST to the endpoint is accepted with status 202",
-    todo=3,
+    todo=4,
     # From here to own-stream one check runs after the other, and all that follow come after
     # them: where replies go astray, sessions that are open side by side disturb each other.
     after=("unguessable", "heartbeat"),
-    read="POST, and where the reply goes",
+    read="POST",
     rule="The SDKs' convention: 202; any 2xx passes on a server that is not the course's",
     scope="protocol",
     why="202 says: taken, and the reply comes another way.",
@@ -332,17 +386,18 @@ def accepted(server: McpServer) -> None:
 @suite.check(
     "reply-on-stream",
     "The reply comes on the stream, as a `message` event",
-    todo=3,
+    todo=4,
     after=("accepted",),
-    read="POST, and where the reply goes",
+    read="POST",
     rule=f"{TRANSPORT}: server messages are `message` events",
     scope="protocol",
     why="A client listens for its reply on the stream, and nowhere else.",
     hints={
         "in-the-body": "The reply came in the body of the POST's answer. Put it on the "
-        "session's stream, and leave the body to a word.",
+        "session's stream, and leave the body empty.",
         "other-type": "An event came, with a type that no client listens for.",
-        "nothing": "Nothing came on the stream within a second.",
+        "nothing": "Nothing came on the stream within a second. Is the message handed to "
+        "`in_background`, and does `events` yield what `next_event` gives?",
     },
 )
 def reply_on_stream(server: McpServer) -> None:
@@ -382,20 +437,20 @@ def looks_like_reply(answer: Answer) -> bool:
 @suite.check(
     "reply-is-json",
     "The data of each `message` event is one JSON object",
-    todo=2,
+    todo=1,
     after=("reply-on-stream",),
-    read="JSON-RPC",
+    read="The stream",
     rule=f"{TRANSPORT}: the message encoded as JSON in the event's data; JSON-RPC 2.0 §5",
     scope="protocol",
     why="A client parses it as JSON; what it can't parse it throws away, and waits on.",
     hints={
-        "no-json": "This is no JSON. A dict printed by Python has other quotation marks: "
+        "no-json": "This is not JSON. A dict printed by Python has other quotation marks: "
         "json.dumps writes JSON.",
         "cut-off": "The JSON goes on after a line end, where the field `data` is over. Write "
         "it in one line.",
         "twice": "This is a JSON string with JSON in it: the message was encoded twice.",
-        "no-rpc": 'This is JSON, but no response: it needs "jsonrpc": "2.0", "id", and either '
-        '"result" or "error", not both.',
+        "no-rpc": 'This is JSON, but not a response: it needs "jsonrpc": "2.0", "id", and '
+        'either "result" or "error", not both.',
     },
 )
 def reply_is_json(server: McpServer) -> None:
@@ -444,7 +499,7 @@ def fault_of(event: ReceivedEvent) -> tuple[str, int] | None:
 @suite.check(
     "own-stream",
     "The reply goes to the client that asked, and to no other",
-    todo=3,
+    todo=4,
     after=("reply-is-json",),
     read="Sessions",
     rule=f"{TRANSPORT}: handles several clients; which one speaks, the endpoint tells",
@@ -488,12 +543,12 @@ def own_stream(server: McpServer) -> None:
 @suite.check(
     "unknown-session",
     "A POST to a session that does not exist is refused with 404",
-    todo=3,
+    todo=4,
     after=("own-stream",),
-    read="Sessions",
+    read="POST",
     rule="The SDKs' convention: 404; any 4xx passes on a server that is not the course's",
     scope="protocol",
-    why="A client whose session is gone has to learn it, or it waits for ever.",
+    why="A client whose session is gone has to be told, or it waits for ever.",
     hints={
         "crashed": "The server failed over an id that it does not know: it must look, not "
         "take for granted.",
@@ -514,7 +569,7 @@ def unknown_session(server: McpServer) -> None:
             sent=answer.request,
             received=head_and_body(answer),
             at=len("HTTP status "),
-            wanted=want_refusal(server, 404, "for there is no such session"),
+            wanted=want_refusal(server, 404, "because there is no such session"),
         )
 
 
@@ -522,13 +577,141 @@ def unknown_session(server: McpServer) -> None:
 SHIFTED = str.maketrans("0123456789abcdefABCDEF", "1234567890bcdefaBCDEFA")
 
 
-# --- JSON-RPC -----------------------------------------------------------------------------
+@suite.check(
+    "closed-session",
+    "A POST to a session whose stream has closed is refused with 404",
+    todo=4,
+    after=("unknown-session", "cleaned-up"),
+    read="POST",
+    rule="This course",
+    why="The reply could reach nobody, and an id that still works is a way in.",
+    hints={
+        "still-open": "The stream is closed and not counted any more, but POST still finds the "
+        "session.",
+    },
+    alone=True,
+)
+def closed_session(server: McpServer) -> None:
+    with Session.open(server) as session:
+        pass
+    want_connections(server, 0, "kept")
+    answer = session.post(request(1, "ping"))
+    if answer.status != 404:
+        raise Failed(
+            "still-open",
+            sent=answer.request,
+            received=head_and_body(answer),
+            at=len("HTTP status "),
+            wanted="HTTP status 404, because the stream is closed",
+        )
+
+
+# --- JSON-RPC ---------------------------------------------------------------------------
+
+
+ERROR = '"error": {"code": %d, "message": "…"}'
+PARSE_ERROR = -32700
+INVALID_REQUEST = -32600
+METHOD_NOT_FOUND = -32601
+INVALID_PARAMS = -32602
+
+
+def expect_error(reply: Reply, code: int) -> None:
+    """Raise Failed("not-the-error") unless the reply is this error."""
+    if not reply.error or reply.error.get("code") != code:
+        found = reply.at('"code"') if reply.error else reply.at('"result"')
+        if reply.error and found is not None:
+            found = reply.raw.find(b":", found) + 1
+            found += reply.raw[found : found + 1] == b" "
+        raise Failed(
+            "not-the-error",
+            sent=reply.sent,
+            received=reply.raw,
+            at=found,
+            wanted=ERROR % code,
+        )
+
+
+NONSENSE_HINTS = {
+    "crashed": "The server raised an exception over it. Whatever comes from outside needs an "
+    "answer.",
+    "not-the-error": "The error that JSON-RPC has for this did not come: neither in the answer "
+    "nor on the stream.",
+}
+
+
+@suite.check(
+    "not-json",
+    "A body that is not JSON gets error -32700",
+    todo=5,
+    after=("own-stream",),
+    read="JSON-RPC",
+    rule="JSON-RPC 2.0 §5.1: -32700; in the answer or on the stream; any 4xx passes on a "
+    "server that is not the course's",
+    scope="protocol",
+    why="One bad message must cost neither the server nor the session.",
+    hints=NONSENSE_HINTS,
+)
+def not_json(server: McpServer) -> None:
+    expect_refused(server, b'{"jsonrpc": "2.0", "id": 1, "method"', PARSE_ERROR)
+
+
+@suite.check(
+    "not-json-rpc",
+    "JSON that is not a JSON-RPC message gets error -32600",
+    todo=5,
+    after=("not-json",),
+    read="JSON-RPC",
+    rule="JSON-RPC 2.0 §5.1: -32600; in the answer or on the stream; any 4xx passes on a "
+    "server that is not the course's",
+    scope="protocol",
+    why="A server that guesses what was meant does things that nobody asked for.",
+    hints=NONSENSE_HINTS,
+)
+def not_json_rpc(server: McpServer) -> None:
+    for value in ("ping", {"jsonrpc": "1.0", "id": 1, "method": "ping"}, {"id": 1}):
+        expect_refused(server, as_json(value).encode(), INVALID_REQUEST)
+
+
+def expect_refused(server: McpServer, body: bytes, code: int) -> None:
+    """POST what is no message, and want an error: in the answer, or on the stream."""
+    with Session.open(server, initialize=False) as session:
+        before = len(session.stream.events)
+        try:
+            answer = session.post(body)
+        except Failed as failure:
+            if failure.hint != "no-connection":
+                raise
+            raise Failed("crashed", sent=failure.sent, received=failure.received) from None
+        wait_for_ping(session, "after")
+        replies = [parsed(event) or {} for event in session.replies(before)]
+        errors = [reply["error"] for reply in replies if "error" in reply]
+        try:
+            errors.append(answer.json()["error"])
+        except (ValueError, KeyError, TypeError):
+            pass  # nothing to see in the body
+        codes = [error.get("code") for error in errors if isinstance(error, dict)]
+        if answer.status >= 500:
+            hint = "crashed"
+        elif code in codes or (answer.status >= 400 and not server.exact):
+            return
+        else:
+            hint = "not-the-error"
+        received = head_and_body(answer)
+        at = received.find(b'"code"')
+        raise Failed(
+            hint,
+            sent=answer.request,
+            received=received,
+            at=at if at >= 0 else len("HTTP status "),
+            wanted=ERROR % code,
+        )
 
 
 @suite.check(
     "same-id",
     "A reply has its request's id, exactly",
-    todo=4,
+    todo=6,
     after=("own-stream",),
     read="JSON-RPC",
     rule="JSON-RPC 2.0 §5: MUST be the same as the request's; MCP: a string or an integer",
@@ -538,7 +721,7 @@ SHIFTED = str.maketrans("0123456789abcdefABCDEF", "1234567890bcdefaBCDEFA")
         "other-id": "The id came back as another value. Copy it from the request as it is: 7 "
         'and "7" are two ids.',
         "no-reply": "No reply came for this id. 0 and an empty string are ids too: ask whether "
-        "`id` is there, not whether it is true.",
+        "`id` is there, not whether it is truthy.",
     },
 )
 def same_id(server: McpServer) -> None:
@@ -569,7 +752,7 @@ def same_id(server: McpServer) -> None:
 @suite.check(
     "notification",
     "A notification gets no reply",
-    todo=4,
+    todo=6,
     after=("same-id",),
     read="JSON-RPC",
     rule="JSON-RPC 2.0 §4.1: MUST NOT be replied to",
@@ -611,9 +794,8 @@ def wait_for_ping(session: Session, request_id: str) -> None:
 @suite.check(
     "initialize",
     "initialize gets version, capabilities and server info",
-    todo=4,
     after=("same-id",),
-    read="initialize",
+    read="JSON-RPC",
     rule="MCP 2024-11-05, lifecycle: the server MUST respond with these",
     scope="protocol",
     why="A client that can't read this ends the connection.",
@@ -647,12 +829,11 @@ def initialize(server: McpServer) -> None:
 @suite.check(
     "version",
     "To a version it does not know, it names one that it does",
-    todo=4,
     after=("initialize",),
-    read="initialize",
+    read="JSON-RPC",
     rule="MCP 2024-11-05, version negotiation: MUST respond with a version it supports",
     scope="protocol",
-    why="Who agrees to everything agrees to messages that it does not understand.",
+    why="A server that agrees to everything agrees to messages that it does not understand.",
     hints={
         "echoed": "The server agreed to a revision that never was. It may repeat the client's "
         "version only when it knows that revision.",
@@ -677,9 +858,9 @@ def version(server: McpServer) -> None:
 @suite.check(
     "unknown-method",
     "An unknown method gets error -32601",
-    todo=4,
+    todo=6,
     after=("same-id",),
-    read="Errors",
+    read="JSON-RPC",
     rule="JSON-RPC 2.0 §5.1: -32601, method not found",
     scope="protocol",
     why="A newer client asks for `server/discover` first, and waits 10 s for a silent server.",
@@ -704,105 +885,7 @@ def unknown_method(server: McpServer) -> None:
                 expect_error(reply, METHOD_NOT_FOUND)
 
 
-ERROR = '"error": {"code": %d, "message": "…"}'
-PARSE_ERROR = -32700
-INVALID_REQUEST = -32600
-METHOD_NOT_FOUND = -32601
-INVALID_PARAMS = -32602
-
-
-def expect_error(reply: Reply, code: int) -> None:
-    """Raise Failed("not-the-error") unless the reply is this error."""
-    if not reply.error or reply.error.get("code") != code:
-        found = reply.at('"code"') if reply.error else reply.at('"result"')
-        if reply.error and found is not None:
-            found = reply.raw.find(b":", found) + 1
-            found += reply.raw[found : found + 1] == b" "
-        raise Failed(
-            "not-the-error",
-            sent=reply.sent,
-            received=reply.raw,
-            at=found,
-            wanted=ERROR % code,
-        )
-
-
-NONSENSE_HINTS = {
-    "crashed": "The server failed over it. Whatever comes from outside, answer it.",
-    "not-the-error": "The error that JSON-RPC has for this did not come: neither in the answer "
-    "nor on the stream.",
-}
-
-
-@suite.check(
-    "not-json",
-    "A body that is not JSON gets error -32700",
-    todo=5,
-    after=("unknown-method",),
-    read="Errors",
-    rule="JSON-RPC 2.0 §5.1: -32700; in the answer or on the stream; any 4xx passes on a "
-    "server that is not the course's",
-    scope="protocol",
-    why="One bad message must cost neither the server nor the session.",
-    hints=NONSENSE_HINTS,
-)
-def not_json(server: McpServer) -> None:
-    expect_refused(server, b'{"jsonrpc": "2.0", "id": 1, "method"', PARSE_ERROR)
-
-
-@suite.check(
-    "not-json-rpc",
-    "JSON that is no JSON-RPC message gets error -32600",
-    todo=5,
-    after=("not-json",),
-    read="Errors",
-    rule="JSON-RPC 2.0 §5.1: -32600; in the answer or on the stream; any 4xx passes on a "
-    "server that is not the course's",
-    scope="protocol",
-    why="A server that guesses what was meant does what nobody asked for.",
-    hints=NONSENSE_HINTS,
-)
-def not_json_rpc(server: McpServer) -> None:
-    for value in ("ping", {"jsonrpc": "1.0", "id": 1, "method": "ping"}, {"id": 1}):
-        expect_refused(server, as_json(value).encode(), INVALID_REQUEST)
-
-
-def expect_refused(server: McpServer, body: bytes, code: int) -> None:
-    """POST what is no message, and want an error: in the answer, or on the stream."""
-    with Session.open(server) as session:
-        before = len(session.stream.events)
-        try:
-            answer = session.post(body)
-        except Failed as failure:
-            if failure.hint != "no-connection":
-                raise
-            raise Failed("crashed", sent=failure.sent, received=failure.received) from None
-        wait_for_ping(session, "after")
-        replies = [parsed(event) or {} for event in session.replies(before)]
-        errors = [reply["error"] for reply in replies if "error" in reply]
-        try:
-            errors.append(answer.json()["error"])
-        except (ValueError, KeyError, TypeError):
-            pass  # nothing to see in the body
-        codes = [error.get("code") for error in errors if isinstance(error, dict)]
-        if answer.status >= 500:
-            hint = "crashed"
-        elif code in codes or (answer.status >= 400 and not server.exact):
-            return
-        else:
-            hint = "not-the-error"
-        received = head_and_body(answer)
-        at = received.find(b'"code"')
-        raise Failed(
-            hint,
-            sent=answer.request,
-            received=received,
-            at=at if at >= 0 else len("HTTP status "),
-            wanted=ERROR % code,
-        )
-
-
-# --- Tools --------------------------------------------------------------------------------
+# --- Tools ------------------------------------------------------------------------------
 
 
 @suite.check(
@@ -878,9 +961,9 @@ def tool_called(server: McpServer) -> None:
 @suite.check(
     "bad-params",
     "A call that can't be made gets error -32602",
-    todo=5,
+    todo=7,
     after=("tools-listed",),
-    read="Errors",
+    read="Tools",
     rule="MCP 2024-11-05, tools: unknown tools and invalid arguments are protocol errors; its "
     "example is -32602; any error passes on a server that is not the course's",
     scope="protocol",
@@ -921,9 +1004,9 @@ def bad_params(server: McpServer) -> None:
 @suite.check(
     "tool-fails",
     "A tool that fails gives a result with isError",
-    todo=5,
+    todo=7,
     after=("bad-params",),
-    read="Errors",
+    read="Tools",
     rule="MCP 2024-11-05, tools: a tool's own errors are results with isError",
     why="The model reads a result, and can try again. A protocol error it never sees.",
     hints={
@@ -954,47 +1037,75 @@ def tool_fails(server: McpServer) -> None:
             )
 
 
-# --- Who may come in ----------------------------------------------------------------------
+@suite.check(
+    "others-go-on",
+    "While one client's tool waits, the others are served",
+    todo=8,
+    # One after the other: each of these takes a second or two when it fails.
+    after=("tool-called", "tool-fails", "not-json-rpc"),
+    read="Tools",
+    rule="This course",
+    why="All sessions share one event loop: a tool that blocks it blocks everybody.",
+    hints={
+        "frozen": f"A tool that waits {LONG} s in one session kept another session's ping from "
+        "its reply. time.sleep stops the whole event loop; asyncio.sleep lets it go on.",
+    },
+    alone=True,
+)
+def others_go_on(server: McpServer) -> None:
+    with Session.open(server) as slow, Session.open(server) as quick:
+        try:
+            slow.post(call_wait(slow), seconds=0.1)
+        except Failed as failure:
+            if failure.hint != "no-answer":
+                raise
+            # Whether the POST is answered at once is another check's question.
+        try:
+            quick.ask("ping")
+        except Failed as failure:
+            raise Failed(
+                "frozen",
+                sent=f"in one session\n{as_json(call_wait(slow))}\n\nthen in another\n"
+                + failure.sent.decode(),
+                wanted="the ping's reply, long before the tool is done",
+            ) from None
+
+
+def call_wait(session: Session) -> dict[str, object]:
+    """The call of a tool that takes longer than any check waits."""
+    params = {"name": "wait", "arguments": {"seconds": LONG}}
+    return request(session.next_id(), "tools/call", params)
 
 
 @suite.check(
-    "content-type",
-    "A POST that is not application/json is refused with 415",
-    todo=6,
-    after=("own-stream",),
-    read="Who may come in",
-    rule="The SDKs' convention: refused; 415: this course",
-    scope="protocol",
-    why="A web page may send text/plain to any server, unasked. JSON it may not.",
+    "accepted-at-once",
+    "202 comes before the tool is done",
+    todo=4,
+    after=("others-go-on",),
+    read="POST",
+    rule="This course: clients limit how long a POST may take (the Python SDK: 5 s)",
+    why="A client that gives up on its POST never sees the reply of a slow tool.",
     hints={
-        "not-415": "A message with the type text/plain was not refused, or not with 415.",
-        "json-refused": "This type is JSON too, with a parameter. Compare what stands before "
-        "the semicolon.",
+        "after-the-tool": "The POST was answered only when the tool was done. Answer it at "
+        "once, and let the tool run in the background.",
     },
+    alone=True,
 )
-def content_type(server: McpServer) -> None:
+def accepted_at_once(server: McpServer) -> None:
     with Session.open(server) as session:
-        answer = session.post(request(1, "ping"), {"Content-Type": "text/plain"})
-        if not refuses(answer.status, server, 415):
+        try:
+            session.post(call_wait(session))
+        except Failed as failure:
+            if failure.hint != "no-answer":
+                raise
             raise Failed(
-                "not-415",
-                sent=answer.request,
-                received=head_and_body(answer),
-                at=len("HTTP status "),
-                wanted=want_refusal(server, 415, "for it is not JSON"),
-            )
-        if not server.exact:
-            return  # no rule says that a server has to know the parameter
-        kind = "application/json; charset=utf-8"
-        answer = session.post(request(2, "ping"), {"Content-Type": kind})
-        if answer.status != 202:
-            raise Failed(
-                "json-refused",
-                sent=answer.request,
-                received=head_and_body(answer),
-                at=len("HTTP status "),
-                wanted="HTTP status 202",
-            )
+                "after-the-tool",
+                sent=failure.sent,
+                wanted=f"HTTP status 202, while the tool still waits its {LONG} s",
+            ) from None
+
+
+# --- The door ---------------------------------------------------------------------------
 
 
 def refused_on_both(server: McpServer, headers: dict[str, str], exact: int, why: str) -> None:
@@ -1023,20 +1134,21 @@ def refused_on_both(server: McpServer, headers: dict[str, str], exact: int, why:
 @suite.check(
     "host",
     "A request under a foreign Host is refused with 421",
-    todo=6,
+    todo=9,
     after=("own-stream",),
-    read="Who may come in",
+    read="The door",
     rule="The SDKs' convention against DNS rebinding; 421: this course and the Python SDK",
     scope="protocol",
     why="A page whose name points to 127.0.0.1 would be of the same origin as this server.",
     hints={
-        "get-let-in": "GET was not refused, or not with 421, under a name that is another's.",
+        "get-let-in": "GET was not refused, or not with 421, under a name that is not this "
+        "server's.",
         "post-let-in": "GET is guarded, but POST is not.",
-        "prefix": "This Host only begins like the server's own. Compare the whole of it.",
+        "prefix": "This Host only begins like the server's own. Compare all of it.",
     },
 )
 def foreign_host(server: McpServer) -> None:
-    why = "for this is another's name"
+    why = "because that is not this server's name"
     parts = urlsplit(server.url)
     port = "" if parts.port is None else f":{parts.port}"
     refused_on_both(server, {"Host": f"rebound.example{port}"}, 421, why)
@@ -1056,21 +1168,21 @@ def foreign_host(server: McpServer) -> None:
 @suite.check(
     "origin",
     "A request from a foreign page's Origin is refused with 403",
-    todo=6,
+    todo=9,
     after=("own-stream",),
-    read="Who may come in",
+    read="The door",
     rule=f"{TRANSPORT}: MUST validate Origin on all connections; 403: 2025-11-25",
     scope="protocol",
     why="Any page that its visitor opens could talk to this server through the browser.",
     hints={
         "get-let-in": "GET was not refused, or not with 403, for a page from elsewhere.",
         "post-let-in": "GET is guarded, but POST is not.",
-        "prefix": "This Origin only begins like the server's own. Compare the whole of it.",
+        "prefix": "This Origin only begins like the server's own. Compare all of it.",
         "own-refused": "The server's own page was refused: its Origin is http:// and the Host.",
     },
 )
 def foreign_origin(server: McpServer) -> None:
-    why = "for the page is from elsewhere"
+    why = "because the page is from elsewhere"
     refused_on_both(server, {"Origin": "https://evil.example"}, 403, why)
     parts = urlsplit(server.url)
     own = f"{parts.scheme}://{parts.netloc}"
@@ -1091,11 +1203,51 @@ def foreign_origin(server: McpServer) -> None:
 
 
 @suite.check(
+    "content-type",
+    "A POST that is not application/json is refused with 415",
+    todo=10,
+    after=("own-stream",),
+    read="The door",
+    rule="The SDKs' convention: refused; 415: this course",
+    scope="protocol",
+    why="A web page may send text/plain to any server without asking. JSON it may not.",
+    hints={
+        "not-415": "A message with the type text/plain was not refused, or not with 415.",
+        "json-refused": "This type is JSON too, with a parameter. Compare what stands before "
+        "the semicolon.",
+    },
+)
+def content_type(server: McpServer) -> None:
+    with Session.open(server) as session:
+        answer = session.post(request(1, "ping"), {"Content-Type": "text/plain"})
+        if not refuses(answer.status, server, 415):
+            raise Failed(
+                "not-415",
+                sent=answer.request,
+                received=head_and_body(answer),
+                at=len("HTTP status "),
+                wanted=want_refusal(server, 415, "because it is not JSON"),
+            )
+        if not server.exact:
+            return  # no rule says that a server has to know the parameter
+        kind = "application/json; charset=utf-8"
+        answer = session.post(request(2, "ping"), {"Content-Type": kind})
+        if answer.status != 202:
+            raise Failed(
+                "json-refused",
+                sent=answer.request,
+                received=head_and_body(answer),
+                at=len("HTTP status "),
+                wanted="HTTP status 202",
+            )
+
+
+@suite.check(
     "body-limit",
     "A body over 4 MiB is refused with 413 while it comes in",
-    todo=6,
+    todo=10,
     after=("content-type",),
-    read="Who may come in",
+    read="The door",
     rule="This course; the Python SDK has the same limit",
     why="A body without an end fills the memory long before it can be measured.",
     hints={
@@ -1139,150 +1291,87 @@ def one_byte_too_many() -> Iterator[bytes]:
     yield b"x"
 
 
-# --- A slow tool --------------------------------------------------------------------------
+# --- A reader that sleeps ---------------------------------------------------------------
 
 
 @suite.check(
-    "others-go-on",
-    "While one client's tool waits, the others are served",
-    todo=5,
-    # One after the other: each of these takes a second or two when it fails.
-    after=("tool-called", "tool-fails", "not-json-rpc"),
-    read="Tools",
-    rule="This course",
-    why="All sessions share one event loop: who blocks it blocks everybody.",
+    "bounded",
+    "A client that reads nothing does not fill the memory",
+    todo=11,
+    after=("tool-called", "closed-session"),
+    read="A reader that sleeps",
+    rule="This course: at most 100 events and 8 MiB wait for a session",
+    why="One client that stops reading would take the memory of the whole server.",
     hints={
-        "frozen": f"A tool that waits {LONG} s in one session kept another session's ping from "
-        "its reply. time.sleep stops the whole event loop; asyncio.sleep lets it go on.",
+        "unbounded": f"{TOO_MANY} replies of {BIG:,} bytes, nobody reads, and the server takes "
+        "more. Either they all wait in memory, or they are thrown away and nobody is told. "
+        "Close the session: then the client hears 404.",
+        "lively-dropped": "A session whose client reads everything was closed. Events that "
+        "were taken don't count any more: `next_event` subtracts their bytes.",
     },
     alone=True,
 )
-def others_go_on(server: McpServer) -> None:
-    with Session.open(server) as slow, Session.open(server) as quick:
-        try:
-            slow.post(call_wait(slow), seconds=0.1)
-        except Failed as failure:
-            if failure.hint != "no-answer":
-                raise
-            # Whether the POST is answered at once is another check's question.
-        try:
-            quick.ask("ping")
-        except Failed as failure:
+def bounded(server: McpServer) -> None:
+    big = {"name": "echo", "arguments": {"message": "x" * BIG}}
+    with sleeping_stream(server) as endpoint:
+        for number in range(TOO_MANY):
+            body = as_json(request(number, "tools/call", big)).encode()
+            answer = server.request("POST", endpoint, body, JSON_HEADERS)
+            if answer.status >= 400:
+                break
+        else:
             raise Failed(
-                "frozen",
-                sent=f"in one session\n{as_json(call_wait(slow))}\n\nthen in another\n"
-                + failure.sent.decode(),
-                wanted="the ping's reply, long before the tool is done",
-            ) from None
-
-
-def call_wait(session: Session) -> dict[str, object]:
-    """The call of a tool that takes longer than any check waits."""
-    params = {"name": "wait", "arguments": {"seconds": LONG}}
-    return request(session.next_id(), "tools/call", params)
-
-
-@suite.check(
-    "accepted-at-once",
-    "202 comes before the tool is done",
-    todo=3,
-    after=("others-go-on",),
-    read="POST, and where the reply goes",
-    rule="This course: clients limit how long a POST may take (the Python SDK: 5 s)",
-    why="A client that gives up on its POST never sees the reply of a slow tool.",
-    hints={
-        "after-the-tool": "The POST was answered only when the tool was done. Answer it at "
-        "once, and let the tool run in the background.",
-    },
-    alone=True,
-)
-def accepted_at_once(server: McpServer) -> None:
-    with Session.open(server) as session:
-        try:
-            session.post(call_wait(session))
-        except Failed as failure:
-            if failure.hint != "no-answer":
-                raise
-            raise Failed(
-                "after-the-tool",
-                sent=failure.sent,
-                wanted=f"HTTP status 202, while the tool still waits its {LONG} s",
-            ) from None
-
-
-# --- The end ------------------------------------------------------------------------------
-
-
-@suite.check(
-    "cleaned-up",
-    "When a stream closes, its session is gone",
-    todo=7,
-    after=("unknown-session", "accepted-at-once"),
-    read="Cleaning up",
-    rule="This course: GET /health counts the open streams as `connections`",
-    why="What is kept for a client that left is kept for ever: memory, and a way in.",
-    hints={
-        "not-counted": "GET /health gives no number `connections`, or the open stream is not "
-        "counted in it.",
-        "kept": "The stream is closed, and its session is still counted.",
-        "still-open": "It is not counted any more, but POST still finds the session.",
-    },
-    alone=True,
-)
-def cleaned_up(server: McpServer) -> None:
-    # All checks have closed their streams by now, the last one a moment ago.
-    want_connections(server, 0, "kept")
-    session = Session.open(server)
-    with session:
-        want_connections(server, 1, "not-counted")
-    want_connections(server, 0, "kept")
-    answer = session.post(request(1, "ping"))
-    if answer.status != 404:
-        raise Failed(
-            "still-open",
-            sent=answer.request,
-            received=head_and_body(answer),
-            at=len("HTTP status "),
-            wanted="HTTP status 404, for the stream is closed",
-        )
-
-
-def want_connections(server: McpServer, wanted: int, hint: str) -> None:
-    """Ask GET /health until it counts so many connections; Failed after a second."""
-    deadline = time.monotonic() + SOON
-    while True:
-        answer = server.request("GET", "/health")
-        try:
-            count = answer.json()["connections"]
-        except (ValueError, KeyError, TypeError):
-            count = None
-        if count == wanted:
-            return
-        if time.monotonic() > deadline or not isinstance(count, int):
-            place = answer.body.find(b'"connections"')
-            raise Failed(
-                "not-counted" if not isinstance(count, int) else hint,
-                sent=answer.request,
-                received=answer.body,
-                at=max(place, 0),
-                wanted=f'"connections": {wanted}, the number of open streams',
+                "unbounded",
+                sent=f"{TOO_MANY} calls of `echo` with {BIG:,} bytes, and nobody reads",
+                received=head_and_body(answer),
+                at=len("HTTP status "),
+                wanted="HTTP status 404, once too much waits for this reader",
             )
-        time.sleep(0.02)
+    with Session.open(server) as lively:
+        for _ in range(TOO_MANY_EVENTS):
+            try:
+                lively.ask("ping")
+            except Failed as failure:
+                raise Failed(
+                    "lively-dropped",
+                    sent=f"{TOO_MANY_EVENTS} pings in turn, each reply read at once",
+                    received=failure.received,
+                    wanted=f"{TOO_MANY_EVENTS} replies",
+                ) from None
+
+
+@contextmanager
+def sleeping_stream(server: McpServer) -> Iterator[str]:
+    """The endpoint of a stream from which nothing more is read."""
+    parts = urlsplit(server.url)
+    address = (parts.hostname or "", parts.port or 80)
+    with socket.socket() as sleeper:
+        sleeper.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sleeper.settimeout(SOON)
+        sleeper.connect(address)
+        sleeper.sendall(f"GET {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\n\r\n".encode())
+        came = b""
+        while not (found := re.search(rb"event: ?endpoint\r?\ndata: ?(\S+)\r?\n", came)):
+            came += sleeper.recv(65_536)
+        yield found[1].decode()
+
+
+# --- The end ----------------------------------------------------------------------------
 
 
 @suite.check(
     "leaves",
     "On SIGTERM it leaves within 2 s, with a stream open",
-    todo=7,
-    after=("cleaned-up",),
-    read="Ctrl-C",
+    todo=12,
+    after=("bounded",),
+    read="Leaving",
     rule="This course",
     why="A server that can't be stopped is killed, and what it was about to write is lost.",
     hints={
         "still-there": "It is still there. uvicorn waits until every answer is complete, and a "
         "stream never is: end the streams.",
-        "other-status": "It is gone, with another exit status than 0. uvicorn's handle_exit "
-        "notes the signal and raises it again at the end: set should_exit instead.",
+        "other-status": "It is gone, but its exit status is not 0. Leaving when told to is not "
+        "a failure: end the streams, and let uvicorn do the rest.",
     },
     alone=True,
 )

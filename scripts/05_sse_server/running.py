@@ -1,0 +1,122 @@
+"""Start a server from the command line, on a socket of its own, and end it with status 0."""
+
+import argparse
+import dataclasses
+import errno
+import logging
+import re
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import uvicorn
+from settings import HEARTBEAT_STYLES, Settings, checked
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
+
+VANISHED_SECONDS = 30  # a peer that acknowledges nothing for so long is gone
+
+# Made of httptools; where that is missing, of h11, which has no on_headers_complete and
+# no need of one.
+HttpProtocol: Any = AutoHTTPProtocol
+
+
+class Connection(HttpProtocol):
+    """uvicorn's own, but nothing may follow GET /sse on its connection.
+
+    A request that follows waits for the stream's end. uvicorn tells of a client that left
+    only the last request it sent: the stream would never learn of it, and stay for ever.
+    """
+
+    def on_headers_complete(self) -> None:
+        answering = self.cycle and not self.cycle.response_complete
+        if answering and self.cycle.scope["path"].endswith("/sse"):
+            raise ValueError("A request behind an open stream")  # uvicorn closes: 400
+        super().on_headers_complete()
+
+
+def hide_session_ids(record: logging.LogRecord) -> bool:
+    """For uvicorn's access log: nobody who reads a log may use a session."""
+    if isinstance(record.args, tuple):
+        record.args = tuple(
+            # Every value: a name may be written %73ession_id as well.
+            re.sub("=[^&]+", "=…", value) if isinstance(value, str) else value
+            for value in record.args
+        )
+    return True
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens on host and port. Leaves the program when that is impossible."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM
+        )[0]
+        # With the protocol: only for a socket that says IPPROTO_TCP does asyncio turn Nagle's
+        # algorithm off, which would hold each answer on a kept connection back for 40 ms.
+        listener = socket.socket(family, kind, protocol)
+        if sys.platform != "win32":
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux: else the system's own time, longer
+            timeout = VANISHED_SECONDS * 1000
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, timeout)
+        listener.bind(address)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            sys.exit(f"Port {port} is in use. Choose another: --port {port + 1}")
+        sys.exit(f"Cannot listen on {host}, port {port}: {error}")
+    return listener
+
+
+def options() -> tuple[argparse.Namespace, Settings]:
+    """The command line, and the settings in it. Leaves the program when they make no sense."""
+    parser = argparse.ArgumentParser(description="An MCP server over HTTP+SSE.")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8000)
+    parser.add_argument("--heartbeat", default="15", metavar="SECONDS")
+    parser.add_argument("--heartbeat-style", choices=HEARTBEAT_STYLES, default="event")
+    parser.add_argument("--root-path", default="", help="the prefix that a proxy takes off")
+    parser.add_argument("--allow-host", action="append", default=[], metavar="HOST[:PORT]")
+    parser.add_argument("--allow-origin", action="append", default=[], metavar="ORIGIN")
+    chosen = parser.parse_args()
+    if not 0 <= chosen.port <= 65535:
+        parser.error("--port must be between 0 and 65535")
+    try:
+        settings = checked(
+            chosen.heartbeat, chosen.heartbeat_style, chosen.allow_host, chosen.allow_origin
+        )
+    except ValueError as error:
+        parser.error(str(error))
+    return chosen, settings
+
+
+def serve(create_app: Callable[[Settings], ASGIApp]) -> None:
+    """Serve until Ctrl-C or SIGTERM. Prints the URL, and what to type next."""
+    chosen, settings = options()
+    listener = listen(chosen.host, chosen.port)
+    port = listener.getsockname()[1]
+    # A server that listens on all addresses has none of its own to show: any local one does.
+    host: str = chosen.host
+    name = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    name = f"[{name}]:{port}" if ":" in name else f"{name}:{port}"
+    hosts = settings.allowed_hosts | {name.lower()}
+    settings = dataclasses.replace(settings, allowed_hosts=hosts)
+
+    print(f"Serving MCP on http://{name}/sse. In another terminal:", flush=True)
+    print(f"  curl -N http://{name}/sse", flush=True)
+
+    config = uvicorn.Config(
+        create_app(settings),
+        http=Connection,
+        root_path=chosen.root_path,
+        log_level="info",
+        ws="none",
+        timeout_graceful_shutdown=1,
+    )
+    # After a clean end uvicorn raises the signal once more, for the handler that was there
+    # before its own. That is this one: to be told to leave, and to leave, is no failure.
+    for told_to_leave in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(told_to_leave, lambda *_: sys.exit(0))
+    uvicorn.Server(config).run(sockets=[listener])
