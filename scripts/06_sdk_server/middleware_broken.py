@@ -3,7 +3,7 @@
 uv run scripts/06_sdk_server/middleware_broken.py
 """
 
-from calculator import server
+from calculator import create_app
 from serving import serve
 from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
 from starlette.requests import Request
@@ -19,7 +19,7 @@ class Signature(BaseHTTPMiddleware):
         return response
 
 
-app = server.sse_app()
+app = create_app()
 app.add_middleware(Signature)
 
 

@@ -3,7 +3,7 @@
 uv run scripts/06_sdk_server/middleware_fixed.py
 """
 
-from calculator import server
+from calculator import create_app
 from serving import serve
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -24,7 +24,7 @@ class Signature:
         await self.app(scope, receive, send_signed)
 
 
-app = server.sse_app()
+app = create_app()
 app.add_middleware(Signature)
 
 
