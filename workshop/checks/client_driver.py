@@ -38,8 +38,8 @@ Json = dict[str, Any]
 
 def load(path: Path) -> ModuleType:
     """The learner's file as a module, with what lies beside it."""
-    # Bytecode on disk is told from a newer file by the second and the size: two saves
-    # within one second could look alike.
+    # Bytecode on disk is compared with its file by the second and the size: two saves within
+    # one second could look alike.
     sys.dont_write_bytecode = True
     sys.path.insert(0, str(path.parent))
     spec = importlib.util.spec_from_file_location("learners_file", path)
@@ -52,7 +52,7 @@ def load(path: Path) -> ModuleType:
 
 
 class Driver:
-    """The learner's clients, and what is said of them."""
+    """The learner's clients, and the reports about them."""
 
     def __init__(self, module: ModuleType, plan: Json) -> None:
         self.module = module

@@ -2,7 +2,7 @@
 
 The learner's client speaks with all of the servers below at once. Each is a small MCP
 server over HTTP+SSE that goes wrong in one way: it ends the stream, breaks it, goes away
-for a while, forgets a session. Whatever goes over the wire is kept.
+for a while, forgets a session. Everything that goes over the wire is recorded.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SSE = "HTML standard, 9.2"
 TRANSPORT = "HTTP+SSE 2024-11-05"
 LIFECYCLE = "MCP: the initialization phase"
 
-# How long, in seconds, a check waits for what should come at once.
+# How long, in seconds, a check waits for something that should come at once.
 PATIENCE = 1.5
 
 # What the clients are told, in seconds.
@@ -44,7 +44,7 @@ FEW_FAILURES = 4
 ASKED_RETRY = 300  # milliseconds
 AWAY = 0.2  # how long nothing listens while a server restarts
 
-# Those of the waits that are asked for without a wire.
+# The same for the waits, which are asked for without a wire.
 PACE = {
     "settings": {
         **SETTINGS,
@@ -143,7 +143,7 @@ def name_of(message: Json) -> str:
 
 
 class Site:
-    """One server of the checks. As it stands it is a good one."""
+    """One server of the checks. This one makes no mistakes."""
 
     turns: ClassVar[list[list[str]]] = [["look"]]
     settings: ClassVar[Json] = {}
@@ -168,7 +168,7 @@ class Site:
         self.port = self._server.sockets[0].getsockname()[1]
 
     def go_away(self) -> None:
-        """As a server that is stopped: nothing listens, all connections break."""
+        """Like a server that is stopped: nothing listens, all connections break."""
         self.saw("<- the server is stopped: nothing listens")
         if self._server is not None:
             self._server.close()
@@ -195,7 +195,7 @@ class Site:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
         method, target = head.split(" ", 2)[:2]
         if method == "GET" and target.partition("?")[0] != "/sse":
-            # Somebody else's client, which looks for a server that had this port before.
+            # Another client, which looks for a server that had this port before.
             writer.write(b"HTTP/1.1 404 X\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
             return
         if method == "GET":
@@ -269,7 +269,7 @@ class Site:
         elif method == "tools/call":
             await self.called(stream, message)
 
-    # --- What a bad server does in another way ---
+    # --- What a bad server does differently ---
 
     def refuses(self, number: int) -> bool:
         """Whether the GET of this number, from 1, is answered with 503."""
@@ -289,7 +289,7 @@ class Site:
 
 
 class Interrupting(Site):
-    """Replies to a call, and interrupts the stream when the client has the result."""
+    """Replies to a call, and interrupts the stream once the client has the result."""
 
     turns: ClassVar[list[list[str]]] = [["look"], ["look"]]
 
@@ -329,7 +329,7 @@ class Restarting(Interrupting):
     """Goes away for a while."""
 
     async def start(self) -> None:
-        # No port that the kernel chooses: it could be gone when the server comes back.
+        # Not a port that the kernel chooses: it could be taken when the server comes back.
         self.port = self.port or free_port()
         await super().start()
 
@@ -386,7 +386,7 @@ class Hurried(Site):
     async def _handle(self, stream: Stream, message: Json) -> None:
         await super()._handle(stream, message)
         if message.get("method") == "tools/list":
-            # Not sooner: the short time limit is for the call and not for the handshake.
+            # Not sooner: the short time limit is for the call, not for the handshake.
             self.lab.go(self.name)
 
 
@@ -444,14 +444,14 @@ class LooksAlike(Site):
 
 
 class Wrong(Site):
-    """Gets what one of the last two has sent there."""
+    """Takes what the client of one of the last two sends there."""
 
     def saw(self, line: str) -> None:
         self.lab.sites[self.name.removeprefix("not_")].saw(f"{line} (on the other server)")
 
 
 class Leaving(Ending):
-    """Ends the stream, and from then on has only 503."""
+    """Ends the stream, and from then on answers 503."""
 
     settings: ClassVar[Json] = {"most_failures": FEW_FAILURES}
 
@@ -612,7 +612,7 @@ class Lab:
         self._loop.call_soon_threadsafe(self._news.set)
 
     def keep(self, work: Any) -> None:
-        """Let it run beside the rest."""
+        """Run it beside the rest."""
         task: asyncio.Task[None] = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
