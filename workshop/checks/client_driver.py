@@ -24,6 +24,7 @@ import json
 import os
 import sys
 import threading
+import time
 import traceback
 from pathlib import Path
 from types import ModuleType
@@ -42,7 +43,7 @@ NEEDED = (
 
 
 class Driver:
-    """The learner's clients, and what is said of them."""
+    """The learner's clients, and the reports about them."""
 
     def __init__(self, module: ModuleType, plan: Json) -> None:
         self.module = module
@@ -115,6 +116,8 @@ class Driver:
     async def call(self, on: str, client: Any, tool: str) -> None:
         try:
             result = await client.call(tool, {})
+            if not isinstance(result, dict) or "content" not in result:
+                raise TypeError(f"`call` returned {result!r:.60}")
             self.tell(on=on, call=tool, result=result["content"][0]["text"])
         except BaseException as error:
             text = f"{error} (line {self.line_of(error)})"
@@ -127,11 +130,15 @@ class Driver:
         return (lines or [0])[-1] or 0
 
     def waits_of(self, settings: Json, of: int, waits: int, asked: int) -> Json:
-        """What `of` Paces say: `waits` waits in a row, and the next after a session began.
+        """What `of` Paces return: `waits` waits in a row, and the next after a session began.
 
-        And what one more says that was told of a reconnection time, and then of none.
+        And what one more returns when the server asked for a time, and then for none.
         """
         try:
+            began = time.monotonic()
+            self.module.Pace(self.module.Settings(**settings)).next_wait()
+            if time.monotonic() - began > 0.5:
+                return {"slept": time.monotonic() - began}
             paces = [self.module.Pace(self.module.Settings(**settings)) for _ in range(of)]
             in_a_row = [[pace.next_wait() for _ in range(waits)] for pace in paces]
             for pace in paces:
@@ -139,11 +146,12 @@ class Driver:
             after = [pace.next_wait() for pace in paces]
             told = self.module.Pace(self.module.Settings(**settings))
             told.server_asked(asked)
+            first = told.next_wait()
             told.server_asked(None)
             kept = told.next_wait()
         except Exception:
             return {"error": traceback.format_exc(limit=-2)}
-        return {"in_a_row": in_a_row, "after_a_session": after, "kept": kept}
+        return {"in_a_row": in_a_row, "after_a_session": after, "asked": first, "kept": kept}
 
 
 def main() -> None:
