@@ -16,6 +16,7 @@ import asyncio
 import contextlib
 import json
 import resource
+import signal
 import socket
 import statistics
 import sys
@@ -247,6 +248,10 @@ def main() -> None:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     allowed = OPEN_FILES if most == resource.RLIM_INFINITY else min(OPEN_FILES, most)
     resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, most))
+    # SIGTERM ends it as Ctrl-C does, and its servers with it, also where a script's `&` has
+    # it ignore Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     print(f"Events a second, median of {options.rounds} rounds, and this hub as a multiple\n")
     print(f"{'subscribers':>11}  {'this hub':>9}  {'sse-starlette':>17}  {'fastapi.sse':>17}")
     with contextlib.suppress(KeyboardInterrupt):

@@ -134,7 +134,9 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=3000, help="the port for its own hub")
     options = parser.parse_args()
 
-    # SIGTERM ends it as Ctrl-C does.
+    # SIGTERM ends it as Ctrl-C does. A program started with `&` in a script ignores Ctrl-C
+    # unless it says otherwise.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         with contextlib.suppress(KeyboardInterrupt):

@@ -276,7 +276,9 @@ def main() -> None:
         seed=seed,
         log=lambda line: print(line, flush=True),
     )
-    # SIGTERM ends it as Ctrl-C does.
+    # SIGTERM ends it as Ctrl-C does. A program started with `&` in a script ignores Ctrl-C
+    # unless it says otherwise.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(run(proxy, host, port))

@@ -195,8 +195,15 @@ class HubServer(uvicorn.Server):
 
 def listen(host: str, port: int) -> socket.socket:
     """A listening socket, or one line that says why not and the end of the program."""
+    # Where the protocol is named, asyncio sends small pieces at once: see nagle_broken.py.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    if os.name == "posix":
+        # Connections of a hub that has just ended don't keep the port.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        return socket.create_server((host, port), backlog=2_048)
+        listener.bind((host, port))
+        listener.listen(2_048)
+        return listener
     except OSError as error:
         why = os.strerror(error.errno or 0)
         sys.exit(f"Can't listen on {host}:{port}: {why}. Choose another port: --port 3010")

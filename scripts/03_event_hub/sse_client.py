@@ -343,7 +343,9 @@ def main() -> None:
     if options.debug:
         log.addHandler(logging.StreamHandler())
         log.setLevel(logging.DEBUG)
-    # SIGTERM ends it as Ctrl-C does.
+    # SIGTERM ends it as Ctrl-C does. A program started with `&` in a script ignores Ctrl-C
+    # unless it says otherwise.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         with contextlib.suppress(KeyboardInterrupt):
