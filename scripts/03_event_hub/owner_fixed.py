@@ -1,6 +1,8 @@
-"""Fixed: one task opens the stream, reads it and closes it. Compare owner_broken.py.
+"""Fixed: one task opens the stream, reads it and closes it.
 
     uv run scripts/03_event_hub/owner_fixed.py
+
+Nothing else touches the connection. Compare owner_broken.py.
 """
 
 from __future__ import annotations

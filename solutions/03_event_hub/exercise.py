@@ -100,7 +100,7 @@ async def read(
         if response.status != 200:
             raise ConnectionError(f"the answer is {response.status}")
         if response.content_type != "text/event-stream":
-            return f"the answer is {response.content_type}, no event stream"
+            return f"the answer is {response.content_type}, not an event stream"
         # --- end
         async for chunk in response.content.iter_any():
             for event in parser.feed(chunk):
