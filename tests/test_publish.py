@@ -53,6 +53,7 @@ PROGRAM = '''"""A program."""
 import sys
 
 LIMIT = 5
+FOLDED = True
 
 # Why it is here:
 # because.
@@ -106,6 +107,12 @@ free = True
 not a snippet: shown as it is
 ```
 ````
+<details><summary>How ours does it</summary>
+
+```python scripts/01_one/program.py::FOLDED
+```
+
+</details>
 The end, without a newline"""
 
 
@@ -228,7 +235,7 @@ def test_a_snippet_without_a_name_is_the_whole_file_and_a_solution_is_clean(
     [
         ("scripts/01_one/program.py::frist", "defines no frist. Did you mean first?"),
         ("scripts/01_one/program.py::name", "Did you mean Greeter.name?"),
-        ("scripts/01_one/program.py::zzz", "It defines LIMIT, first, Greeter"),
+        ("scripts/01_one/program.py::zzz", "It defines LIMIT, FOLDED, first, Greeter"),
         ("scripts/01_one/program.py::OLD", "more than once, in lines"),
         ("scripts/01_one/progam.py", "Did you mean scripts/01_one/program.py?"),
         ("scripts/01_one/../../../outside.py", "There is no file"),
@@ -249,7 +256,7 @@ def test_snippets_are_filled_in_and_all_else_stays_to_the_byte(course: Course) -
     indented = "".join(f"   {line}" if line.strip() else line for line in name.splitlines(True))
     assert text == TEXT.replace("Greeter.name\n", f"Greeter.name\n{indented}").replace(
         "::LIMIT\n", "::LIMIT\nLIMIT = 5\n"
-    )
+    ).replace("::FOLDED\n", "::FOLDED\nFOLDED = True\n")
 
 
 def test_line_ends_of_a_lesson_stay_as_they_are(course: Course) -> None:
@@ -292,6 +299,27 @@ def test_a_change_fails_the_comparison_and_publish_cures_it(
     assert publish(course, None, compare=True) == []
 
 
+def test_what_a_solution_imports_is_copied_with_what_that_imports(course: Course) -> None:
+    scripts = course.root / "scripts"
+    edit(scripts / "01_one/program.py", "import sys\n", "import deeper\nimport sys\n")
+    (scripts / "01_one/deeper.py").write_text("DEEP = True\n", encoding="utf-8")
+    (scripts / "02_two/own.py").write_text("OWN = True\n", encoding="utf-8")
+    edit(course.root / "solutions/02_two/exercise.py", "import program", "import own, program")
+    edit(
+        course.root / "lessons/lessons.toml",
+        '["01_one/program.py"]',
+        '["01_one/program.py", "01_one/deeper.py"]',
+    )
+    course = Course.load(course.root, course.work_root)
+    publish(course, None, compare=False)
+    for folder in ("scripts", "solutions"):
+        copied = {path.name for path in (course.root / folder / "02_two").iterdir()}
+        assert copied == {"exercise.py", "program.py", "deeper.py", "own.py"}
+    edit(course.root / "solutions/02_two/own.py", "True", "False")
+    (found,) = publish(course, None, compare=True)
+    assert found.path == "solutions/02_two/own.py"
+
+
 def test_a_changed_solution_line_leaves_the_starter_alone(course: Course) -> None:
     edit(course.root / "solutions/01_one/exercise.py", "return a + b", "return b + a")
     assert publish(course, None, compare=True) == []
@@ -310,6 +338,7 @@ def test_only_the_lessons_asked_for_are_looked_at(course: Course) -> None:
         ("lessons/01_one.md", "::LIMIT", "::LIMTI", "Did you mean LIMIT?"),
         ("lessons/01_one.md", "~~~~\n````text", "````text", "never closed"),
         ("lessons/01_one.md", "~~~~python", "> ~~~~python", "outside a quotation"),
+        ("lessons/01_one.md", "</summary>\n\n", "</summary>\n", "leave an empty line"),
         ("scripts/01_one/program.py", "LIMIT = 5", 'LIMIT = """\n~~~~"""', "longer fence"),
         ("lessons/lessons.toml", "program.py", "missing.py", "no scripts/01_one/missing.py"),
     ],

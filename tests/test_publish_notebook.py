@@ -1,4 +1,4 @@
-"""How a notebook and the README's table are made, and what a notebook's cells do."""
+"""How a notebook and the README's tables are made, and what a notebook's cells do."""
 
 from __future__ import annotations
 
@@ -22,6 +22,13 @@ SOURCE = """# %% [markdown]
 #
 # ```python scripts/01_one/program.py::second
 # ```
+#
+# <details><summary>How ours does it</summary>
+#
+# ```python scripts/01_one/program.py::second
+# ```
+#
+# </details>
 
 # %%
 # scripts/01_one/program.py::first
@@ -42,11 +49,13 @@ SOLUTION = "# TODO 1: Write it.\n# --- solution\nx = 1\n# --- end\n"
 def course(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Course:
     files = {
         "lessons/lessons.toml": '[[lesson]]\nslug = "01_one"\ntitle = "A | B"\nminutes = 7\n'
-        'era = "SSE"\nsummary = "All of it."\n',
+        'era = "SSE"\nsummary = "All of it."\n'
+        '[lesson.ports]\n5000 = ["a.py", "b/c.py"]\n5001 = ["d.py"]\n',
         "scripts/01_one/program.py": "def first():\n    return 1\n\n\ndef second(): ...\n",
         "solutions/01_one/exercise.py": SOLUTION,
         "notebooks/source/01_one.py": SOURCE,
-        "README.md": "# Course\n\n<!-- lessons -->\nold\n<!-- /lessons -->\nEnd\n",
+        "README.md": "# Course\n\n<!-- lessons -->\nold\n<!-- /lessons -->\n"
+        "<!-- ports -->\n<!-- /ports -->\nEnd\n",
     }
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -69,7 +78,9 @@ def test_cells_are_filled_from_the_files_they_name(course: Course) -> None:
     made = nbformat.read(path, as_version=4)
     nbformat.validate(made)
     assert [cell.source for cell in made.cells] == [
-        "# A lesson\n\n```python\ndef second(): ...\n```",
+        "# A lesson\n\n```python\ndef second(): ...\n```\n\n"
+        "<details><summary>How ours does it</summary>\n\n"
+        "```python\ndef second(): ...\n```\n\n</details>",
         "# scripts/01_one/program.py::first\ndef first():\n    return 1",
         "import time",
         "%%exercise 01\n# TODO 1: Write it.",
@@ -108,7 +119,11 @@ def test_a_change_of_a_source_or_of_the_notebook_fails_the_comparison(
     [
         ("::first\n", "::frist\n", "Did you mean first?"),
         ("::first\n", "::first\nprint()\n", "a cell of their own"),
-        ("::second", "::secnd", "Did you mean second?"),
+        (
+            "# ```python scripts/01_one/program.py::second\n# ```\n#\n",
+            "# ```python scripts/01_one/program.py::secnd\n# ```\n#\n",
+            "Did you mean second?",
+        ),
         ("# %% exercise\n", "# %% exercise\nx = 1\n", "must be empty"),
     ],
 )
@@ -121,13 +136,16 @@ def test_a_source_that_makes_no_notebook_is_said(
     assert message in found.diff
 
 
-def test_the_readme_has_a_row_for_each_lesson_and_nothing_else_changes(course: Course) -> None:
+def test_the_readme_has_its_tables_and_nothing_else_changes(course: Course) -> None:
     assert (course.root / "README.md").read_text(encoding="utf-8") == (
         "# Course\n\n<!-- lessons -->\n"
         "| | Lesson | What you do | Era | Minutes |\n|---|---|---|---|---:|\n"
         "| 01 | [A \\| B](lessons/01_one.md) ([notebook](notebooks/01_one.ipynb)) "
         "| All of it. | SSE | 7 |\n"
-        "<!-- /lessons -->\nEnd\n"
+        "<!-- /lessons -->\n<!-- ports -->\n"
+        "| Port | Lesson | Servers |\n|---:|---|---|\n"
+        "| 5000 | 01 | `a.py`, `b/c.py` |\n| 5001 | 01 | `d.py` |\n"
+        "<!-- /ports -->\nEnd\n"
     )
     edit(course.root / "lessons/lessons.toml", "minutes = 7", "minutes = 8")
     course = Course.load(course.root, course.work_root)

@@ -2,7 +2,7 @@
 
 Sources: `solutions/` (starters), `scripts/` (snippets, carried files), the programs
 themselves (recorded output), `notebooks/source/` (notebooks), and the manifest (the
-README's table).
+README's tables).
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def publish(
     readme = course.root / "README.md"
     if lessons is None and readme.is_file():
         table = _made(lambda: readme_text(_read(readme), course))
-        found += _settle(course, readme, "the table of lessons", table, compare=compare)
+        found += _settle(course, readme, "its tables", table, compare=compare)
     return found
 
 
@@ -61,15 +61,40 @@ def _copies(course: Course, lesson: Lesson) -> Iterator[tuple[Path, str, str | P
             f"starter, made from {source}",
             _made(lambda: starter_text(_read(lesson.solution), source)),
         )
+    origins: dict[str, Path] = {}
     for carried in lesson.carries:
         origin = course.root / "scripts" / carried
         what = f"carried over from scripts/{carried}"
         if not origin.is_file():
             yield lesson.text, what, PublishError(f"There is no scripts/{carried}.")
             continue
+        origins[origin.name] = origin
         yield lesson.scripts / origin.name, what, _read(origin)
-        if lesson.solution.is_file() and _imports(lesson.solution, origin):
+    if lesson.solution.is_file():
+        for origin in _imported(lesson, origins):
+            what = f"copied from {origin.relative_to(course.root)}"
             yield lesson.solution.with_name(origin.name), what, _read(origin)
+
+
+def _imported(lesson: Lesson, origins: dict[str, Path]) -> list[Path]:
+    """The files beside the starter that the solution imports, and those that they import.
+
+    `origins` has the files that are carried over, by name: those are read where they
+    come from.
+    """
+    found: list[Path] = []
+    waiting = [lesson.solution]
+    while waiting:
+        try:
+            names = imported_names(waiting.pop())
+        except SyntaxError:
+            continue  # the tests say so; here it imports nothing
+        for name in sorted(names):
+            path = origins.get(f"{name}.py", lesson.scripts / f"{name}.py")
+            if path.is_file() and path not in found:
+                found.append(path)
+                waiting.append(path)
+    return found
 
 
 def _notebooks(
@@ -118,14 +143,6 @@ def _publish_text(
     if text != is_now and not compare:
         _write(lesson.text, text)
     return found
-
-
-def _imports(program: Path, module: Path) -> bool:
-    """Whether the solution needs its own copy of the carried module."""
-    try:
-        return module.stem in imported_names(program)
-    except SyntaxError:
-        return False
 
 
 def _read(path: Path) -> str:

@@ -33,11 +33,19 @@ def fences(text: str, name: str) -> list[Fence]:
     """All fenced blocks in their order. `name` is the file's, for errors.
 
     Raises PublishError for a block that is never closed, and for a snippet or a
-    console in a quotation or on a bullet's own line: those cannot be filled in.
+    console in a quotation, on a bullet's own line, or right under a line of HTML such
+    as <details>: those cannot be filled in.
     """
     lines = _LINES.findall(text)
     found: list[Fence] = []
     for token in MarkdownIt("commonmark").parse(text):
+        if token.type == "html_block" and token.map is not None:
+            for number, line in enumerate(lines[slice(*token.map)], token.map[0] + 1):
+                if re.match(r"\s*(`{3}|~{3})", line):
+                    raise PublishError(
+                        f"{name}, line {number}: leave an empty line between the HTML above "
+                        "and this block, or it is not read as one."
+                    )
         if token.type != "fence" or token.map is None:
             continue
         first, after = token.map

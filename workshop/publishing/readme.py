@@ -1,25 +1,28 @@
-"""The README's table of lessons, made from the manifest."""
+"""The README's tables of lessons and of ports, made from the manifest."""
 
 from __future__ import annotations
 
 from workshop.course import Course
 from workshop.publishing.difference import PublishError
 
-BEGIN = "<!-- lessons -->"
-END = "<!-- /lessons -->"
-
 
 def readme_text(text: str, course: Course) -> str:
-    """The README with the table between its two marks. Raises PublishError."""
-    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
-        raise PublishError(f"README.md needs {BEGIN} and, below it, {END}, each once.")
-    before, _, rest = text.partition(BEGIN)
-    after = rest.partition(END)[2]
-    return f"{before}{BEGIN}\n{lesson_table(course)}{END}{after}"
+    """The README with each table between its two marks. Raises PublishError."""
+    text = _with_block(text, "lessons", lesson_table(course))
+    return _with_block(text, "ports", port_table(course))
+
+
+def _with_block(text: str, name: str, block: str) -> str:
+    begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+    if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
+        raise PublishError(f"README.md needs {begin} and, below it, {end}, each once.")
+    before, _, rest = text.partition(begin)
+    after = rest.partition(end)[2]
+    return f"{before}{begin}\n{block}{end}{after}"
 
 
 def lesson_table(course: Course) -> str:
-    """One row a lesson, with links to its text and notebook."""
+    """One row for each lesson, with links to its text and notebook."""
     rows = ["| | Lesson | What you do | Era | Minutes |", "|---|---|---|---|---:|"]
     for lesson in course.lessons:
         links = f"[{lesson.title}](lessons/{lesson.slug}.md)"
@@ -27,4 +30,14 @@ def lesson_table(course: Course) -> str:
             links += f" ([notebook](notebooks/{lesson.slug}.ipynb))"
         cells = (lesson.number, links, lesson.summary, lesson.era, str(lesson.minutes))
         rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "".join(f"{row}\n" for row in rows)
+
+
+def port_table(course: Course) -> str:
+    """One row for each default port, with the servers that listen there."""
+    rows = ["| Port | Lesson | Servers |", "|---:|---|---|"]
+    for lesson in course.lessons:
+        for port in dict.fromkeys(lesson.ports.values()):
+            programs = ", ".join(f"`{name}`" for name, at in lesson.ports.items() if at == port)
+            rows.append(f"| {port} | {lesson.number} | {programs} |")
     return "".join(f"{row}\n" for row in rows)
