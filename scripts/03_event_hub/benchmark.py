@@ -218,8 +218,10 @@ async def start(name: str) -> Contender:
 
 async def compare(subscribers: int, rounds: int, deliveries: int) -> dict[str, float]:
     """Median events a second, for each contender."""
-    contenders = [await start(name) for name in APPS]
+    contenders: list[Contender] = []
     try:
+        for name in APPS:
+            contenders.append(await start(name))
         for contender in contenders:
             await contender.connect(subscribers)
         for number in range(rounds):
