@@ -180,7 +180,7 @@ async def follow_to_the_end(
         say(url, over=await follow(session, url, settings))
     except Exception as error:
         frames = traceback.extract_tb(error.__traceback__)
-        ours = [frame for frame in frames if frame.filename == __file__]
+        ours = [frame for frame in frames if frame.filename == __file__ and frame.name != "say"]
         say(url, crashed=f"{error!r} in line {ours[-1].lineno}: {ours[-1].line}")
 
 

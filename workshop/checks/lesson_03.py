@@ -357,7 +357,7 @@ class Follower:
         """Wait for the line that says so. Raises ProgramError."""
 
         def follows() -> bool:
-            return any('"following"' in line for line in self._other)
+            return any(line.startswith('{"following"') for line in self._other)
 
         with self._changed:
             self._changed.wait_for(lambda: follows() or self._ended, timeout=10)
@@ -391,13 +391,17 @@ class Follower:
         return next((each for each in crashes if not EXPECTED.match(each)), "")
 
     def todo_at(self, crash: str) -> str:
-        """The TODO above the line that a crash names, as text."""
+        """The TODO above the line that a crash names, in the same definition, as text."""
         found = re.search(r" in line (\d+):", crash)
-        above = (
-            self.path.read_text(encoding="utf-8").splitlines()[: int(found[1])] if found else []
-        )
-        todos = re.findall(r"^\s*# \(?(TODO \d+)\b", "\n".join(above), re.MULTILINE)
-        return f", at {todos[-1]}" if todos else ""
+        lines = self.path.read_text(encoding="utf-8").splitlines()
+        above = lines[: int(found[1])] if found else []
+        todo = ""
+        for line in above:
+            if re.match(r"(async def|def|class) ", line):
+                todo = ""
+            elif named := re.match(r"\s*# \(?(TODO \d+)\b", line):
+                todo = f", at {named[1]}"
+        return todo
 
     def lines(self, name: str, number: int = 0) -> list[Json]:
         """What was said about a stream, in order, each with its `time`."""
