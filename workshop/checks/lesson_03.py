@@ -1086,7 +1086,7 @@ def honours_retry(follower: Follower) -> None:
 
 @suite.check(
     "keeps-retry",
-    "What the stream asked for holds until it asks for something else",
+    "It keeps `retry` until the stream asks for another",
     todo=6,
     after=("honours-retry",),
     why="A connection that fails before it has said anything leaves the reconnection time as "
