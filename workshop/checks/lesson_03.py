@@ -1017,7 +1017,11 @@ def odd_data(follower: Follower) -> None:
     },
 )
 def silence(follower: Follower) -> None:
-    all_arrive(follower, "stalled", 30, "waits-for-ever", seconds=2.5 * HEARTBEAT + PATIENCE)
+    limit = 2.5 * HEARTBEAT
+    all_arrive(follower, "stalled", 30, "waits-for-ever", seconds=limit + PATIENCE)
+    first, second = (when for when, _ in follower.lab.requests("stalled")[:2])
+    if second - first > 2 * limit:
+        raise follower.fail("waits-for-ever", "stalled", f"a second request after {limit:g} s")
 
 
 @suite.check(
