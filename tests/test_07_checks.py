@@ -89,8 +89,8 @@ def test_a_failure_shows_the_wire_and_points_at_the_wrong_session(tmp_path: Path
 
 def test_a_file_without_a_client_does_not_start(tmp_path: Path) -> None:
     report = check("class Settings:\n    pass\n", tmp_path)
-    (failure,) = [result.failure for result in report.results if result.failure is not None]
-    assert b"There is no Client in it" in failure.received
+    assert report.ids("failed") == ["starts"]
+    assert "The checks need `Client`" in report.complaints[0].said
 
 
 @pytest.mark.usefixtures("warm")

@@ -21,9 +21,10 @@ from tests import mini_course
 from workshop import checks, cli
 from workshop.checks.engine import Failed, Report
 from workshop.checks.engine import Result as CheckResult
+from workshop.complaints import Complaint
 from workshop.course import Course
 from workshop.running import free_port, recorded, running
-from workshop.screens import exceptions_in, show_overview, show_report
+from workshop.screens import show_overview, show_report
 
 Run = Callable[..., Result]
 
@@ -183,7 +184,13 @@ def test_a_file_that_does_not_run_says_why(run: Run, course: Course) -> None:
     run("start", "1")
     write(course, "EVENT = (\n")
     output = run("check", "1", status=1).output
-    assert "It printed SyntaxError: '(' was never closed" in output
+    assert (
+        "       work/01_greeting/exercise.py:1\n"
+        "         EVENT = (\n"
+        "                 ^\n"
+        "         SyntaxError: '(' was never closed\n"
+    ) in output
+    assert output.count("SyntaxError") == 1
     assert output.count("waits for 1") == 3
 
 
@@ -400,51 +407,30 @@ def test_the_end_of_a_long_traceback_is_what_is_shown(course: Course) -> None:
     assert "ValueError: here" in text and "line 39" in text and "line 3\n" not in text
 
 
-RAISED = """INFO:     Started server process [1]
-Traceback (most recent call last):
-  File "/x/site-packages/uvicorn/protocols/http/h11_impl.py", line 410, in run_asgi
-    result = await app(
-             ^^^^^^^^^^
-  File "/home/me/work/01_greeting/exercise.py", line 7, in greet
-    return names[name]
-           ~~~~~^^^^^^
-  File "/usr/lib/python3.11/collections.py", line 1, in __missing__
-    raise KeyError(key)
-KeyError: 'x'
-INFO:     127.0.0.1:1 - "POST /message HTTP/1.1" 500 Internal Server Error
-Traceback (most recent call last):
-  File "/x/site-packages/anyio/x.py", line 1, in f
-    pass
-asyncio.exceptions.CancelledError
-  + Exception Group Traceback (most recent call last):
-  |   File "/home/me/work/01_greeting/exercise.py", line 9, in other
-  |     assert False
-  | AssertionError
-"""
-
-
-def test_exceptions_of_the_learners_file_are_found_in_what_it_printed() -> None:
-    assert exceptions_in(RAISED, Path("work/01_greeting/exercise.py")) == [
-        (7, "return names[name]", "KeyError: 'x'"),
-        (9, "assert False", "AssertionError"),
-    ]
-
-
-def test_an_exception_is_shown_with_the_failure_and_once(course: Course) -> None:
+def test_what_python_says_is_shown_before_the_failure(course: Course) -> None:
     lesson = course.lesson("1")
-    failure = Failed("h", received="x")
-    failed = replace(report(failure), subject=str(lesson.work))
+    complaints = [
+        Complaint(lesson.work, "KeyError: 'x'", 7, "return names[name]", 7),
+        Complaint(lesson.work, "There is no code in this file."),
+    ]
+    failed = replace(
+        report(Failed("h", received="x")), subject=str(lesson.work), complaints=complaints
+    )
     console = screen()
-    show_report(console, course, lesson, failed, printed=[RAISED, RAISED])
+    show_report(console, course, lesson, failed)
     text = printed(console)
-    assert text.count("While it was checked, your program raised:\n") == 1
     assert (
+        "\n"
+        "     Start here. Python says about your file:\n"
         "       work/01_greeting/exercise.py:7\n"
         "         return names[name]\n"
+        "                ^\n"
         "         KeyError: 'x'\n"
-        "       work/01_greeting/exercise.py:9\n"
+        "       work/01_greeting/exercise.py\n"
+        "         There is no code in this file.\n"
+        "\n"
+        " 1 ✗ A\n"
     ) in text
-    assert text.count("KeyError") == 1
 
 
 def test_what_programs_print_is_recorded(tmp_path: Path) -> None:

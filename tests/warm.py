@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import faulthandler
 import gc
 import importlib
 import json
@@ -228,6 +229,8 @@ def run(request: dict[str, Any], files: list[int]) -> None:
     os.environ.clear()
     os.environ.update(request["env"])
     os.chdir(request["cwd"])
+    if "PYTHONFAULTHANDLER" in os.environ:
+        faulthandler.enable()
     if "PYTHONUNBUFFERED" not in os.environ:
         sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
     sys.argv = request["arguments"]

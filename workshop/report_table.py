@@ -12,7 +12,15 @@ from pathlib import Path
 
 from workshop.checks.engine import Report, Result
 from workshop.course import Course, Lesson
-from workshop.screens import failures, place_of_todo, received_lines, sent_lines
+from workshop.screens import (
+    MOST_COMPLAINTS,
+    code_lines,
+    failures,
+    place_of,
+    place_of_todo,
+    received_lines,
+    sent_lines,
+)
 
 _WIDTH = 76  # characters of a line of bytes
 
@@ -31,7 +39,7 @@ _PRE = (
 
 
 def report_table(course: Course, lesson: Lesson, report: Report) -> str:
-    """All checks in order; under each failure what to mend, the first one unfolded."""
+    """All checks in order; under each failure what to fix, the first one unfolded."""
     numbers = {result.id: number for number, result in enumerate(report.results, start=1)}
     failed = failures(report)
     rows = "".join(
@@ -49,14 +57,24 @@ def report_table(course: Course, lesson: Lesson, report: Report) -> str:
     else:
         summary = (
             f"{passed} of {len(report.results)} checks passed in {report.seconds:.1f} s. "
-            + (f"Mend this first: {failed[0].title}." if failed else "")
+            + (f"Fix this first: {failed[0].title}." if failed else "")
         )
     color = _MARKS["passed" if report.ok else "failed"][1]
     return (
         f'<div style="max-width:52em;border-left:4px solid {color};padding-left:12px">'
         f"<div><b>{lesson.number}&ensp;{escape(lesson.title)}</b></div>"
         f"<div>{_inline(summary)}</div>"
+        f"{_complaints(course, report)}"
         f'<table style="{_TABLE}">{rows}</table></div>'
+    )
+
+
+def _complaints(course: Course, report: Report) -> str:
+    """What Python says about the learner's file, before anything that follows from it."""
+    return "".join(
+        f'<div style="margin-top:6px">{_bytes([place_of(course, one), *rows, one.said])}</div>'
+        for one in report.complaints[:MOST_COMPLAINTS]
+        for rows in [[f"  {row}" for row in code_lines(one, _WIDTH)]]
     )
 
 
@@ -93,8 +111,7 @@ def _parts(course: Course, lesson: Lesson, result: Result) -> Iterator[tuple[str
     if failure.sent:
         yield "Sent", _bytes(sent_lines(failure.sent, _WIDTH))
     if failure.received or failure.at is not None:
-        label = "It printed" if failure.hint == "did-not-start" else failure.label
-        yield label, _bytes(received_lines(failure.received, failure.at, _WIDTH))
+        yield failure.label, _bytes(received_lines(failure.received, failure.at, _WIDTH))
     if failure.wanted:
         yield "Wanted", _inline(failure.wanted)
     yield "Why", f"{_inline(result.why)} ({_inline(result.rule)})"

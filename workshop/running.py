@@ -19,7 +19,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from workshop.complaints import Complaint, complaints_in, line_it_ran
+
 HOST = "127.0.0.1"
+
+
+NO_FILE = Path("/dev/null")  # of a program that is not a Python file
 
 
 class ProgramError(Exception):
@@ -66,9 +71,12 @@ def port_is_free(port: int) -> bool:
 class Program:
     """A running program: where it listens, what it printed, and how to stop it."""
 
-    def __init__(self, process: subprocess.Popen[bytes], port: int) -> None:
+    def __init__(
+        self, process: subprocess.Popen[bytes], port: int, path: Path = NO_FILE
+    ) -> None:
         self.process = process
         self.port = port
+        self.path = path
         self.url = f"http://{HOST}:{port}"
         self._printed = bytearray()
         self._grew = threading.Condition()
@@ -90,6 +98,19 @@ class Program:
         """What it printed so far, stdout and stderr together."""
         with self._grew:
             return self._printed.decode("utf-8", "replace")
+
+    def complaints(self) -> list[Complaint]:
+        """The exceptions and missing awaits of its file that Python has printed so far."""
+        return complaints_in(self.output, self.path)
+
+    def line_it_runs(self) -> Complaint | None:
+        """End it at once, and say which line it would not come back from.
+
+        None if it only waited for something to do, or has ended.
+        """
+        abort(self.process)
+        self._reader.join(timeout=1)
+        return line_it_ran(self.output, self.path)
 
     def wait_for_output(self, text: str, *, seconds: float = 5.0) -> str:
         """Wait until `text` has been printed; return all output.
@@ -121,6 +142,7 @@ class Program:
             except subprocess.TimeoutExpired:
                 if time.monotonic() < deadline:
                     continue
+                self.line_it_runs()  # what it prints then says where it was
                 raise ProgramError(
                     f"Nothing listened on port {self.port} within {seconds:g} s. "
                     f"The program printed:\n{self.output}"
@@ -173,9 +195,24 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
         **os.environ,
         "PYTHONUNBUFFERED": "1",
         "PYTHONUTF8": "1",
+        "PYTHONFAULTHANDLER": "1",  # for `abort`
         "NO_COLOR": "1",
         **(extra or {}),
     }
+
+
+def abort(process: subprocess.Popen[bytes]) -> None:
+    """End a process that does not answer: it prints first which line it is running.
+
+    `line_it_ran` reads that. The process must have the `environment` of this module.
+    """
+    if process.poll() is None:
+        process.send_signal(signal.SIGABRT)
+        try:
+            process.wait(timeout=1)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 @contextmanager
@@ -208,7 +245,7 @@ def running(
         env=environment(env),
         cwd=cwd,
     )
-    started = Program(process, chosen)
+    started = Program(process, chosen, Path(program))
     for programs in _recordings:
         programs.append(started)
     try:

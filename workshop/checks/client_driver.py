@@ -20,7 +20,6 @@ Each turn's calls are made at once, and wait until standard input says that it m
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import json
 import os
 import sys
@@ -32,22 +31,9 @@ from typing import Any
 
 import aiohttp
 
+from workshop.learners_file import load
+
 Json = dict[str, Any]
-
-
-def load(path: Path) -> ModuleType:
-    """The learner's file as a module, with what lies beside it."""
-    # Bytecode on disk is told from a newer file by the second and the size: two saves
-    # within one second could look alike.
-    sys.dont_write_bytecode = True
-    sys.path.insert(0, str(path.parent))
-    spec = importlib.util.spec_from_file_location("learners_file", path)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{path} is no Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["learners_file"] = module  # where dataclasses look it up
-    spec.loader.exec_module(module)
-    return module
 
 
 class Driver:
@@ -156,10 +142,7 @@ class Driver:
 
 
 def main() -> None:
-    module = load(Path(sys.argv[1]))
-    for name in ("Client", "Settings", "Pace"):
-        if not hasattr(module, name):
-            sys.exit(f"There is no {name} in it")
+    module = load(Path(sys.argv[1]), "Client", "Settings", "Pace")
     asyncio.run(Driver(module, json.loads(sys.argv[2])).run())
 
 

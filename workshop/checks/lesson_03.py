@@ -323,6 +323,7 @@ class Follower:
         with self._changed:
             self._changed.wait_for(lambda: bool(self._other) or self._ended, timeout=10)
             if not self._other or '"following"' not in self._other[0]:
+                self._changed.wait_for(lambda: self._ended, timeout=1)
                 raise ProgramError("It did not begin to follow. It printed:\n" + self.rest)
 
     @property
