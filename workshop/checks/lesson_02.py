@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from workshop.checks.engine import Failed, Suite
-from workshop.running import ProgramError, environment
+from workshop.complaints import Complaint, line_it_ran, todo_of
+from workshop.running import ProgramError, abort, environment
 
 DRIVER = Path(__file__).with_name("parser_driver.py")
 PARSING = "WHATWG HTML 9.2.5, Parsing an event stream"
@@ -31,6 +32,7 @@ class Driver:
     """One process with the learner's file in it."""
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         # A file: a full pipe would stop the process in its next print.
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (`stop` closes it)
         self._process = subprocess.Popen(
@@ -43,17 +45,24 @@ class Driver:
         try:
             self._answer(seconds=4.0)
         except (TimeoutError, EOFError) as error:
-            reason = "The import does not end." if isinstance(error, TimeoutError) else ""
             printed = self.printed
+            if isinstance(error, TimeoutError):
+                abort(self._process)
+                # In this order: which line it was is read from the end.
+                printed = f"The import does not end.\n{self.printed}"
             self.stop()
-            raise ProgramError(printed or reason) from None
+            raise ProgramError(printed) from None
 
     @property
     def printed(self) -> str:
-        """What went to standard error, the last lines of it."""
+        """What went to standard error."""
         self._errors.seek(0)
-        lines = self._errors.read().decode("utf-8", "replace").splitlines()
-        return "\n".join(lines[-12:])
+        return self._errors.read().decode("utf-8", "replace")
+
+    def hung_in(self) -> Complaint | None:
+        """End the process, and say which line of the learner's file it was running."""
+        abort(self._process)
+        return line_it_ran(self.printed, self._path)
 
     def ask(self, runs: list[list[bytes]], *, seconds: float) -> list[dict[str, Any]]:
         """Feed a new parser for each run. Raises TimeoutError, and EOFError at its death."""
@@ -107,13 +116,25 @@ class Parser:
         try:
             answer = driver.ask(runs, seconds=self._patience)
         except (TimeoutError, EOFError) as error:
-            self._patience = 0.4  # it hung once: the others shall not take as long
-            hint = "hangs" if isinstance(error, TimeoutError) else "crashed"
+            self._patience = 0.4  # it hung once: the others need not take as long
             shown = calls(runs[0]) + (" and others after it" if len(runs) > 1 else "")
-            printed = driver.printed
+            hung = isinstance(error, TimeoutError)
+            line = driver.hung_in() if hung else None
+            # The end of it: there may be a lot.
+            printed = "\n".join(driver.printed.splitlines()[-12:])
             driver.stop()
+            if line is None:
+                hint = "hangs" if hung else "crashed"
+                raise Failed(
+                    hint, sent=shown, received=printed, wanted="an answer", label="Printed"
+                ) from None
             raise Failed(
-                hint, sent=shown, received=printed, wanted="an answer", label="Printed"
+                "hangs",
+                sent=shown,
+                received=f"line {line.line}: {line.code}",
+                wanted="an answer",
+                label="Stuck in",
+                todo=todo_of(line),
             ) from None
         else:
             self._idle.put(driver)
