@@ -50,6 +50,7 @@ class Failed(Exception):
     `received` are what went over the wire; `at` is the index of the wrong byte
     in `received`, under which a caret is drawn; `wanted` is what should have come.
     `label` says what `received` is when it is not what came back: "Misread", "Raised".
+    `todo` is set where something else than the check tells which TODO is to blame.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Failed(Exception):
         at: int | None = None,
         wanted: str = "",
         label: str = "Came back",
+        todo: int | None = None,
     ) -> None:
         super().__init__(hint)
         self.hint = hint
@@ -69,6 +71,7 @@ class Failed(Exception):
         self.at = at
         self.wanted = wanted
         self.label = label
+        self.todo = todo
 
 
 @dataclass(frozen=True, slots=True)
@@ -387,7 +390,7 @@ def _result(
         why=check.why,
         read=check.read,
         rule=check.rule,
-        todo=check.todo,
+        todo=failure.todo if failure is not None and failure.todo else check.todo,
         failure=failure,
         hint=hint,
         waits_for=waits_for,
