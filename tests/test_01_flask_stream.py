@@ -240,8 +240,8 @@ def test_only_the_late_lump_has_a_length() -> None:
 def test_the_pair_differs_only_where_the_lesson_says() -> None:
     broken = (SCRIPTS / "late_lump_broken.py").read_text(encoding="utf-8").splitlines()
     fixed = (SCRIPTS / "late_lump_fixed.py").read_text(encoding="utf-8").splitlines()
-    assert broken[0].startswith('"""BROKEN: ')
-    assert fixed[0].startswith('"""FIXED: ')
+    assert broken[0].startswith('"""Broken: ')
+    assert fixed[0].startswith('"""Fixed: ')
     assert len(set(broken) ^ set(fixed)) <= 9
 
 

@@ -88,7 +88,7 @@ def typescript_server(*arguments: str) -> Iterator[Program]:
 
 
 @pytest.mark.usefixtures("warm")
-@pytest.mark.parametrize("done", range(7))
+@pytest.mark.parametrize("done", range(12))
 def test_the_first_failure_names_the_todo_that_is_next(done: int, tmp_path: Path) -> None:
     program = tmp_path / "exercise.py"
     program.write_text(
@@ -116,8 +116,8 @@ MORE_TO_SAY = """\
         try:
 """
 ERROR_ON_THE_STREAM = """\
-        session.outbox.put_nowait(error.reply())
-        return Response("Accepted\\n", 202)
+        send(session, encode_event("message", json.dumps(error.reply())))
+        return Response(status_code=202)
 """
 
 
@@ -127,7 +127,7 @@ def test_what_the_protocol_leaves_open_passes(tmp_path: Path) -> None:
     for find, replace in [
         ('f"/message?session_id=', 'f"message?session_id='),  # relative to the stream
         ('    return f"event: {event}\\ndata: {data}\\n\\n".encode()\n', ANOTHER_WAY_TO_ENCODE),
-        ("json.dumps(message)", "json.dumps(message, indent=1)"),
+        ("json.dumps(reply)", "json.dumps(reply, indent=1)"),
         ("    while True:\n        try:\n", MORE_TO_SAY),
         ("        return JSONResponse(error.reply(), 400)\n", ERROR_ON_THE_STREAM),
     ]:

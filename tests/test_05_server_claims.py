@@ -21,9 +21,17 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import StreamingResponse
 
 from tests.conftest import ROOT
-from tests.test_05_server import LIMIT, Stream, call, connections, message_of, post, wait_for
+from tests.test_05_server import (
+    LIMIT,
+    Stream,
+    call,
+    connections,
+    load_sse_server,
+    message_of,
+    post,
+    wait_for,
+)
 from workshop.running import Program, environment, running
-from workshop.wire import load
 
 FOLDER = ROOT / "scripts/05_sse_server"
 SERVER = FOLDER / "sse_server.py"
@@ -34,7 +42,7 @@ def changed(folder: Path, change: str) -> Path:
     program = folder / "changed.py"
     program.write_text(
         f"import sys\nsys.path.insert(0, {str(FOLDER)!r})\n"
-        f"import sse_server\n{change}\nsse_server.main()\n",
+        f"import sse_server\n{change}\nsse_server.serve(sse_server.create_app)\n",
         encoding="utf-8",
     )
     return program
@@ -85,8 +93,10 @@ async def test_a_server_silent_about_server_discover_makes_a_client_wait(
 ) -> None:
     silent = """
 answer = sse_server.answer
-def silent(message, session):
-    return None if message.get("method") == "server/discover" else answer(message, session)
+async def silent(message, client):
+    if message.get("method") == "server/discover":
+        return None
+    return await answer(message, client)
 sse_server.answer = silent
 """
     with running(changed(tmp_path, silent)) as server:
@@ -130,7 +140,7 @@ async def test_a_generator_that_never_started_never_cleans_up() -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="TCP_USER_TIMEOUT is Linux's")
 def test_the_system_gives_up_a_connection_that_takes_nothing(tmp_path: Path) -> None:
     """The session goes first; what is left in the sockets goes when the system gives up."""
-    patient = "sse_server.SEND_SECONDS = 0.3\nsse_server.VANISHED_SECONDS = 1"
+    patient = "import running\nsse_server.SEND_SECONDS = 0.3\nrunning.VANISHED_SECONDS = 1"
     with running(changed(tmp_path, patient)) as server, Stream(server, buffer=4096) as slow:
         slow.initialize()
         slow.ask(message_of(LIMIT))
@@ -147,7 +157,7 @@ def test_the_system_gives_up_a_connection_that_takes_nothing(tmp_path: Path) -> 
 def test_without_its_own_shutdown_it_never_leaves(tmp_path: Path) -> None:
     polite = """
 import uvicorn
-sse_server.Server = uvicorn.Server
+sse_server.SseTransport.end_streams = lambda transport: None
 config = uvicorn.Config
 def patient(app, **options):
     return config(app, **{**options, "timeout_graceful_shutdown": None})
@@ -194,7 +204,8 @@ def test_the_promised_ratios() -> None:
 
 async def test_a_stream_waits_in_two_tasks_of_its_own() -> None:
     """And none is left when it has ended."""
-    sse_server = load(SERVER)
+    sse_server = load_sse_server()
+    transport = sse_server.SseTransport(sse_server.Settings())
     gone, both_events_sent = asyncio.Event(), asyncio.Event()
     sent: list[dict[str, Any]] = []
 
@@ -209,7 +220,7 @@ async def test_a_stream_waits_in_two_tasks_of_its_own() -> None:
 
     before = asyncio.all_tasks()
     stream = asyncio.create_task(
-        sse_server.EventStream()({"type": "http", "root_path": "/x"}, receive, send)
+        sse_server.EventStream(transport)({"type": "http", "root_path": "/x"}, receive, send)
     )
     await both_events_sent.wait()
     assert len(asyncio.all_tasks() - before) == 3
@@ -218,4 +229,4 @@ async def test_a_stream_waits_in_two_tasks_of_its_own() -> None:
     await stream
     await asyncio.sleep(0)
     assert asyncio.all_tasks() == before
-    assert sse_server.sessions == {}
+    assert transport.sessions == {}

@@ -30,13 +30,13 @@ from workshop.running import Program, environment, free_port, running
 FOLDER = ROOT / "scripts/07_sdk_client"
 CLIENT = FOLDER / "client_sse.py"
 STRANGE = ROOT / "tests/servers/strange_sse.py"
-NO_MODEL = {"OPENAI_API_KEY": ""}
+NO_MODEL = {"OPENAI_API_KEY": "", "OPENAI_BASE_URL": ""}
 CHARACTERS = "é€"  # two and three bytes
 
 
 def load_client() -> dict[str, ModuleType]:
     """The client's modules, without leaving their plain names behind for other lessons."""
-    names = ("connection", "plain_language", "typed", "client_sse")
+    names = ("connection", "offline_words", "plain_language", "typed", "client_sse")
     sys.path.insert(0, str(FOLDER))
     try:
         __import__("client_sse")
@@ -152,8 +152,8 @@ add 100 100
         "divide failed: ",
         "a must be a value of type number, not 'two'.",
         "add(a: number, b: number) takes 2 words, not 1.",
-        "'root' is no tool; there is: add, ",
-        "Plain language needs a model, and none is configured.",
+        "'root' is not a tool; the tools are: add, ",
+        "The offline model found no tool for it.",
         "There is no tool 'root'.",
         "Arguments are one JSON object",
         "Not JSON: NaN is not JSON.",
@@ -490,6 +490,7 @@ async def test_plain_language(
     import agents.mcp
 
     request, url = "add two numbers 2 and 5 using the tools", f"{calculator.url}/sse"
+    monkeypatch.delenv("OPENAI_MODEL", raising=False)
     with running(ROOT / "tests/servers/scripted_model.py") as model:
         monkeypatch.setenv("OPENAI_API_KEY", "scripted")
         monkeypatch.setenv("OPENAI_BASE_URL", f"{model.url}/v1")
@@ -503,7 +504,10 @@ async def test_plain_language(
         # What is a call stays one: no model is asked.
         assert await once(url, "add 2 5") == 0
         assert capsys.readouterr().out == "7.0\n"
-        monkeypatch.setenv("OPENAI_DEFAULT_MODEL", "broken")
+        monkeypatch.setenv("OPENAI_MODEL", "Named")
+        assert await once(url, "ask 40 and 2") == 0
+        assert capsys.readouterr().out == "Named says 42.0.\n"
+        monkeypatch.setenv("OPENAI_MODEL", "broken")
         assert await once(url, request) == 1
         assert capsys.readouterr().err == "The model: Error code: 400 - out of order\n"
     # The other way, lesson 08's, has a limit for each call.
@@ -511,10 +515,18 @@ async def test_plain_language(
         "client_session_timeout_seconds"
     ]
     assert limit.default == 5
-    monkeypatch.setenv("OPENAI_API_KEY", "")
-    assert await once(url, request) == 1
-    err = capsys.readouterr().err
-    assert "takes 2 words, not 8" in err
+
+
+def test_plain_language_without_a_key(calculator: Program) -> None:
+    """The whole program, as a reader runs it who has configured nothing."""
+    request = "add two numbers 2 and 5 using the tools"
+    client = start(f"{calculator.url}/sse", "--once", request)
+    said, told = client.communicate(timeout=60)
+    assert client.returncode == 0
+    about, answer = said.splitlines()
+    assert "not a language model" in about
+    assert answer == "add(a=2, b=5): 7.0"
+    assert told == '  calls add {"a": 2, "b": 5}\n  gets 7.0\n'
 
 
 # --- What is typed ------------------------------------------------------------------------
@@ -634,7 +646,8 @@ def test_the_prompt_as_the_lesson_shows_it(calculator: Program, tmp_path: Path) 
 async def test_plain_language_without_a_model_as_the_lesson_shows_it(
     calculator: Program, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("OPENAI_API_KEY", "")
+    for name in NO_MODEL:
+        monkeypatch.setenv(name, "")
     request = "what is two and five"
     assert await once(f"{calculator.url}/sse", request) == 1
     assert capsys.readouterr().err == shown(f'{IN_THE_LESSON} --once "{request}"')
@@ -684,7 +697,7 @@ def test_the_prompt_in_a_terminal(terminal: Terminal, strange: Program) -> None:
     # The notification goes its own way, and may arrive after the line.
     terminal.until(lambda _: methods(strange).count("notifications/cancelled") == cancelled + 1)
     press("nonsense", "Enter")
-    terminal.until(lambda text: "'nonsense' is no tool" in text and last(text) == ">")
+    terminal.until(lambda text: "'nonsense' is not a tool" in text and last(text) == ">")
 
     press("C-d")
     shown = terminal.until(lambda text: "status" in text)
@@ -710,6 +723,6 @@ def test_the_prompt_ends_when_the_server_is_gone_for_good(tmp_path: Path) -> Non
 
 def test_the_environment_is_documented() -> None:
     example = (ROOT / ".env.example").read_text(encoding="utf-8")
-    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_DEFAULT_MODEL"):
+    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_MODEL"):
         assert f"# {name}=" in example
         assert name in modules["plain_language"].HOW_TO_CONFIGURE

@@ -1,8 +1,8 @@
 # %% [markdown]
 # # Lesson 01: A stream from Flask
 #
-# The lesson hands-on: you start servers, watch their streams arrive, break one and mend it,
-# and write the exercise. 45 minutes. The text with all the reasons is
+# The lesson, hands-on: you start servers, watch their streams arrive, see one broken and fixed,
+# and write the exercise. 55 minutes. The text with all the reasons is
 # [lessons/01_flask_stream.md](../lessons/01_flask_stream.md).
 #
 # It teaches Server-Sent Events (SSE), a part of the HTML standard. MCP's HTTP+SSE transport
@@ -21,15 +21,15 @@ from workshop.notebook import check, listen, show_stream, start
 # %% [markdown]
 # ## One response that takes four seconds
 #
-# Start the server and listen. Watch the lines come, one a second. In front of each stands
-# when it arrived, counted from the request.
+# Start the server and listen. Watch the lines arrive, one per second. In front of each is the
+# time when it arrived, counted from the request.
 
 # %%
 server = start("scripts/01_flask_stream/flask_server.py")
 show_stream(server.url + "/mcp-sse")
 
 # %% [markdown]
-# That was one GET request and one response. In Flask the whole of it is a generator and a
+# That was one GET request and one response. In Flask all it takes is a generator and a
 # view that answers with it:
 #
 # ```python scripts/01_flask_stream/flask_server.py::updates
@@ -42,11 +42,11 @@ show_stream(server.url + "/mcp-sse")
 # a browser waits for more of the same event, and no event ever reaches the page.
 
 # %% [markdown]
-# ## The head
+# ## The headers
 #
 # `Content-Type` makes it an event stream, `Cache-Control` forbids old copies. `Connection`
-# is the server's own: an application must not set it. There is no `Content-Length`: nobody
-# knows yet how long the response will be.
+# belongs to the server: an application must not set it. There is no `Content-Length`: the
+# server does not know yet how long the response will be.
 
 # %%
 with listen(server.url + "/mcp-sse") as listener:
@@ -64,13 +64,13 @@ print()
 print(broken.output)
 
 # %% [markdown]
-# Each event was *made* in time, as the program's own prints show, and all arrived together
-# when the last was made. This view collects them:
+# Each event was *made* in time, as the program's own output shows, but they all arrived
+# together, when the last one was made. This view buffers them:
 #
 # ```python scripts/01_flask_stream/late_lump_broken.py::stream
 # ```
 #
-# The cure is to hand over the generator instead:
+# The fix is to hand over the generator itself:
 
 # %%
 broken.stop()
@@ -81,7 +81,7 @@ show_stream(fixed.url + "/mcp-sse")
 # ## The surprise
 #
 # A browser's client for event streams is `EventSource`. Below is the server's own page, which
-# uses it. Do not touch it for ten seconds: what happens after `Update 4`?
+# uses it. Leave it alone for ten seconds: what happens after `Update 4`?
 #
 # (If the notebook runs on another machine than your browser, the frame stays empty. Run the
 # server on your machine, as the lesson's text does.)
@@ -91,9 +91,9 @@ fixed.stop()
 IFrame(server.url, width="100%", height=640)
 
 # %% [markdown]
-# The stream ended, and `EventSource` **connected again by itself**. It goes on like this until
-# the page calls `close()`: press Stop. Two ways to end for good from the server's side: send a
-# last event at which the page closes, or answer the next request with status 204.
+# The stream ended, and `EventSource` **reconnected by itself**. It goes on like this until
+# the page calls `close()`: press Stop. The server has two ways to end for good: send a last
+# event at which the page closes, or answer the next request with status 204.
 
 # %%
 ending = start("scripts/01_flask_stream/end_for_good.py", "--interval", "0.3")
@@ -117,16 +117,16 @@ never_started = updates("never starts")
 never_started.close()
 
 # %% [markdown]
-# A HEAD request makes your view build a generator that is never started. So take and release in
-# the same place: what the `finally` gives back, the generator itself takes, right before its
-# `try`.
+# A HEAD request makes your view build a generator that is never started. So acquire and release
+# in the same place: whatever the `finally` gives back, the generator itself takes, right before
+# its `try`.
 
 # %% [markdown]
 # ## The exercise
 #
 # This is the starter. It runs, but four things are wrong, each marked with a `TODO`. Change the
 # cell and run it: it is written to your file, and `check` runs the lesson's checks on it. In a
-# terminal, `uv run workshop hint 01` gives a hint, and one more at each call.
+# terminal, `uv run workshop hint 01` gives one hint at a time.
 
 # %% exercise
 
@@ -134,7 +134,7 @@ never_started.close()
 check("01")
 
 # %% [markdown]
-# Try your server by hand, too. What do the counts say while somebody listens, and after?
+# Try your server by hand, too. What are the counts while a client listens, and afterwards?
 
 # %%
 mine = start("work/01_flask_stream/exercise.py")
@@ -144,8 +144,8 @@ with listen(mine.url + "/mcp-sse?interval=0.2") as listener:
 show_stream(mine.url + "/listeners")
 
 # %% [markdown]
-# The last line may still say 1, even if your server is right: it notices who has left only when it
-# sends the next event, here after 0.2 seconds. Ask again:
+# The last line may still say 1, even if your server is right: it notices that a listener has left
+# only when it sends the next event, here after 0.2 seconds. Ask again:
 
 # %%
 show_stream(mine.url + "/listeners")
@@ -155,9 +155,9 @@ show_stream(mine.url + "/listeners")
 #
 # - An event stream is one HTTP response that stays open, of type `text/event-stream`.
 # - A blank line ends each event.
-# - Give Flask the generator, not what is in it. A `Content-Length` means: late lump.
+# - Give Flask the generator, not its contents. A `Content-Length` means a late lump.
 # - `EventSource` reconnects when the stream ends.
-# - Take and release in the same place. You notice who has left only when you send.
+# - Acquire and release in the same place. You notice that a listener has left only when you send.
 #
 # The servers stop when the kernel does. You can stop them now:
 

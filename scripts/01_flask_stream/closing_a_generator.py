@@ -6,7 +6,7 @@ from collections.abc import Generator
 
 
 def updates(listener: str) -> Generator[str, None, None]:
-    """Two events for one listener, with prints at its begin and its end."""
+    """Two events for one listener, with prints at its beginning and end."""
     print(f"{listener}: begins")
     try:
         yield "data: Update 0\n\n"

@@ -49,7 +49,7 @@ def done_event() -> Response:
 
 @app.get("/no-content")
 def no_content() -> Response:
-    """The browser is told: who comes back with the last id gets 204, no content."""
+    """Tell the browser: a client that comes back with the last id gets 204, No Content."""
     # EventSource sends the id of the last event it got when it connects again.
     if request.headers.get("Last-Event-ID") == "4":
         return Response(status=204)
@@ -71,8 +71,10 @@ def main() -> None:
     options = parser.parse_args()
     app.config["INTERVAL"] = options.interval
 
-    # SIGTERM shall leave the way Ctrl-C does: no traceback, exit status 0.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # SIGTERM ends the program as Ctrl-C does: no traceback, exit status 0. Ctrl-C needs the
+    # handler too: a shell script that starts a program with `&` makes it ignore SIGINT.
+    for end in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(end, signal.default_int_handler)
     try:
         listener = socket.create_server((options.host, options.port))
     except OSError as error:

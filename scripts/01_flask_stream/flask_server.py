@@ -25,7 +25,7 @@ def updates(interval: float) -> Iterator[str]:
     for number in range(5):
         if number > 0:
             time.sleep(interval)
-        # The blank line ends the event. Without it nobody ever hears of it.
+        # The blank line ends the event. Without it, no client ever sees the event.
         yield f"data: Update {number}\n\n"
 
 
@@ -55,8 +55,10 @@ def main() -> None:
     options = parser.parse_args()
     app.config["INTERVAL"] = options.interval
 
-    # SIGTERM shall leave the way Ctrl-C does: no traceback, exit status 0.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # SIGTERM ends the program as Ctrl-C does: no traceback, exit status 0. Ctrl-C needs the
+    # handler too: a shell script that starts a program with `&` makes it ignore SIGINT.
+    for end in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(end, signal.default_int_handler)
     try:
         listener = socket.create_server((options.host, options.port))
     except OSError as error:

@@ -1,4 +1,4 @@
-"""BROKEN: the events leave in one late lump, because `join` waits for the last one."""
+"""Broken: the events leave in one late lump, because `join` waits for the last one."""
 
 from __future__ import annotations
 
@@ -47,8 +47,10 @@ def main() -> None:
     options = parser.parse_args()
     app.config["INTERVAL"] = options.interval
 
-    # SIGTERM shall leave the way Ctrl-C does: no traceback, exit status 0.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # SIGTERM ends the program as Ctrl-C does: no traceback, exit status 0. Ctrl-C needs the
+    # handler too: a shell script that starts a program with `&` makes it ignore SIGINT.
+    for end in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(end, signal.default_int_handler)
     try:
         listener = socket.create_server((options.host, options.port))
     except OSError as error:

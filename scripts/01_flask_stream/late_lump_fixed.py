@@ -1,4 +1,4 @@
-"""FIXED: each event leaves when it is made, because Flask is given the generator."""
+"""Fixed: each event leaves when it is made, because Flask is given the generator."""
 
 from __future__ import annotations
 
@@ -45,8 +45,10 @@ def main() -> None:
     options = parser.parse_args()
     app.config["INTERVAL"] = options.interval
 
-    # SIGTERM shall leave the way Ctrl-C does: no traceback, exit status 0.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # SIGTERM ends the program as Ctrl-C does: no traceback, exit status 0. Ctrl-C needs the
+    # handler too: a shell script that starts a program with `&` makes it ignore SIGINT.
+    for end in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(end, signal.default_int_handler)
     try:
         listener = socket.create_server((options.host, options.port))
     except OSError as error:

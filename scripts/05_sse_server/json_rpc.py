@@ -1,6 +1,11 @@
-"""JSON-RPC 2.0, the part that a server needs: read a message, and say what is wrong with it.
+"""JSON-RPC 2.0: what a valid message looks like, and the reply to one that isn't.
 
-A request has an id and gets a reply. A notification has none, and gets none.
+A message is one JSON object. A request has a `method` and an `id`, a notification has a
+`method` only, and a response has the `id` of its request and a `result` or an `error`.
+
+Nothing here does I/O: `read_message` takes the bytes of one message, wherever they came
+from. The rules are those of https://www.jsonrpc.org/specification, with one more from
+MCP: the id of a request is never null.
 """
 
 import json
@@ -16,9 +21,9 @@ RequestId = str | int
 
 
 class RpcError(Exception):
-    """What goes back instead of a result: a code that programs read, a text that people read.
+    """What goes back instead of a result: a code for programs and a text for people.
 
-    `request_id` is None as long as nobody could read the request's own id.
+    `request_id` is None if the id of the request could not be read.
     """
 
     def __init__(self, code: int, text: str, request_id: RequestId | None = None) -> None:
@@ -42,7 +47,7 @@ def read_message(body: bytes) -> Json:
     Raises RpcError: -32700 when it is not JSON, -32600 when it is not JSON-RPC.
     """
     try:
-        # Python's parser would also take UTF-16 and NaN; RFC 8259 has neither.
+        # Python's parser would also accept UTF-16 and NaN; RFC 8259 allows neither.
         message = json.loads(body.decode("utf-8"), parse_constant=refuse_constant)
     except (ValueError, RecursionError) as error:
         raise RpcError(PARSE_ERROR, f"Not JSON: {error}") from error

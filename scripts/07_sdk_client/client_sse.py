@@ -32,14 +32,14 @@ from mcp_types import (
     TextResourceContents,
     Tool,
 )
-from typed import Mistyped, listing, read_json, read_positional
+from typed import Mistyped, listing, parameters_of, read_json, read_positional
 
 HELP = """\
 add 2 5                    call the tool add; quotes keep words together
 call add {"a": 2, "b": 5}  the same, with the arguments as JSON
 tools                      ask the server for its tools again
 quit                       leave; Ctrl-D too. Ctrl-C cancels a call.
-Anything else is plain language: a model, if one is configured, uses the tools.
+Anything else is plain language: a model uses the tools.
 ask add two and five       plain language that begins with the name of a tool"""
 COMMANDS = ("ask", "call", "help", "quit", "tools")
 
@@ -114,10 +114,14 @@ class Conversation:
             arguments = read_positional(rest, self.tools[word])
         except Mistyped:
             # "add two and five" begins like a call, and may be plain language.
-            if not plain_language.configured():
+            wordy = len(rest.split()) > len(parameters_of(self.tools[word])[0])
+            if not plain_language.configured() and not (wordy and self.understood(line)):
                 raise
             return await self.ask(line)
         return await self.call(word, arguments)
+
+    def understood(self, request: str) -> bool:
+        return plain_language.understood(request, list(self.tools.values()))
 
     def known(self, name: str) -> Tool:
         if name not in self.tools:
@@ -132,11 +136,12 @@ class Conversation:
 
     async def ask(self, request: str) -> str:
         """Plain language. What the model calls is shown, and so is what it gets."""
-        if not plain_language.configured():
+        if not self.understood(request):
             word = request.partition(" ")[0]
             names = ", ".join(self.tools)
             raise Failed(
-                f"{word!r} is no tool; there is: {names}.\n{plain_language.HOW_TO_CONFIGURE}"
+                f"{word!r} is not a tool; the tools are: {names}.\n"
+                f"{plain_language.HOW_TO_CONFIGURE}"
             )
 
         async def call_tool(name: str, arguments: dict[str, Any]) -> str:

@@ -2,9 +2,11 @@
 
 The model is configured in the environment, or in `.env`:
 
-    OPENAI_API_KEY        the key
-    OPENAI_BASE_URL       where the model is, unless at OpenAI: any compatible server
-    OPENAI_DEFAULT_MODEL  its name there, unless openai-agents' own default
+    OPENAI_API_KEY   the key
+    OPENAI_BASE_URL  where the model is, unless at OpenAI: any compatible server
+    OPENAI_MODEL     its name there, unless openai-agents' own default
+
+With neither a key nor a URL, `offline_model.py` takes the model's place.
 """
 
 from __future__ import annotations
@@ -12,15 +14,19 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import offline_words
 from mcp_types import Tool
 
+if TYPE_CHECKING:
+    import agents
+
 HOW_TO_CONFIGURE = """\
-Plain language needs a model, and none is configured. Set these, or write them to .env:
-  OPENAI_API_KEY        the key
-  OPENAI_BASE_URL       only for a model that is not at OpenAI
-  OPENAI_DEFAULT_MODEL  its name there"""
+The offline model found no tool for it. For a language model set these, or write them to .env:
+  OPENAI_API_KEY   the key
+  OPENAI_BASE_URL  only for a model that is not at OpenAI
+  OPENAI_MODEL     its name there"""
 INSTRUCTIONS = "Use the tools to do what is asked, and say the result in one short sentence."
 
 CallTool = Callable[[str, dict[str, Any]], Awaitable[str]]
@@ -31,50 +37,72 @@ class ModelError(Exception):
 
 
 def configured() -> bool:
-    return bool(os.environ.get("OPENAI_API_KEY"))
+    """Whether there is a language model to ask. One on your own machine may need no key."""
+    return bool(os.environ.get("OPENAI_API_KEY") or os.environ.get("OPENAI_BASE_URL"))
+
+
+def understood(request: str, tools: list[Tool]) -> bool:
+    """Whether `ask` can do something with it: a language model always tries."""
+    if configured():
+        return True
+    offline = [offline_words.Tool(t.name, t.description or "", t.input_schema) for t in tools]
+    return offline_words.fits(request, offline)
 
 
 async def ask(request: str, tools: list[Tool], call_tool: CallTool) -> str:
-    """What the model says in the end. `call_tool(name, arguments)` does what it wants done.
+    """What the model says in the end. `call_tool(name, arguments)` makes the calls it wants.
 
     Raises ModelError.
     """
-    # Here and not above: it takes seconds, and whoever types tools needs none of it.
+    # Imported here, because it takes a second that a typed call does not need.
     import agents
     import openai
-    from agents.models import get_default_model
 
-    # The library would send a report of each run to OpenAI.
+    # By default the library sends a report of each run to OpenAI.
     agents.set_tracing_disabled(True)
-    # Of OpenAI's two interfaces "chat completions" is the one that other servers have too.
-    model = agents.OpenAIChatCompletionsModel(
-        model=os.environ.get("OPENAI_DEFAULT_MODEL") or get_default_model(),
-        openai_client=openai.AsyncOpenAI(
-            api_key=os.environ["OPENAI_API_KEY"],
-            base_url=os.environ.get("OPENAI_BASE_URL") or None,
-        ),
-    )
-
-    def as_function(tool: Tool) -> agents.FunctionTool:
-        async def invoke(_: Any, arguments: str) -> str:
-            return await call_tool(tool.name, json.loads(arguments or "{}"))
-
-        return agents.FunctionTool(
-            name=tool.name,
-            description=tool.description or "",
-            params_json_schema=tool.input_schema,
-            on_invoke_tool=invoke,
-            strict_json_schema=False,  # the server's schema, as it is
-        )
-
     agent = agents.Agent(
         name="client_sse",
         instructions=INSTRUCTIONS,
-        tools=[as_function(tool) for tool in tools],
-        model=model,
+        tools=[as_function(tool, call_tool) for tool in tools],
+        model=chosen_model(),
     )
     try:
         result = await agents.Runner.run(agent, request)
     except (openai.OpenAIError, agents.AgentsException, ValueError) as error:
         raise ModelError(f"The model: {str(error).splitlines()[0]}") from None
     return str(result.final_output)
+
+
+def chosen_model() -> agents.Model:
+    import agents
+    import openai
+    from agents.models import get_default_model
+
+    if not configured():
+        from offline_model import OfflineModel
+
+        return OfflineModel()
+    # OpenAI has two interfaces. Other servers have this one too, "chat completions".
+    name = os.environ.get("OPENAI_MODEL") or os.environ.get("OPENAI_DEFAULT_MODEL")
+    return agents.OpenAIChatCompletionsModel(
+        model=name or get_default_model(),
+        openai_client=openai.AsyncOpenAI(
+            api_key=os.environ.get("OPENAI_API_KEY") or "none",
+            base_url=os.environ.get("OPENAI_BASE_URL") or None,
+        ),
+    )
+
+
+def as_function(tool: Tool, call_tool: CallTool) -> agents.FunctionTool:
+    import agents
+
+    async def invoke(_: Any, arguments: str) -> str:
+        return await call_tool(tool.name, json.loads(arguments or "{}"))
+
+    return agents.FunctionTool(
+        name=tool.name,
+        description=tool.description or "",
+        params_json_schema=tool.input_schema,
+        on_invoke_tool=invoke,
+        strict_json_schema=False,  # the server's schema, as it is
+    )

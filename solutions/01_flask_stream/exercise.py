@@ -1,4 +1,4 @@
-"""Exercise 01: stream events, count who listens, and free what a listener held.
+"""Exercise 01: stream events, count the listeners, and free what a listener held.
 
 GET /mcp-sse?interval=SECONDS   five events, `Update 0` to `Update 4` (default: 1 second)
 GET /listeners                  {"listeners": 1, "open_feeds": 1}
@@ -42,7 +42,7 @@ open_feeds = Count()
 
 
 class Feed:
-    """The numbers 0 to 4, `interval` seconds apart. Who opens a feed must close it.
+    """The numbers 0 to 4, `interval` seconds apart. Whatever opens a feed must close it.
 
     It stands for what a listener holds in a real server: a subscription, a
     database cursor, an open file.
@@ -64,10 +64,10 @@ class Feed:
 
 @app.get("/mcp-sse")
 def stream() -> Response:
-    """Stream `updates` to whoever asks."""
+    """Stream `updates` to the client."""
     interval = request.args.get("interval", default=1.0, type=float)
-    # TODO 1: Send each event when it is made. Say that this is an event stream,
-    # and that nobody may answer with a copy kept from earlier.
+    # TODO 1: Send each event as soon as it is made. Say that this is an event
+    # stream, and that no cache may answer with an old copy.
     # --- solution
     return Response(
         updates(interval),
@@ -81,8 +81,8 @@ def stream() -> Response:
 
 def event(number: int) -> str:
     """One event of an event stream whose data is `Update NUMBER`."""
-    # TODO 2: Write the event as the format has it. The field is called `data`,
-    # and the reader must see where the event ends.
+    # TODO 2: Write the event in the format of an event stream. The field is called
+    # `data`, and the reader must see where the event ends.
     # --- solution
     return f"data: Update {number}\n\n"
     # --- starter
@@ -93,8 +93,8 @@ def event(number: int) -> str:
 def updates(interval: float) -> Iterator[str]:
     """Yield the events of one feed; count this listener for as long as it listens."""
     feed = Feed(interval)
-    # TODO 3: Count this listener in. Think about the place: a HEAD request calls
-    # `stream` too, but nobody ever asks its generator for an event.
+    # TODO 3: Count this listener in. Choose the place with care: a HEAD request
+    # calls `stream` too, but its generator is never asked for an event.
     # --- solution
     listeners.up()
     # --- end
@@ -116,7 +116,7 @@ def updates(interval: float) -> Iterator[str]:
 
 @app.get("/listeners")
 def count_listeners() -> dict[str, int]:
-    """How many listen now, and how many feeds are open for them, as JSON."""
+    """How many clients are listening now, and how many feeds are open, as JSON."""
     return {"listeners": listeners.value, "open_feeds": open_feeds.value}
 
 
@@ -127,8 +127,10 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=5001)
     options = parser.parse_args()
 
-    # SIGTERM shall leave the way Ctrl-C does: no traceback, exit status 0.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # SIGTERM ends the program as Ctrl-C does: no traceback, exit status 0. Ctrl-C needs the
+    # handler too: a shell script that starts a program with `&` makes it ignore SIGINT.
+    for end in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(end, signal.default_int_handler)
     try:
         listener = socket.create_server((options.host, options.port))
     except OSError as error:

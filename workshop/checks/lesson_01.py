@@ -1,4 +1,4 @@
-"""The checks of lesson 01: a stream of events, and a count of who listens to it."""
+"""The checks of lesson 01: a stream of events, and a count of its listeners."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ PATH = "/mcp-sse"
 # `?interval=` is the exercise's own: a server that does not know it ignores it.
 QUICK = f"{PATH}?interval=0.01"
 UNHURRIED = f"{PATH}?interval=0.1"
-# Nobody waits for the second event: the producer is held. Who leaves such a stream is
-# never noticed, so the count that follows is compared with the count before.
+# Nobody waits for the second event: the producer is held. A listener that leaves such a
+# stream is never noticed, so counts are always compared with the count before.
 HELD = f"{PATH}?interval=3600"
 
 STANDARD = "WHATWG HTML, server-sent events"
@@ -31,7 +31,7 @@ def open_program(path: Path) -> Iterator[Server]:
 
 @contextmanager
 def open_url(url: str) -> Iterator[Server]:
-    """A server that already runs."""
+    """A server that is already running."""
     yield Server(url)
 
 
@@ -39,7 +39,7 @@ suite = Suite(
     "01_flask_stream",
     open_program=open_program,
     open_url=open_url,
-    start_heading="The exercise",
+    start_heading="Your own server",
 )
 
 
@@ -56,6 +56,35 @@ def wait_for_traceback(server: Server) -> None:
             server.program.wait_for_output("Traceback", seconds=0.5)
 
 
+RAISED = (
+    "Your code raised an exception, shown here as your program printed it. "
+    "Its last line says what is wrong, and the line above it where."
+)
+
+
+def look_for_traceback(server: Server, sent: str) -> None:
+    """Raise Failed if the program printed a traceback: it explains the wrong count."""
+    wait_for_traceback(server)
+    _, found, printed = (
+        server.program.output.rpartition("Traceback") if server.program else [""] * 3
+    )
+    if found:
+        lines = [line.rstrip() for line in f"{found}{printed}".splitlines() if line.strip()]
+        # Behind the traceback the server's log of requests goes on.
+        end = next(
+            (at for at, line in enumerate(lines[1:], 1) if not line.startswith(" ")),
+            len(lines) - 1,
+        )
+        received = "\n".join(lines[max(0, end - 3) : end + 1])
+        raise Failed(
+            "raised",
+            sent=sent,
+            received=received,
+            at=received.rindex("\n") + 1,
+            wanted="a stream that ends without an exception",
+        )
+
+
 def read_count(server: Server, name: str) -> tuple[Answer, object]:
     """The answer of /listeners, and the count of this name in it; None if there is none."""
     answer = server.request("GET", "/listeners")
@@ -67,7 +96,7 @@ def read_count(server: Server, name: str) -> tuple[Answer, object]:
 
 
 def count_before(server: Server, name: str) -> int:
-    """The count once it stands still: the streams of the checks before have ended."""
+    """The count once it no longer changes: the streams of earlier checks have ended."""
     deadline = time.monotonic() + SOON
     _, last = read_count(server, name)
     while True:
@@ -162,7 +191,7 @@ def content_type(server: Server) -> None:
 
 @suite.check(
     "not-cached",
-    "Nobody may answer with a copy kept from earlier",
+    "No cache may answer with an old copy",
     todo=1,
     after=("answers",),
     scope="protocol",
@@ -221,15 +250,15 @@ def has_news(raw: bytes) -> bool:
 
 @suite.check(
     "streams",
-    "The first event arrives while the next one is still being waited for",
+    "The first event arrives while the second is still to come",
     todo=1,
     after=("answers",),
     read="One late lump",
     rule="this course",
     why="A stream that arrives when everything is over is a slow page, not a stream.",
     hints={
-        "late-lump": "No event arrived while the second event was an hour away. Who collects "
-        "the events? Give the Response the generator itself, not a string or a list."
+        "late-lump": "No event arrived while the second event was an hour away. Something "
+        "buffers the events: give the Response the generator itself, not a string or a list."
     },
 )
 def streams(server: Server) -> None:
@@ -247,7 +276,7 @@ def streams(server: Server) -> None:
 
 @suite.check(
     "data-field",
-    "Each line is a field of the format, and the text stands in `data`",
+    "Each line is a field of the format, and the text is in `data`",
     todo=2,
     after=("answers",),
     scope="protocol",
@@ -342,9 +371,9 @@ def blank_line(server: Server) -> None:
     "ends",
     "The response ends after the last event",
     after=("answers",),
-    read="The exercise",
+    read="Your own server",
     rule="this course",
-    why="A stream that goes on when its feed has ended keeps a thread for nobody.",
+    why="A stream that goes on when its feed has ended keeps a thread busy for nothing.",
     hints={
         "still-open": "The stream asked for 0.01 s between two events, and was still open "
         "after a second. Does `updates` get that interval, and does its loop end?"
@@ -366,9 +395,9 @@ def ends(server: Server) -> None:
     "The events are `Update 0` to `Update 4`",
     todo=2,
     after=("blank-line", "ends"),
-    read="The exercise",
+    read="Your own server",
     rule="this course",
-    why="What the feed gives must arrive unchanged, all of it, in order.",
+    why="Everything that the feed gives must arrive, unchanged and in order.",
     hints={
         "starts-at-one": "The first event is `Update 1`. The feed's first number is 0: "
         "send the number as it is.",
@@ -402,7 +431,7 @@ def numbers(server: Server) -> None:
 
 @suite.check(
     "counts-in",
-    "Two who listen are counted as two",
+    "Two listeners are counted as two",
     todo=3,
     after=("streams",),
     alone=True,
@@ -464,10 +493,11 @@ def not_started(server: Server) -> None:
     todo=4,
     after=("not-started", "ends"),
     alone=True,
-    read="Who is listening?",
+    read="When a listener leaves",
     rule="this course",
     why="A count that only grows says nothing, and a limit built on it locks everybody out.",
     hints={
+        "raised": RAISED,
         "still-counted": "The stream has ended and is still counted. "
         "For each `listeners.up()` there must be one `listeners.down()`.",
         "counted-out-twice": "Fewer are counted than before: the stream was counted out twice. "
@@ -480,6 +510,7 @@ def counts_out_at_end(server: Server) -> None:
         stream.wait_closed()
     answer, value = count_after(server, "listeners", before)
     if value != before:
+        look_for_traceback(server, stream.request)
         raise Failed(
             "counted-out-twice" if less(value, before) else "still-counted",
             sent=f"{stream.request}\n(read to its end)\n{answer.request}",
@@ -490,17 +521,18 @@ def counts_out_at_end(server: Server) -> None:
 
 @suite.check(
     "counts-out-on-leave",
-    "A listener who leaves in the middle is counted out, once",
+    "A listener that leaves in the middle is counted out, once",
     todo=4,
     after=("counts-out-at-end",),
     alone=True,
-    read="Who is listening?",
+    read="When a listener leaves",
     rule="Python: closing a generator raises GeneratorExit at its `yield`",
-    why="Most listeners leave in the middle: somebody closes a page.",
+    why="Most listeners leave in the middle: someone closes a tab.",
     hints={
+        "raised": RAISED,
         "still-counted": "The listener has left and is still counted. The generator was "
         "closed at its `yield`: lines after the loop do not run then, `finally` does.",
-        "counted-out-twice": "Fewer are counted than before: who left was counted out twice. "
+        "counted-out-twice": "Fewer are counted than before: it was counted out twice. "
         "One `finally` is enough for every way a stream can end.",
     },
 )
@@ -510,6 +542,7 @@ def counts_out_on_leave(server: Server) -> None:
         stream.wait(lambda stream: len(stream.raw) > 0)
     answer, value = count_after(server, "listeners", before)
     if value != before:
+        look_for_traceback(server, f"{stream.request}\n(left after the first event)")
         raise Failed(
             "counted-out-twice" if less(value, before) else "still-counted",
             sent=f"{stream.request}\n(left after the first event)\n{answer.request}",
@@ -524,13 +557,14 @@ def counts_out_on_leave(server: Server) -> None:
     todo=4,
     after=("counts-out-on-leave",),
     alone=True,
-    read="Who is listening?",
+    read="When a listener leaves",
     rule="this course",
     why="A feed that stays open is a leak: a subscription, a cursor or a file, for each visit.",
     hints={
+        "raised": RAISED,
         "feed-open": "Nobody listens any more, and a feed is still open. "
         "Call `feed.close()` in the `finally`, so that it also runs when a listener leaves.",
-        "feed-opened-before-start": "A HEAD request opened a feed, and nobody closed it: its "
+        "feed-opened-before-start": "A HEAD request opened a feed, and nothing closed it: its "
         "generator was made but never started. Open the feed inside the generator.",
         "feed-closed-twice": "More feeds were closed than opened. "
         "Close the feed in the `finally` and nowhere else.",
@@ -547,6 +581,7 @@ def feed_closed(server: Server) -> None:
                 stream.wait(lambda stream: len(stream.raw) > 0)
         answer, value = count_after(server, "open_feeds", before)
         if value != before:
+            look_for_traceback(server, f"{stream.request}\n({how})")
             raise Failed(
                 "feed-closed-twice" if less(value, before) else "feed-open",
                 sent=f"{stream.request}\n({how})\n{answer.request}",
