@@ -8,7 +8,7 @@ import os
 
 from mcp.server.transport_security import TransportSecuritySettings
 
-# `:*` stands for any port, but not for none: a client leaves out port 80.
+# `:*` matches any port, but not a missing one: clients leave out port 80.
 OWN_NAMES = [
     f"{name}{port}" for name in ("127.0.0.1", "localhost", "[::1]") for port in (":*", "")
 ]

@@ -51,7 +51,7 @@ suite = Suite(
     "06_sdk_server",
     open_program=open_program,
     open_url=open_url,
-    start_heading="The exercise",
+    start_heading="The tea shop",
     start_hint="Read the last line that it prints. A TypeError about arguments of `sse_app` "
     "comes from v1, where the prefix was passed to it: in v2 it takes keywords only, and the "
     "prefix belongs to `app.mount`.",
