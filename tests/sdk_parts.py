@@ -62,6 +62,7 @@ def serving(app: ASGIApp, **options: Any) -> Iterator[str]:
         log_config=None,
         log_level="info",
         timeout_graceful_shutdown=1,
+        lifespan="off",  # it would set up the log of this process, which is pytest's
         **options,
     )
     server = _Server(config)

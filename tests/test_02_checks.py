@@ -140,7 +140,7 @@ def test_many_checks_that_hang_take_no_longer_than_one(tmp_path: Path) -> None:
     [
         ("raise RuntimeError('my bug')", "RuntimeError: my bug", "crashed"),
         ("import sys; sys.exit('bye')", "SystemExit: bye", "crashed"),
-        ("return None", "feed returned None", "no-event"),
+        ("return None", "feed returned None", "nothing-returned"),
         ("yield", "feed returned <generator", "not-events"),
         ("return [chunk]", "feed returned b'data: hello", "not-events"),
         ("return [Event('message', 'hello', None)]", "last_event_id=None", "not-events"),
@@ -154,14 +154,14 @@ def test_an_exception_is_shown(tmp_path: Path, line: str, said: str, hint: str) 
 
 
 def test_the_exception_and_its_line_are_shown_and_no_line_of_ours(tmp_path: Path) -> None:
-    text = SOLUTION.replace('= text.endswith("\\r")', '= text[-1] == "\\r"')
+    text = SOLUTION.replace('if name == "event":', 'if {"data": 0, "event": 1}[name]:')
     found = failures(check(tmp_path, text))
     assert {result.failure.hint for result in found.values() if result.failure} == {"crashed"}
-    failure = found["unfinished"].failure
+    failure = found["names"].failure
     assert failure is not None
     shown = failure.received.decode().splitlines()
     assert len(shown) <= 8  # what is longer is cut when it is printed
-    assert shown[-1] == "IndexError: string index out of range"
+    assert shown[-1] == "KeyError: ' '"
     assert "parser_driver" not in str(shown) and str(tmp_path) not in str(shown)
 
 
@@ -170,19 +170,19 @@ def test_the_exception_and_its_line_are_shown_and_no_line_of_ours(tmp_path: Path
     [
         ("def x(:", "SyntaxError"),
         ("import nothing_of_this_name", "ModuleNotFoundError"),
-        ("import sys; sys.exit(5)", ""),
+        ("import sys; sys.exit(5)", "The program ends here"),
     ],
 )
 def test_a_file_that_can_not_be_imported_says_why(tmp_path: Path, text: str, said: str) -> None:
-    failure = failures(check(tmp_path, text))["starts"].failure
-    assert failure is not None
-    assert said in failure.received.decode()
+    report = check(tmp_path, text)
+    assert report.ids("failed") == ["starts"]
+    assert said in report.complaints[0].said
 
 
 def test_a_file_without_the_class_is_a_failure(tmp_path: Path) -> None:
-    failure = failures(check(tmp_path, "x = 1\n"))["one-event"].failure
-    assert failure is not None
-    assert "EventStreamParser" in failure.received.decode()
+    report = check(tmp_path, "x = 1\n")
+    assert report.ids("failed") == ["starts"]
+    assert "EventStreamParser" in report.complaints[0].said
 
 
 @pytest.mark.parametrize("todo", range(7))
@@ -197,8 +197,8 @@ def test_the_todos_can_be_done_in_their_order(tmp_path: Path, todo: int) -> None
 def test_the_failure_in_the_lesson_is_what_the_command_prints(tmp_path: Path) -> None:
     work = tmp_path / "02_event_format"
     work.mkdir()
-    broken = solved_up_to(SOLUTION, 6).replace('text = text.removeprefix("\\n")', "pass")
-    (work / "exercise.py").write_text(broken, encoding="utf-8")
+    starter = ROOT / "scripts/02_event_format/exercise.py"
+    (work / "exercise.py").write_text(starter.read_text(encoding="utf-8"), encoding="utf-8")
     done = subprocess.run(
         [sys.executable, "-m", "workshop.cli", "check", "02"],
         env=environment({"WORKSHOP_WORK": str(tmp_path), "COLUMNS": "80"}),
@@ -208,5 +208,41 @@ def test_the_failure_in_the_lesson_is_what_the_command_prints(tmp_path: Path) ->
     )
     assert done.returncode == 1
     lesson = (ROOT / "lessons/02_event_format.md").read_text(encoding="utf-8")
-    shown = lesson[lesson.index("26 ✗ A CRLF") : lesson.index("     TODO 4 ")]
+    shown = lesson[lesson.index(" 7 ✗ A blank line") : lesson.index("     TODO 1 ")]
     assert shown in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("find", "replace", "code", "todo"),
+    [
+        ('if name == "retry"', 'while name == "retry"', 'while name == "retry"', 3),
+        ("lines = (", "while True: lines = (", "while True: lines = (", 5),
+        (
+            "        events: list[Event] = []\n",
+            "        while True: pass\n",
+            "while True: pass",
+            None,
+        ),
+    ],
+)
+def test_an_endless_loop_is_shown_by_its_line_and_todo(
+    tmp_path: Path, find: str, replace: str, code: str, todo: int | None
+) -> None:
+    text = solved_up_to(SOLUTION, 6).replace(find, replace)
+    (result,) = failures(check(tmp_path, text)).values()
+    assert result.failure is not None and result.failure.hint == "hangs"
+    shown = result.failure.received.decode()
+    line = next(n for n, one in enumerate(text.splitlines(), start=1) if code in one)
+    assert shown.startswith((f"line {line}: {code}", f"line {line + 1}: "))  # or in its body
+    assert result.todo == todo
+
+
+def test_parsers_that_share_something_are_told_so_and_nothing_else(tmp_path: Path) -> None:
+    lines = SOLUTION.replace("self._event_type", "EventStreamParser.type").replace(
+        '        EventStreamParser.type = ""\n        self._last_event_id = ""\n',
+        '        self._last_event_id = ""\n',
+    )
+    shared = lines.replace("    def __init__", '    type = ""\n\n    def __init__', 1)
+    failure = failures(check(tmp_path, shared))["own-state"].failure
+    assert failure is not None and failure.hint == "shared"
+    assert b"type='add'" in failure.received

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import httpx2
 import pytest
@@ -89,6 +90,37 @@ def test_it_leaves_when_asked(how: signal.Signals) -> None:
         process.send_signal(how)
         assert process.wait(timeout=2) == 0
         assert process.stdout is not None and process.stdout.read() == b""
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        ROOT / "solutions/02_event_format/exercise.py",
+        FOLDER / "exercise.py",
+        FOLDER / "event_stream.py",
+        FOLDER / "characters_fixed.py",
+    ],
+    ids=lambda path: f"{path.parts[-3]}-{path.stem}",
+)
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_ends_it_without_a_traceback(program: Path, how: signal.Signals) -> None:
+    # As a script starts it with `&`: Ctrl-C is to be ignored.
+    command = ["sh", "-c", 'trap "" INT; exec "$@"', "sh", sys.executable, str(program)]
+    process = subprocess.Popen(
+        [*command, "-"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=environment(),
+        bufsize=0,
+    )
+    with process:
+        assert process.stdin is not None and process.stdout is not None
+        process.stdin.write(b"data: a\n\n")
+        assert line(process)  # it is at work
+        process.send_signal(how)
+        assert process.wait(timeout=5) in (0, -how)
+        assert process.stdout.read() == b""
 
 
 def test_what_is_no_stream_is_one_line_and_status_1() -> None:

@@ -413,7 +413,7 @@ async def test_trouble_connection_failed() -> None:
 async def test_trouble_what_answers_is_no_hub(tmp_path: Any) -> None:
     async with OddHub(b"hello") as url:
         client = SSEClient(url)
-        with pytest.raises(client_module.SSEError, match="no event hub"):
+        with pytest.raises(client_module.SSEError, match="not an event hub"):
             await client.connect()
         await client._close()
 

@@ -96,13 +96,13 @@ def test_a_server_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
         (
             'print(\'{"jsonrpc":"2.0","id":1,"error":{"code":-32601,"message":"no"}}\',\n'
             "      flush=True)\ninput()",
-            "The answer to initialize has no object as its result.",
+            "The answer to initialize has no result that is an object.",
         ),
         (
             'print(\'{"jsonrpc":"2.0","id":1,"result":null}\', flush=True)\ninput()',
-            "The answer to initialize has no object as its result.",
+            "The answer to initialize has no result that is an object.",
         ),
-        ("print('[' * 100_000, flush=True); input()", "^ this line is no JSON-RPC message"),
+        ("print('[' * 100_000, flush=True); input()", "^ this line is not a JSON-RPC message"),
         ('print(end=\'{"jsonrpc": "2.0\', flush=True)', "the server closed its stdout"),
         (
             "while True: print('still at it')",

@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -257,8 +258,16 @@ def test_a_line_that_is_too_long_is_refused_and_takes_no_memory(
     assert largest - before < 16 * 1024 * 1024
 
 
-def test_a_line_of_exactly_the_largest_size_is_taken() -> None:
-    largest = load(SERVER).MAX_LINE
+@pytest.fixture(scope="module")
+def stdio_server() -> Iterator[Any]:
+    """The server as a module: its neighbours are found as when it is started as a program."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(SERVER.parent)
+        yield load(SERVER)
+
+
+def test_a_line_of_exactly_the_largest_size_is_taken(stdio_server: Any) -> None:
+    largest = stdio_server.MAX_LINE
     padded = json.dumps(PING).encode().ljust(largest - 1) + b"\n"
     assert said(padded) == [PONG]
     assert said(b" " + padded)[0]["error"]["code"] == -32600
@@ -326,13 +335,13 @@ def test_a_full_disk_takes_the_log_and_not_the_session() -> None:
 
 def test_what_a_tool_or_its_child_prints_does_not_reach_the_client() -> None:
     noisy = (
-        "import os, sys; sys.path.insert(0, sys.argv[1]); import stdio_server as s\n"
+        "import os, sys; sys.path.insert(0, sys.argv[1]); import stdio_server, tools\n"
         "def run(message):\n"
         "    print('printed by the tool', flush=True)\n"
         "    os.system('echo printed by a child; cat')\n"  # cat would eat the next message
         "    return message\n"
-        "s.TOOLS['echo'] = s.Tool('echo', '', {'message': 'string'}, run)\n"
-        "s.main()"
+        "tools.TOOLS['echo'] = tools.Tool('echo', '', {'message': 'string'}, run)\n"
+        "stdio_server.main()"
     )
     messages = [initialize(), call("echo", {"message": "hi"}), PING]
     done = subprocess.run(
@@ -346,6 +355,20 @@ def test_what_a_tool_or_its_child_prints_does_not_reach_the_client() -> None:
     assert reply["result"]["content"][0]["text"] == "hi"
     assert pong == PONG
     assert b"printed by the tool\nprinted by a child" in done.stderr
+
+
+def test_the_server_and_its_two_neighbours_run_from_any_folder(tmp_path: Path) -> None:
+    for name in ("stdio_server.py", "json_rpc.py", "tools.py"):
+        shutil.copy(SERVER.parent / name, tmp_path)
+    for program, cwd in ((SERVER, tmp_path), (tmp_path / SERVER.name, Path("/"))):
+        done = subprocess.run(
+            [sys.executable, str(program)],
+            input=line(PING),
+            capture_output=True,
+            timeout=10,
+            cwd=cwd,
+        )
+        assert (done.returncode, json.loads(done.stdout)) == (0, PONG)
 
 
 json_values = st.recursive(
@@ -377,8 +400,7 @@ requests = st.fixed_dictionaries(
 
 @settings(deadline=None, max_examples=300)
 @given(st.lists(st.binary(max_size=30) | requests.map(lambda one: json.dumps(one).encode())))
-def test_whatever_comes_in_only_messages_go_out(lines: list[bytes]) -> None:
-    stdio_server = load(SERVER)
+def test_whatever_comes_in_only_messages_go_out(stdio_server: Any, lines: list[bytes]) -> None:
     incoming = io.BytesIO(b"".join(one + b"\n" for one in [*lines, json.dumps(PING).encode()]))
     outgoing = io.BytesIO()
     stdio_server.serve(incoming, outgoing, stdio_server.Session())

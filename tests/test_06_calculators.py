@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from types import SimpleNamespace
 from typing import Any
 
@@ -29,18 +29,19 @@ from workshop.checks import lesson_06
 from workshop.checks.engine import Report, check_url
 from workshop.checks.lesson_05 import suite
 from workshop.checks.mcp_session import parsed, request
-from workshop.running import Program, environment, running
+from workshop.running import Program, environment, free_port, running
 from workshop.wire import Server
 
 TEXT = ROOT / "lessons/06_sdk_server.md"
 CALCULATOR = FOLDER / "calculator.py"
+SMALLEST = FOLDER / "smallest_server.py"
 FOUR = ["add", "subtract", "multiply", "divide"]
 
 
 @pytest.fixture(scope="module")
 def calculator() -> Iterator[str]:
     """The URL of the event stream of `calculator.py`."""
-    with serving(program("calculator").server.sse_app()) as url:
+    with serving(program("calculator").app) as url:
         yield f"{url}/sse"
 
 
@@ -139,19 +140,9 @@ def test_a_number_that_is_infinity(which: str, request: pytest.FixtureRequest) -
         assert '"isError":true' in event.data
 
 
-async def test_the_least_that_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The server in the text, which is no file."""
-    from mcp.server import MCPServer
-
-    started: dict[str, Any] = {}
-    monkeypatch.setattr(MCPServer, "run", lambda self, **options: started.update(options))
-    block = re.search(r"```python\n(.*?)```", TEXT.read_text(encoding="utf-8"), re.DOTALL)
-    assert block is not None
-    assert len(block[1].splitlines()) <= 20
-    names: dict[str, Any] = {"__name__": "__main__"}
-    exec(block[1], names)
-    assert started == {"transport": "sse", "port": 8000}
-    async with Client(names["server"], mode="legacy") as client:
+async def test_a_server_in_twenty_lines() -> None:
+    assert len(SMALLEST.read_text(encoding="utf-8").splitlines()) <= 20
+    async with Client(program("smallest_server").server, mode="legacy") as client:
         assert text_of(await client.call_tool("add", {"a": 2, "b": 5})) == "7.0"
 
 
@@ -291,11 +282,11 @@ async def test_without_a_token_nobody_is_told(calculator: str) -> None:
 # --- The checks of lesson 05, on all of them ----------------------------------------------
 
 
-def table_after(heading: str, number: int = 0) -> list[list[str]]:
-    """The rows of a table below a heading of the lesson, its head first; 0 is the first."""
+def table_after(heading: str) -> list[list[str]]:
+    """The rows of the first table below a heading of the lesson, its head first."""
     text = TEXT.read_text(encoding="utf-8").split(f"\n## {heading}\n", 1)[1]
     section = text.partition("\n## ")[0]
-    table: str = re.findall(r"(?:^\|.*\n)+", section, re.MULTILINE)[number]
+    table: str = re.findall(r"(?:^\|.*\n)+", section, re.MULTILINE)[0]
     cells = [
         [cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()
     ]
@@ -307,18 +298,25 @@ SERVERS = {
     "`calculator.py`": ("06_sdk_server/calculator.py", "/sse", signal.SIGTERM),
     "low-level": ("06_sdk_server/lowlevel_calculator.py", "/sse", signal.SIGINT),
     "mounted": ("06_sdk_server/mounted_calculator.py", "/calculator/sse", signal.SIGTERM),
-    "on 0.0.0.0": ("06_sdk_server/calculator.py", "/sse", signal.SIGINT),
+    "`run` on 0.0.0.0": ("06_sdk_server/smallest_server.py", "/sse", signal.SIGINT),
+}
+# On all addresses, these are guarded as before.
+EVERYWHERE = {
+    "calculator": ("06_sdk_server/calculator.py", "/sse", signal.SIGTERM),
+    "low-level": ("06_sdk_server/lowlevel_calculator.py", "/sse", signal.SIGINT),
+    "mounted": ("06_sdk_server/mounted_calculator.py", "/calculator/sse", signal.SIGTERM),
 }
 
 
 @pytest.mark.quiet
 def test_the_checks_of_lesson_05_and_a_clean_end() -> None:
-    """The table in the text is what the checks find. Then each leaves with a stream open."""
+    """The text says what the checks find. Then each leaves with a stream open."""
     reports: dict[str, Report] = {}
+    servers = {**SERVERS, **{f"{name} on 0.0.0.0": each for name, each in EVERYWHERE.items()}}
     with ExitStack() as stack:
         started: dict[str, tuple[Program, str, signal.Signals]] = {}
-        for name, (path, stream, how) in SERVERS.items():
-            options = ("--host", "0.0.0.0") if name == "on 0.0.0.0" else ()
+        for name, (path, stream, how) in servers.items():
+            options = ("--host", "0.0.0.0") if name.endswith(" on 0.0.0.0") else ()
             server = stack.enter_context(running(ROOT / "scripts" / path, *options))
             started[name] = (server, f"{server.url}{stream}", how)
         for name, (_, url, _) in started.items():
@@ -335,7 +333,7 @@ def test_the_checks_of_lesson_05_and_a_clean_end() -> None:
             with Server(url).open("", seconds=10) as open_stream:
                 endpoint = open_stream.event(lambda event: event.type == "endpoint", seconds=10)
                 assert endpoint is not None
-                if name in ("low-level", "mounted"):
+                if name != "`run` on 0.0.0.0":
                     # Nor does a client that stops in the middle of a message keep it.
                     stack.enter_context(half_a_post(server.port, endpoint.data))
                 took = server.stop(how)
@@ -343,15 +341,20 @@ def test_the_checks_of_lesson_05_and_a_clean_end() -> None:
                 assert took < 2
                 # The ValueErrors are the SDK's remarks on requests that it refused.
                 assert "Expected ASGI message" not in server.output
+    for name in EVERYWHERE:
+        assert reports[f"{name} on 0.0.0.0"].ok, reports[f"{name} on 0.0.0.0"].as_json()
     mark = {"passed": "✓", "failed": "✗"}
     found = [["The server…", *SERVERS]]
     for each in reports["by hand"].results:
         states = [
-            mark[next(r.state for r in report.results if r.id == each.id)]
-            for report in reports.values()
+            mark[next(r.state for r in reports[name].results if r.id == each.id)]
+            for name in SERVERS
         ]
-        found.append([each.title.replace("|", "\\|"), *states])
-    assert table_after("What the SDK does for you") == found
+        if len(set(states)) > 1:
+            found.append([each.title.replace("|", "\\|"), *states])
+    assert table_after("Who may come in") == found
+    everything = len(reports["by hand"].results)
+    assert f"\nAll {everything} checks passed in " in TEXT.read_text(encoding="utf-8")
 
 
 def half_a_post(port: int, path: str) -> socket.socket:
@@ -365,7 +368,7 @@ def half_a_post(port: int, path: str) -> socket.socket:
 
 
 def test_run_waits_for_the_rest_of_a_message() -> None:
-    with running(CALCULATOR) as server:
+    with running(SMALLEST) as server:
         with Server(f"{server.url}/sse").open("", seconds=10) as stream:
             endpoint = stream.event(lambda event: event.type == "endpoint", seconds=10)
             assert endpoint is not None
@@ -379,19 +382,129 @@ def test_run_waits_for_the_rest_of_a_message() -> None:
         assert server.process.wait(10) == 0
 
 
+CALCULATORS = {
+    "calculator": "/sse",
+    "lowlevel_calculator": "/sse",
+    "mounted_calculator": "/calculator/sse",
+}
+
+
+@contextmanager
+def started_by_uvicorn(name: str, *options: str, **env: str) -> Iterator[Program]:
+    """`cd scripts/06_sdk_server && uvicorn NAME:app`, as a cloud does it."""
+    port = free_port()
+    where = ("--host", "0.0.0.0", "--port", str(port))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "uvicorn", f"{name}:app", *where, *options],
+        cwd=FOLDER,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=environment(env),
+    )
+    started = Program(process, port)
+    try:
+        started.wait_until_listening(seconds=30)
+        yield started
+    finally:
+        started.stop(seconds=3)
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+@pytest.mark.parametrize("name", CALCULATORS)
+def test_the_same_server_started_by_uvicorn(name: str) -> None:
+    """Guarded, with names from the environment; and gone with streams open, quietly."""
+    env = {"ALLOWED_HOSTS": "tea.example, 10.0.0.5:*", "ALLOWED_ORIGINS": "https://tea.example"}
+    with started_by_uvicorn(name, "--timeout-graceful-shutdown", "1", **env) as server:
+        web, path = Server(server.url), CALCULATORS[name]
+        for host, origin in (
+            ("localhost", "http://localhost"),
+            (f"127.0.0.1:{server.port}", f"http://127.0.0.1:{server.port}"),
+            (f"[::1]:{server.port}", "http://[::1]:3000"),
+            ("tea.example", "https://tea.example"),
+            ("10.0.0.5:80", "https://tea.example"),
+        ):
+            with web.open(path, {"Host": host, "Origin": origin}, seconds=10) as stream:
+                assert stream.status == 200, (host, origin)
+        for headers, status in (
+            ({"Host": "evil.example"}, 421),
+            ({"Host": "tea.example:8006"}, 421),
+            ({"Origin": "http://evil.example"}, 403),
+        ):
+            assert web.request("GET", path, None, headers, seconds=10).status == status
+        with web.open(path, seconds=10) as stream:
+            endpoint = stream.event(lambda event: event.type == "endpoint", seconds=10)
+            assert endpoint is not None
+            with half_a_post(server.port, endpoint.data):
+                assert server.stop() < 2
+        # The log is brief: no frames around tracebacks. And the end has none.
+        assert "╭" not in server.output
+        assert "Expected ASGI message" not in server.output
+
+
 def test_every_server_looks_at_its_port_and_leaves_quietly() -> None:
     servers = [
         path
         for path in FOLDER.glob("*.py")
-        if path.name != "exercise.py" and '"--port"' in path.read_text(encoding="utf-8")
+        if path.name != "serving.py"
+        and ("import begin" in (text := path.read_text("utf-8")) or " serve(" in text)
     ]
-    assert len(servers) >= 10
+    assert len(servers) >= 14
     for path in servers:
         text = path.read_text(encoding="utf-8")
-        assert "\n    prepare(chosen.host, chosen.port)\n" in text, path
-        assert 'parser.add_argument("--host", default="127.0.0.1")' in text, path
+        assert "ArgumentParser" not in text, path
         if path.stem.endswith("_broken"):
             assert text.startswith('"""Broken: '), path
+        if path.stem.endswith("_fixed"):
+            assert text.startswith('"""Fixed: '), path
+
+
+def test_every_program_is_in_the_index() -> None:
+    section = TEXT.read_text(encoding="utf-8").split("\n## Appendix: the programs of", 1)[1]
+    named = re.findall(r"`(\w+\.py)`", section.partition("\n## ")[0])
+    programs = {path.name for path in FOLDER.glob("*.py")} - {"exercise.py"}
+    assert sorted(set(named)) == sorted(programs)
+
+
+@pytest.mark.parametrize(
+    ("client", "server"),
+    [
+        ("watch_progress", "calculator.py"),
+        ("two_clients", "blocking_broken.py"),
+        ("negotiation", "asking_calculator.py"),
+    ],
+)
+def test_a_client_says_in_one_line_that_nothing_listens(client: str, server: str) -> None:
+    url = f"http://127.0.0.1:{free_port()}/sse"
+    done = run_client(client, url)
+    assert done.returncode == 1
+    wanted = f"Nothing listens at {url}. In another terminal, start: "
+    assert done.stderr == f"{wanted}uv run scripts/06_sdk_server/{server}\n"
+    usage = run_client(client)
+    assert usage.stderr.startswith(f"Usage: {client}.py http://127.0.0.1:80")
+
+
+def run_client(client: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(FOLDER / f"{client}.py"), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+        env=environment(),
+    )
+
+
+def test_a_client_says_in_one_line_that_this_is_not_the_url(calculator: str) -> None:
+    for url, why in (
+        (calculator.removesuffix("/sse"), "Client error '404 Not Found'"),
+        (calculator.removeprefix("http://"), "Request URL is missing an 'http://'"),
+    ):
+        done = run_client("watch_progress", url)
+        assert done.returncode == 1
+        assert done.stderr.startswith(f"No event stream at {url}: {why}")
+        assert done.stderr.count("\n") == 1
 
 
 def test_a_port_in_use() -> None:
@@ -421,14 +534,14 @@ def test_a_port_in_use() -> None:
 @pytest.mark.parametrize(
     ("host", "url"),
     [
-        ("127.0.0.1", "http://127.0.0.1:8000"),
-        ("0.0.0.0", "http://127.0.0.1:8000"),
-        ("::", "http://[::1]:8000"),
-        ("example.org", "http://example.org:8000"),
+        ("127.0.0.1", "http://127.0.0.1:8006"),
+        ("0.0.0.0", "http://127.0.0.1:8006"),
+        ("::", "http://[::1]:8006"),
+        ("example.org", "http://example.org:8006"),
     ],
 )
 def test_where_to_reach_it(host: str, url: str) -> None:
-    assert program("serving").url_of(host, 8000) == url
+    assert program("serving").url_of(host, 8006) == url
 
 
 def test_without_preparation_a_server_leaves_with_a_traceback() -> None:
@@ -442,32 +555,21 @@ def test_without_preparation_a_server_leaves_with_a_traceback() -> None:
 
 
 def test_the_mounted_one_beside_its_routes() -> None:
-    mounted = program("mounted_calculator")
-    routes = list(mounted.app.router.routes)
-    port_of_this_test = "localhost:1"
-    try:
-        mounted.mount([port_of_this_test])
-        with serving(mounted.app) as url:
-            server = Server(url)
-            assert server.request("GET", "/health", seconds=10).json() == {"status": "ok"}
-            assert server.request("GET", "/", seconds=10).json() == {
-                "calculator": "/calculator/sse"
-            }
-            # Only the mounted app looks at Host and Origin.
-            refused = server.request("GET", "/calculator/sse", seconds=10)
-            assert refused.status == 421
-            page = {"Host": port_of_this_test, "Origin": "http://evil.example"}
-            assert (
-                server.request("GET", "/calculator/sse", None, page, seconds=10).status == 403
-            )
-            with server.open(
-                "/calculator/sse", {"Host": port_of_this_test}, seconds=10
-            ) as stream:
-                event = stream.event(lambda event: event.type == "endpoint", seconds=10)
-                assert event is not None
-                assert event.data.startswith("/calculator/messages/?session_id=")
-    finally:
-        mounted.app.router.routes[:] = routes
+    with serving(program("mounted_calculator").app) as url:
+        server = Server(url)
+        # Only the mounted app looks at Host and Origin.
+        stranger = {"Host": "evil.example"}
+        health = server.request("GET", "/health", None, stranger, seconds=10)
+        assert health.json() == {"status": "ok"}
+        index = server.request("GET", "/", None, stranger, seconds=10)
+        assert index.json() == {"calculator": "/calculator/sse"}
+        for headers, status in ((stranger, 421), ({"Origin": "http://evil.example"}, 403)):
+            refused = server.request("GET", "/calculator/sse", None, headers, seconds=10)
+            assert refused.status == status
+        with server.open("/calculator/sse", seconds=10) as stream:
+            event = stream.event(lambda event: event.type == "endpoint", seconds=10)
+            assert event is not None
+            assert event.data.startswith("/calculator/messages/?session_id=")
 
 
 # --- Where the answers differ -------------------------------------------------------------
@@ -516,7 +618,6 @@ def answer_to(url: str, what: str) -> str:
 
 
 def test_where_the_answers_differ(calculator: str, lowlevel: str) -> None:
-    """The second table of the section."""
     with (
         running(ROOT / "scripts/05_sse_server/sse_server.py") as by_hand,
         logged("mcp.server.sse") as log,
@@ -527,4 +628,4 @@ def test_where_the_answers_differ(calculator: str, lowlevel: str) -> None:
     # Each body that is no message is a traceback in the log: two of them, to two servers.
     assert len([record for record in log if record.exc_info]) == 4
     head = ["To…", "by hand", "`calculator.py`", "low-level"]
-    assert table_after("What the SDK does for you", 2) == [head, *found]
+    assert table_after("Appendix: where the answers differ") == [head, *found]

@@ -83,7 +83,7 @@ def test_what_the_exercise_leaves_open_passes(tmp_path: Path) -> None:
                 'app.mount("/mcp/", server.sse_app(message_path="/post/", ',
             ),
             ('[PUBLIC_NAME, "127', '["tea.example", "tea.example:*", "127'),
-            ("import argparse\n", "import argparse\nimport anyio\n"),
+            ("import asyncio\n", "import asyncio\nimport anyio\n"),
             ("async def pack(", "def pack("),
             (in_the_loop, ON_A_THREAD),
         ]

@@ -32,7 +32,7 @@ TEXT = ROOT / "lessons/06_sdk_server.md"
 @pytest.fixture(scope="module")
 def calculator() -> Iterator[str]:
     """The URL of the event stream of `calculator.py`."""
-    with serving(program("calculator").server.sse_app()) as url:
+    with serving(program("calculator").app) as url:
         yield f"{url}/sse"
 
 
@@ -110,7 +110,7 @@ def configuration(name: str, key: str) -> dict[str, Any]:
     return found[key]["calculator"]
 
 
-SSE_URL = "http://127.0.0.1:8000/sse"
+SSE_URL = "http://127.0.0.1:8006/sse"
 
 
 @pytest.mark.parametrize(
@@ -126,8 +126,8 @@ async def test_hosts_that_take_a_url(
 ) -> None:
     assert configuration(name, key) == wanted
     # The URL is where the calculator listens by default, and what is there is MCP.
-    assert '"--port", type=int, default=8000' in (FOLDER / "calculator.py").read_text("utf-8")
-    url = SSE_URL.replace("http://127.0.0.1:8000", calculator.removesuffix("/sse"))
+    assert "port=8006)" in (FOLDER / "calculator.py").read_text("utf-8")
+    url = SSE_URL.replace("http://127.0.0.1:8006", calculator.removesuffix("/sse"))
     async with Client(sse_client(url), mode="legacy") as client:
         assert (await client.list_tools()).tools
 
@@ -333,7 +333,7 @@ def test_an_old_line_and_the_new_one(old: str) -> None:
 
 
 def test_the_lessons_table_has_these_lines() -> None:
-    text = TEXT.read_text(encoding="utf-8").split("\n## From v1 to v2\n", 1)[1]
+    text = TEXT.read_text(encoding="utf-8").split("\n## Appendix: from v1 to v2\n", 1)[1]
     rows = re.search(r"(?:^\|.*\n)+", text, re.MULTILINE)
     assert rows is not None
     found = [

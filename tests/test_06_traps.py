@@ -383,7 +383,7 @@ def test_a_session_is_known_to_one_process_only() -> None:
     ("header", "status"),
     [
         ({"Host": "localhost:1"}, 200),
-        ({"Host": "localhost"}, 421),  # `:*` stands for any port, but not for none
+        ({"Host": "localhost"}, 200),
         ({"Host": "localhost.evil.example:1"}, 421),
         ({"Origin": "http://localhost:1"}, 200),
         ({"Origin": "https://localhost:1"}, 403),
@@ -421,6 +421,13 @@ def test_where_the_sdk_guards_a_server_by_itself(host: str | None, guarded: bool
     path = "/messages/?session_id=00000000000000000000000000000000"
     answer = TestClient(app, base_url="http://evil.example").post(path, json={})
     assert answer.status_code == (421 if guarded else 404)
+
+
+def test_any_port_is_not_a_missing_one() -> None:
+    """`sse_app` itself knows `localhost:*` only, so a bare `localhost` is refused."""
+    with serving(MCPServer("x").sse_app()) as url:
+        bare = {"Host": "localhost"}
+        assert Server(url).request("GET", "/sse", None, bare, seconds=10).status == 421
 
 
 def test_a_refused_stream_is_a_traceback(errors: list[logging.LogRecord]) -> None:

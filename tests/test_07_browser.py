@@ -267,7 +267,7 @@ def test_why_there_is_no_stream(page: Page, web: Program) -> None:
         expect(notices.last).to_contain_text("answered 404. Is the path right?")
         connect(page, f"{server.url}/health", "gave up")
         expect(notices.last).to_contain_text(
-            "is no event stream: its content type is application"
+            "is not an event stream: its content type is application"
         )
 
 
@@ -401,6 +401,20 @@ def test_what_makes_no_sense_is_shown_and_ignored(page: Page, odd: OddServer) ->
         while (came := odd.came.get(timeout=5)).get("id") != "s1":
             pass
         assert came == {"jsonrpc": "2.0", "id": "s1", **answer}
+
+
+def test_the_page_keeps_the_last_messages_only(page: Page, odd: OddServer) -> None:
+    connect(page, odd.url)
+    for _ in range(300):
+        odd.say("null")  # a message, and a notice that nobody waits for it
+    rows = page.locator("#conversation > li")
+    expect(page.locator(".row.server pre").last).to_have_text("null")
+    expect(rows.first).to_have_text(re.compile(r"^1\d\d older messages are no longer shown\.$"))
+    expect(rows).to_have_count(500)
+    connect_again = page.get_by_role("button", name="Close")
+    connect_again.click()
+    expect(rows.last).to_have_text("Closed.")
+    expect(rows).to_have_count(500)
 
 
 def test_calls_that_get_no_reply(page: Page, odd: OddServer) -> None:

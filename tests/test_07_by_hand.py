@@ -16,6 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import aiohttp
 import pytest
 from aiohttp import web
 from mcp import Client
@@ -217,7 +218,7 @@ async def refused(module: ModuleType, url: str, seconds: float = 10.0) -> str:
     [
         ("404", "404 Not Found: no"),
         ("307", "307 Temporary Redirect: it is at http://elsewhere.example/sse"),
-        ("html", "answers with text/html: no event stream"),
+        ("html", "answers with text/html, which is not an event stream"),
         ("ends", "The stream ended before it named an endpoint"),
         ("cut", "The stream broke"),
         ("no-endpoint", "No event `endpoint` within 0.5 s"),
@@ -237,7 +238,7 @@ async def test_it_says_why_it_can_not_go_on(
 async def test_it_says_that_nothing_listens(by_hand: ModuleType) -> None:
     url = f"http://127.0.0.1:{free_port()}/sse"
     assert await refused(by_hand, url) == f"Nothing listens at {url}: is the server running?"
-    assert "no URL like http://" in await refused(by_hand, "127.0.0.1:8000/sse")
+    assert "not a URL like http://" in await refused(by_hand, "127.0.0.1:8000/sse")
 
 
 def test_a_failure_is_one_line_and_status_1() -> None:
@@ -340,8 +341,8 @@ async def test_it_answers_the_servers_questions_and_matches_replies_by_their_id(
     ("data", "why"),
     [
         ("x" * 1_100_000, "The stream broke: An event is over"),
-        ("{oops", "No message: '{oops'"),
-        ("[]", "No message: '[]'"),
+        ("{oops", "Not a message: '{oops'"),
+        ("[]", "Not a message: '[]'"),
         ("", "The stream ended"),
     ],
     ids=["too large", "no JSON", "no object", "the end"],
@@ -402,7 +403,7 @@ async def test_an_error_and_an_unknown_revision_are_said(by_hand: ModuleType) ->
         talk = asyncio.create_task(refused(by_hand, url))
         hello = await server.hear("initialize")
         await server.say(result(hello, {"protocolVersion": "2030-01-01"}))
-        assert await talk == "The server speaks 2030-01-01, which we do not"
+        assert await talk == "The server speaks 2030-01-01, which we don't"
 
 
 async def test_silence_has_a_limit_and_the_whole_has_none(
@@ -462,7 +463,7 @@ def test_twenty_clients_at_once_get_their_own_replies(
     if which == "server_06":
         # The lesson shows this, in a block that no replay goes through.
         lesson = (ROOT / "lessons/07_sdk_client.md").read_text(encoding="utf-8")
-        command = "$ uv run scripts/07_sdk_client/many_clients.py http://127.0.0.1:8000/sse\n"
+        command = "$ uv run scripts/07_sdk_client/many_clients.py http://127.0.0.1:8006/sse\n"
         shown = re.escape(lesson.partition(command)[2].partition("```")[0])
         assert re.fullmatch(shown.replace("…", ".+"), printed, re.DOTALL)
 
@@ -488,6 +489,23 @@ def test_many_clients_say_what_is_wrong_in_one_line(
 
 
 # --- The exercise, as its reader runs it ------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [{"error": {"code": -32602, "message": "no"}}, {"error": "no"}, {"result": None}, {}],
+)
+async def test_a_reply_of_any_wrong_shape_is_an_rpc_error(reply: dict[str, object]) -> None:
+    exercise = load(ROOT / "solutions/07_sdk_client/exercise.py")
+    async with aiohttp.ClientSession() as http:
+        client = exercise.Client(http, "http://127.0.0.1/sse", exercise.Settings())
+
+        async def post(message: dict[str, object]) -> None:
+            await client.take({"jsonrpc": "2.0", "id": message["id"], **reply})
+
+        client.post = post
+        with pytest.raises(exercise.RpcError, match="tools/call failed: "):
+            await client.request("tools/call")
 
 
 def test_the_exercise_survives_a_real_restart() -> None:

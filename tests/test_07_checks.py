@@ -54,6 +54,18 @@ def test_other_right_ways_pass(tmp_path: Path) -> None:
             "(url.scheme, url.host, url.port) != "
             "(self.url.scheme, self.url.host, self.url.port)",
         ),
+        # `run` takes this for the end, too.
+        (
+            'raise Gone(f"the endpoint {url} is on another server")',
+            'raise ValueError(f"the endpoint {url} is on another server")',
+        ),
+        # Once more from the start, instead of round the loop.
+        (
+            "                self.end_stream()\n            except Lost",
+            "                self.end_stream()\n"
+            "                return await self.call_until_told(tool, arguments)\n"
+            "            except Lost",
+        ),
         # A limit by hand.
         (
             "        async with asyncio.timeout(self.settings.answer):\n"
@@ -89,15 +101,18 @@ def test_a_failure_shows_the_wire_and_points_at_the_wrong_session(tmp_path: Path
 
 def test_a_file_without_a_client_does_not_start(tmp_path: Path) -> None:
     report = check("class Settings:\n    pass\n", tmp_path)
-    (failure,) = [result.failure for result in report.results if result.failure is not None]
-    assert b"There is no Client in it" in failure.received
+    assert report.ids("failed") == ["starts"]
+    assert "The checks need `Client`" in report.complaints[0].said
 
 
 @pytest.mark.usefixtures("warm")
 def test_a_handshake_that_crashes_is_shown(tmp_path: Path) -> None:
-    text = replaced(SOLUTION.read_text(encoding="utf-8"), 'listed["tools"]', 'listed["tols"]')
+    text = replaced(
+        SOLUTION.read_text(encoding="utf-8"), 'listed.get("tools", [])', 'listed["tols"]'
+    )
     failed = {each.id: each.failure for each in check(text, tmp_path).results if each.failure}
-    assert b"** a task raised KeyError('tols'), in line" in failed["talks"].received
+    shown = failed["returns-the-result"].received
+    assert b"** a task raised KeyError('tols'), in line" in shown
 
 
 @pytest.mark.usefixtures("warm")
@@ -109,6 +124,6 @@ def test_what_crashes_is_shown(tmp_path: Path) -> None:
     )
     report = check(text, tmp_path)
     failed = {each.id: each.failure for each in report.results if each.failure is not None}
-    assert failed["backs-off"].hint == "crashed"
-    assert b"ZeroDivisionError" in failed["backs-off"].received
-    assert failed["talks"].hint == "no-result"
+    assert failed["first-wait"].hint == "crashed"
+    assert b"ZeroDivisionError" in failed["first-wait"].received
+    assert failed["returns-the-result"].hint == "no-result"

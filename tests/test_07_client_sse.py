@@ -36,7 +36,14 @@ CHARACTERS = "é€"  # two and three bytes
 
 def load_client() -> dict[str, ModuleType]:
     """The client's modules, without leaving their plain names behind for other lessons."""
-    names = ("connection", "offline_words", "plain_language", "typed", "client_sse")
+    names = (
+        "sdk_failures",
+        "connection",
+        "offline_words",
+        "plain_language",
+        "typed",
+        "client_sse",
+    )
     sys.path.insert(0, str(FOLDER))
     try:
         __import__("client_sse")
@@ -196,6 +203,15 @@ async def test_pages_of_tools_and_results_of_all_kinds(
     assert capsys.readouterr().out.startswith("\\x1b[31mred\n")
 
 
+async def test_pages_of_tools_have_an_end(
+    strange: Program, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert await once(f"{strange.url}/endless/sse", "repeat x") == 0
+    asked = [message for message in seen(strange) if message["method"] == "tools/list"]
+    assert sum("cursor" in message.get("params", {}) for message in asked[-99:]) == 99
+    capsys.readouterr()
+
+
 # --- Servers that are none, or not for you ------------------------------------------------
 
 
@@ -309,8 +325,9 @@ async def test_what_can_not_be_sent_leaves_the_session_as_it_is(calculator: Prog
 def test_a_message_that_is_none_ends_a_session_but_not_the_client() -> None:
     with pytest.raises(pydantic.ValidationError) as caught:
         jsonrpc_message_adapter.validate_json('{"jsonrpc": "2.0", "id": null, "x": "origin"}')
-    problem = modules["connection"].explain(caught.value, "http://127.0.0.1/sse")
-    assert str(problem) == "The server sent what is no JSON-RPC message." and not problem.final
+    problem = modules["sdk_failures"].explain(caught.value, "http://127.0.0.1/sse")
+    assert str(problem) == "The server sent something that is not a JSON-RPC message."
+    assert not problem.final
 
 
 def test_a_pipe_with_other_bytes_than_utf_8(calculator: Program) -> None:
@@ -617,7 +634,7 @@ def shown(command: str) -> str:
     return found[1]
 
 
-IN_THE_LESSON = "uv run scripts/07_sdk_client/client_sse.py http://127.0.0.1:8000/sse"
+IN_THE_LESSON = "uv run scripts/07_sdk_client/client_sse.py http://127.0.0.1:8006/sse"
 
 
 def test_the_prompt_as_the_lesson_shows_it(calculator: Program, tmp_path: Path) -> None:

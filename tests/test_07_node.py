@@ -62,7 +62,7 @@ def test_it_lists_and_calls(server: Program) -> None:
         "      Add two numbers.\n"
     )
     lesson = (ROOT / "lessons/07_sdk_client.md").read_text(encoding="utf-8")
-    command = "$ node scripts/07_sdk_client/node/client.mjs http://127.0.0.1:8081/sse"
+    command = "$ node scripts/07_sdk_client/node/client.mjs http://127.0.0.1:8000/sse"
     assert f"\n{command}\n{listed}{command} add 2 5\n7\n```\n" in lesson
     assert run(url, "add", "-2", "5") == (0, "3\n")
     # A string argument stays one, whatever it looks like.
@@ -209,7 +209,7 @@ def odd() -> Iterator[str]:
 
 SAYS = {
     "/nothing": "{odd} has no /nothing. It is often /sse.",
-    "/page": "{odd}/page is no event stream: ",
+    "/page": "{odd}/page is not an event stream: ",
     "/foreign": "Endpoint origin does not match connection origin: http://evil.example",
     "/gone": r"Error POSTing to endpoint (HTTP 404): \u{{1b}}[2J",
     "/breaks": "The stream ended, and with it the session",
@@ -223,6 +223,13 @@ def test_no_mcp_server(odd: str, path: str) -> None:
     assert status == 1
     assert printed.startswith(SAYS[path].format(odd=odd))
     assert printed.count("\n") == 1
+
+
+def test_pages_of_tools_have_an_end() -> None:
+    with running(ROOT / "tests/servers/strange_sse.py") as strange:
+        status, printed = run("--timeout", "20", f"{strange.url}/endless/sse")
+    assert status == 0
+    assert printed.count("  repeat text:string times:integer\n") == 100
 
 
 def test_nothing_listens() -> None:
@@ -240,7 +247,7 @@ def test_a_wrong_command_line() -> None:
 
 def test_without_the_sdk_it_says_how_to_install_it(tmp_path: Path) -> None:
     client = Path(shutil.copy(CLIENT, tmp_path))
-    status, printed = run("http://127.0.0.1:8081/sse", client=client)
+    status, printed = run("http://127.0.0.1:8000/sse", client=client)
     assert status == 1
     assert printed.startswith(
         "The TypeScript SDK is not installed. Once: npm install --prefix "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import importlib.metadata
 import json
 import os
 import subprocess
@@ -21,9 +22,11 @@ from tests import mini_course
 from workshop import checks, cli
 from workshop.checks.engine import Failed, Report
 from workshop.checks.engine import Result as CheckResult
+from workshop.complaints import Complaint
 from workshop.course import Course
+from workshop.report_table import report_table
 from workshop.running import free_port, recorded, running
-from workshop.screens import exceptions_in, show_overview, show_report
+from workshop.screens import show_overview, show_report
 
 Run = Callable[..., Result]
 
@@ -83,19 +86,46 @@ def test_the_overview_of_a_learner_who_has_done_everything(run: Run, course: Cou
     for lesson in course.lessons:
         course.start(lesson)
         course.record(lesson, 4, 4)
+        lesson.work.write_text("later", encoding="utf-8")
+    assert "passed, changed since" in run().output
     assert "2 of 2 lessons done" in run().output
     assert run().output.splitlines()[-1].startswith("  uv run workshop check 05 --url http://")
 
 
-def test_of_two_started_lessons_the_one_written_to_last_is_in_progress(
-    run: Run, course: Course
-) -> None:
+def test_of_two_started_lessons_the_first_is_in_progress(run: Run, course: Course) -> None:
     for lesson in course.lessons:
         course.start(lesson)
     os.utime(course.lesson("1").work, (1, 1))
-    assert "> 02" in run().output
-    os.utime(course.lesson("2").work, (0, 0))
     assert "> 01" in run().output
+    course.record(course.lesson("1"), 4, 4)
+    assert "> 02" in run().output
+    write(course, "broken (")
+    run("check", "1", status=1)
+    assert "> 02" in run().output, "what was passed stays passed"
+
+
+def test_without_a_number_the_lesson_in_progress_is_meant(run: Run, course: Course) -> None:
+    for words in (["check"], ["hint"], ["solution"]):
+        said = run(*words, status=2).stderr
+        assert f"uv run workshop {words[0]} 05" in said.replace("\n", " ")
+        assert said.endswith("  uv run workshop start 01\n")
+    assert "work/01_greeting/exercise.py" in run("start").output
+    assert "01  A greeting" in run("check", status=1).output
+    assert "Hint 1 of 3" in run("hint").output
+    assert "+++ the solution" in run("solution").output
+    write(course, RIGHT)
+    assert run("start").output.startswith("01  A greeting"), "it is only shown again"
+    assert course.lesson("1").work.read_text(encoding="utf-8") == RIGHT
+    run("check")
+    assert run("start").output.startswith("02  A farewell")
+    assert "Kept" not in run("start", "--reset").output
+
+
+def test_the_options_that_every_command_is_expected_to_have(run: Run) -> None:
+    assert run("-h").output == run("--help").output
+    assert run("check", "-h").output.startswith("Usage: ")
+    version = importlib.metadata.version("mcp-sse-workshop")
+    assert run("--version").output == f"mcp-sse-workshop {version}\n"
 
 
 def test_start_says_what_to_read_what_to_edit_and_what_to_type(
@@ -156,7 +186,7 @@ def test_a_failing_check_says_everything_in_order(run: Run, course: Course) -> N
         "\n"
         "2 passed, 1 failed, 1 waiting "
     )
-    assert output.endswith("One hint more:              uv run workshop hint 01\n")
+    assert output.endswith("One more hint:              uv run workshop hint 01\n")
 
 
 def test_the_first_failure_is_shown_in_full_and_the_others_on_request(run: Run) -> None:
@@ -183,7 +213,13 @@ def test_a_file_that_does_not_run_says_why(run: Run, course: Course) -> None:
     run("start", "1")
     write(course, "EVENT = (\n")
     output = run("check", "1", status=1).output
-    assert "It printed SyntaxError: '(' was never closed" in output
+    assert (
+        "       work/01_greeting/exercise.py:1\n"
+        "         EVENT = (\n"
+        "                 ^\n"
+        "         SyntaxError: '(' was never closed\n"
+    ) in output
+    assert output.count("SyntaxError") == 1
     assert output.count("waits for 1") == 3
 
 
@@ -233,13 +269,15 @@ def test_json_is_all_that_is_printed(run: Run, course: Course) -> None:
         (["check"], "No lesson is in progress"),
         (["check", "7"], "There is no lesson '7'"),
         (["check", "x"], "There is no lesson 'x'"),
-        (["check", "1", "--url", "localhost:8081"], "It looks like http://127.0.0.1:8081"),
-        (["check", "1", "--url", "http://[::1"], "no URL"),
-        (["check", "1", "--url", "http://127.0.0.1:99999"], "no URL: Port out of range"),
+        (["check", "1", "--url", "localhost:8081"], "One looks like http://127.0.0.1:8000"),
+        (["check", "1", "--url", "http://[::1"], "not a URL"),
+        (["check", "1", "--url", "http://127.0.0.1:99999"], "not a URL: Port out of range"),
         (["check", "1", "--solution", "--url", "http://127.0.0.1:1"], "either --solution or"),
         (["check", "1", "--watch", "--json"], "without --url and --json"),
         (["check", "2", "--solution"], "has no exercise"),
         (["hint", "1"], "uv run workshop start 01"),
+        (["hint", "1", "--todo", "2"], "uv run workshop start 01"),
+        (["hint", "1", "--todo", "3"], "Lesson 01 has no TODO 3. Its TODOs: 1, 2."),
         (["solution", "1"], "uv run workshop start 01"),
         (["solution", "2"], "has no exercise"),
         (["start", "9"], "There is no lesson '9'"),
@@ -274,7 +312,7 @@ def test_hints_come_one_at_a_time_for_the_first_todo_that_fails(
     first = run("hint", "1").output
     assert first.startswith("TODO 1  Write the event\n        work/01_greeting/exercise.py:3\n")
     assert "Hint 1 of 3\n  What ends an event?\n" in first
-    assert "2 hints are left. For the next, type:\n  uv run workshop hint 01" in first
+    assert "2 hints are left. For the next one, type:\n  uv run workshop hint 01" in first
     assert "1 hint is left." in run("hint", "1").output
     for _ in range(2):
         last = run("hint", "1").output
@@ -285,6 +323,21 @@ def test_hints_come_one_at_a_time_for_the_first_todo_that_fails(
     assert "Hint 1 of 2\n  What is it?\n" in run("hint", "1").output
     write(course, RIGHT)
     assert "you need no hint" in run("hint", "1").output
+
+
+def test_a_hint_can_be_had_for_any_todo(run: Run, course: Course) -> None:
+    run("start", "1")
+    second = run("hint", "1", "--todo", "2").output
+    assert "Hint 1 of 2\n  What is it?\n" in second
+    assert second.endswith("type:\n  uv run workshop hint 01 --todo 2\n")
+    assert course.hints_given(course.lesson("1"), 1) == 0
+
+
+def test_what_python_says_comes_before_a_hint(run: Run, course: Course) -> None:
+    run("start", "1")
+    write(course, "EVENT = b''\nNAME = ''\ndef x(): return nothing_of_this_name\n")
+    output = run("hint", "1").output
+    assert output.index("'nothing_of_this_name' is not defined") < output.index("Hint 1 of 3")
 
 
 def test_a_hint_for_a_file_that_does_not_run_is_what_it_printed(
@@ -310,7 +363,7 @@ def test_a_file_like_the_solution_is_said_to_be(run: Run, course: Course) -> Non
     lines = mini_course.SOLUTION.splitlines(keepends=True)
     kept = [text for text in lines if not text.startswith(("# ---", "# EVENT", "# NAME"))]
     write(course, "".join(kept))
-    assert "Your file is the solution" in run("solution", "1").output
+    assert "Your file is the same as the solution" in run("solution", "1").output
 
 
 def test_broken_progress_is_said_and_does_not_stop_anything(run: Run, course: Course) -> None:
@@ -394,57 +447,59 @@ def test_square_brackets_are_no_markup(course: Course) -> None:
 def test_the_end_of_a_long_traceback_is_what_is_shown(course: Course) -> None:
     console = screen()
     trace = "\n".join(f"line {n}" for n in range(40)) + "\nValueError: here\n"
-    failure = Failed("did-not-start", received=trace, wanted="a program that runs")
+    failure = Failed("did-not-start", received=trace, label="It printed")
     show_report(console, course, course.lesson("1"), report(failure))
     text = printed(console)
     assert "ValueError: here" in text and "line 39" in text and "line 3\n" not in text
 
 
-RAISED = """INFO:     Started server process [1]
-Traceback (most recent call last):
-  File "/x/site-packages/uvicorn/protocols/http/h11_impl.py", line 410, in run_asgi
-    result = await app(
-             ^^^^^^^^^^
-  File "/home/me/work/01_greeting/exercise.py", line 7, in greet
-    return names[name]
-           ~~~~~^^^^^^
-  File "/usr/lib/python3.11/collections.py", line 1, in __missing__
-    raise KeyError(key)
-KeyError: 'x'
-INFO:     127.0.0.1:1 - "POST /message HTTP/1.1" 500 Internal Server Error
-Traceback (most recent call last):
-  File "/x/site-packages/anyio/x.py", line 1, in f
-    pass
-asyncio.exceptions.CancelledError
-  + Exception Group Traceback (most recent call last):
-  |   File "/home/me/work/01_greeting/exercise.py", line 9, in other
-  |     assert False
-  | AssertionError
-"""
-
-
-def test_exceptions_of_the_learners_file_are_found_in_what_it_printed() -> None:
-    assert exceptions_in(RAISED, Path("work/01_greeting/exercise.py")) == [
-        (7, "return names[name]", "KeyError: 'x'"),
-        (9, "assert False", "AssertionError"),
-    ]
-
-
-def test_an_exception_is_shown_with_the_failure_and_once(course: Course) -> None:
-    lesson = course.lesson("1")
-    failure = Failed("h", received="x")
-    failed = replace(report(failure), subject=str(lesson.work))
+def test_no_word_of_a_text_is_split(course: Course) -> None:
     console = screen()
-    show_report(console, course, lesson, failed, printed=[RAISED, RAISED])
+    said = (
+        "AttributeError: 'EventStreamParser' object has no attribute 'feed' and none of those"
+    )
+    failure = Failed("h", received=f"    {said}\n", label="Raised")
+    show_report(console, course, course.lesson("1"), report(failure))
     text = printed(console)
-    assert text.count("While it was checked, your program raised:\n") == 1
+    assert " ".join(text.split()).count(said) == 1 and "\\n" not in text
+
+
+def test_a_notebook_shows_what_python_says_above_the_checks(course: Course) -> None:
+    lesson = course.lesson("1")
+    complaint = Complaint(lesson.work, "KeyError: '<x>'", 7, "return names[name]", 7)
+    failed = replace(report(Failed("h")), complaints=[complaint])
+    table = report_table(course, lesson, failed)
+    before, _, _ = table.partition("<table")
     assert (
+        "work/01_greeting/exercise.py:7\n  return names[name]\n         ^\n"
+        "KeyError: &#x27;&lt;x&gt;&#x27;"
+    ) in before
+
+
+def test_what_python_says_is_shown_before_the_failure(course: Course) -> None:
+    lesson = course.lesson("1")
+    complaints = [
+        Complaint(lesson.work, "KeyError: 'x'", 7, "return names[name]", 7),
+        Complaint(lesson.work, "There is no code in this file."),
+    ]
+    failed = replace(
+        report(Failed("h", received="x")), subject=str(lesson.work), complaints=complaints
+    )
+    console = screen()
+    show_report(console, course, lesson, failed)
+    text = printed(console)
+    assert (
+        "\n"
+        "     Start here. Python says about your file:\n"
         "       work/01_greeting/exercise.py:7\n"
         "         return names[name]\n"
+        "                ^\n"
         "         KeyError: 'x'\n"
-        "       work/01_greeting/exercise.py:9\n"
+        "       work/01_greeting/exercise.py\n"
+        "         There is no code in this file.\n"
+        "\n"
+        " 1 ✗ A\n"
     ) in text
-    assert text.count("KeyError") == 1
 
 
 def test_what_programs_print_is_recorded(tmp_path: Path) -> None:
@@ -468,8 +523,29 @@ def test_a_check_that_breaks_is_no_traceback(run: Run, course: Course) -> None:
     run("start", "1")
     write(course, 'EVENT = "not bytes"\nNAME = "greeting"\n')
     said = run("check", "1", status=2).stderr.replace("\n", " ")
-    assert said.startswith("A check broke on what it got: AssertionError")
+    assert said.startswith("A check failed to handle what it got: AssertionError")
     assert "please report it, with your file." in said
+
+
+@pytest.mark.parametrize("width", [40, 60])
+def test_a_narrow_terminal_does_not_break_the_overview(course: Course, width: int) -> None:
+    course.start(course.lesson("1"))
+    course.record(course.lesson("1"), 1, 4)
+    console = screen(width)
+    show_overview(console, course)
+    text = printed(console)
+    assert max(cell_len(line) for line in text.splitlines()) <= width
+    if width == 40:
+        assert (
+            "Server-Sent Events and MCP, by hand\n"
+            "0 of 2 lessons done\n"
+            "\n"
+            "> 01  A greeting\n"
+            "      10 min  in progress (1 of 4\n"
+            "      checks)\n"
+            "  02  A farewell\n"
+            "      20 min  not started\n"
+        ) in text
 
 
 def test_colour_is_for_terminals_and_marks_are_for_unicode(course: Course) -> None:

@@ -70,7 +70,7 @@ def test_an_unknown_lesson_lists_the_known_ones(course: Course, name: str) -> No
         (("minutes = 60", "minutes = 0"), "`minutes` must be a whole number"),
         (('title = "The format"', ""), "`title` must be a text"),
         (('"01_flask_stream"]', '"09_security"]'), "it needs '09_security'"),
-        (('slug = "02_event_format"', 'slug = "01_event_format"'), "lesson 01 stands twice"),
+        (('slug = "02_event_format"', 'slug = "01_event_format"'), "lesson 01 is listed twice"),
         (('slug = "02_event_format"', 'slug = "two"'), "two digits"),
         (("minutes = 45", "minutes = true"), "`minutes` must be a whole number"),
         (("minutes = 45", "minutes = 45\nport = 5000"), "unknown key port"),
@@ -169,10 +169,25 @@ def test_the_state_follows_the_checks(course: Course) -> None:
     course.record(lesson, 3, 8)
     assert course.state(lesson) == "in progress (3 of 8 checks)"
     course.record(lesson, 8, 8)
-    assert course.state(lesson) == "done"
+    assert course.state(lesson) == "done" and course.is_done(lesson)
     assert course.state(course.lesson("1")) == "not started"
     course.start(lesson, reset=True)
     assert course.state(lesson) == "started"
+
+
+def test_what_was_passed_stays_passed(course: Course) -> None:
+    lesson = course.lesson("2")
+    work = course.start(lesson)
+    passed = work.read_bytes()
+    course.record(lesson, 8, 8)
+    work.write_text("broken (", encoding="utf-8")
+    assert course.state(lesson) == "passed, changed since"
+    course.record(lesson, 0, 8)
+    assert course.state(lesson) == "passed, changed since" and course.is_done(lesson)
+    work.write_bytes(passed)
+    assert course.state(lesson) == "done"
+    work.unlink()
+    assert course.state(lesson) == "done"
 
 
 def test_hints_are_counted_for_each_todo(course: Course) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -75,21 +77,63 @@ def test_an_old_python_is_wrong() -> None:
     assert python(">=3.99").state == "wrong"
 
 
+def moved(course: Course, port: int) -> Course:
+    """The course with lesson 05 alone, whose server has this port."""
+    lesson = course.lesson("5")
+    object.__setattr__(lesson, "ports", {"sse_server.py": port})
+    course.lessons = [lesson]
+    return course
+
+
 def test_a_port_in_use_is_said_with_who_uses_it(
     course: Course, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     port = free_port()
-    lesson = course.lesson("5")
-    object.__setattr__(lesson, "ports", {"sse_server.py": port})
-    course.lessons = [lesson]
+    moved(course, port)
     assert doctor.ports(course)[0].said == "free, for lesson 05"
     with socket.create_server(("127.0.0.1", port)):
         finding = doctor.ports(course)[0]
         assert finding.state == "missing"
-        assert f"(process {os.getpid()})" in finding.said
-        assert f"lesson 05 another: --port {port + 1000}" in finding.said
+        assert finding.said.startswith("in use by ")
+        assert f"(process {os.getpid()}). Choose another: --port " in finding.said
         monkeypatch.setitem(sys.modules, "psutil", None)
-        assert doctor.ports(course)[0].said.startswith("in use. Give lesson 05")
+        assert doctor.ports(course)[0].said.startswith("in use. Choose another: --port ")
+
+
+@pytest.mark.parametrize("how", [(), ("--reload",)])
+def test_a_server_of_the_course_is_called_by_its_name(
+    course: Course, how: tuple[str, ...]
+) -> None:
+    port = free_port()
+    moved(course, port)
+    lesson = course.lesson("5")
+    if how:
+        uvicorn = [sys.executable, "-m", "uvicorn", "sse_server:app", *how]
+    else:
+        uvicorn = [sys.executable, "scripts/05_sse_server/sse_server.py"]
+    with subprocess.Popen(
+        [*uvicorn, "--port", str(port)],
+        cwd=lesson.scripts if how else course.root,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        try:
+            for _ in range(200):
+                if not doctor.port_is_free(port):
+                    break
+                time.sleep(0.1)
+            said = doctor.ports(course)[0].said
+        finally:
+            process.terminate()
+    assert said.startswith(
+        f"lesson 05's sse_server.py is running there (process {process.pid}). Choose another: "
+    )
+
+
+def test_the_port_that_is_advised_is_free_and_no_other_lessons(course: Course) -> None:
+    port = int(doctor.advice(course, 8005).removeprefix("Choose another: --port "))
+    assert port > 8006 and doctor.port_is_free(port)
+    assert all(port not in lesson.ports.values() for lesson in course.lessons)
 
 
 def test_a_server_that_has_just_ended_does_not_hold_its_port() -> None:
@@ -152,12 +196,13 @@ def test_the_key_is_never_shown(
 ) -> None:
     course.root = tmp_path
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    assert key(course).state == "missing" and "works without" in key(course).said
+    assert key(course).state == "missing"
+    assert "optional: lesson 07" in key(course).said and "lesson 08" in key(course).said
     (tmp_path / ".env").write_text("OPENAI_API_KEY=sk-secret\n", encoding="utf-8")
-    assert key(course).said == "set in .env"
+    assert key(course).said.startswith("set in .env, for lesson 07")
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
     (tmp_path / ".env").unlink()
-    assert key(course).said == "set in the environment"
+    assert key(course).said.startswith("set in the shell, for lesson 07")
     console = Console(width=80)
     with console.capture() as captured:
         show_findings(console, [key(course)])

@@ -152,12 +152,20 @@ def test_checks_run_side_by_side_and_those_alone_do_not(suite: Suite[str]) -> No
     assert seen_alone == [set(), set()]
 
 
-def test_the_target_is_what_was_opened(suite: Suite[str]) -> None:
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A file that Python can run."""
+    path = tmp_path / "exercise.py"
+    path.write_text("print()\n", encoding="utf-8")
+    return path
+
+
+def test_the_target_is_what_was_opened(suite: Suite[str], file: Path) -> None:
     seen: list[str] = []
     add(suite, "looks", seen.append, scope="protocol")
-    check_program(suite, Path("here.py"))
+    check_program(suite, file)
     check_url(suite, "http://there")
-    assert seen == ["program here.py", "url http://there"]
+    assert seen == [f"program {file}", "url http://there"]
 
 
 def test_a_url_gets_the_protocols_checks_only(suite: Suite[str]) -> None:
@@ -169,9 +177,9 @@ def test_a_url_gets_the_protocols_checks_only(suite: Suite[str]) -> None:
     assert report.ok
 
 
-def test_a_server_at_a_url_has_none_of_our_todos(suite: Suite[str]) -> None:
+def test_a_server_at_a_url_has_none_of_our_todos(suite: Suite[str], file: Path) -> None:
     add(suite, "of-the-protocol", fails, todo=1, scope="protocol")
-    assert check_program(suite, Path("here.py")).results[-1].todo == 1
+    assert check_program(suite, file).results[-1].todo == 1
     assert check_url(suite, "http://there").results[-1].todo is None
 
 
@@ -181,7 +189,9 @@ def test_a_suite_without_open_url_says_that_it_needs_a_file() -> None:
         check_url(suite, "http://there")
 
 
-def test_a_program_that_does_not_start_is_one_failure_and_all_others_wait() -> None:
+def test_a_program_that_does_not_start_is_one_failure_and_all_others_wait(
+    file: Path,
+) -> None:
     @contextmanager
     def broken(path: Path) -> Iterator[str]:
         raise ProgramError("It ended with status 1. It printed:\nNameError")
@@ -192,7 +202,7 @@ def test_a_program_that_does_not_start_is_one_failure_and_all_others_wait() -> N
     )
     add(suite, "base", passes)
     add(suite, "alone", passes, alone=True)
-    report = check_program(suite, Path("here.py"))
+    report = check_program(suite, file)
     assert states(report) == {STARTS: "failed", "base": "waiting", "alone": "waiting"}
     starts = report.results[0]
     assert starts.hint == "Read it."

@@ -118,7 +118,7 @@ def test_a_change_of_a_source_or_of_the_notebook_fails_the_comparison(
     ("old", "new", "message"),
     [
         ("::first\n", "::frist\n", "Did you mean first?"),
-        ("::first\n", "::first\nprint()\n", "a cell of their own"),
+        ("::first\n", "::first\nprint()\n", "to a separate cell"),
         (
             "# ```python scripts/01_one/program.py::second\n# ```\n#\n",
             "# ```python scripts/01_one/program.py::secnd\n# ```\n#\n",
@@ -185,7 +185,7 @@ def test_the_exercises_cell_says_what_is_wrong(
     notebook.exercise("09", "x = 1")
     assert "There is no lesson '09'" in capsys.readouterr().out
     notebook.exercise("01", "x = 1\nif")
-    assert "Python cannot read it yet" in capsys.readouterr().out
+    assert "Python can't read it yet" in capsys.readouterr().out
     assert course.lesson("1").work.read_text() == "x = 1\nif\n"
 
 

@@ -29,6 +29,19 @@ def test_a_lesson_of_the_manifest_has_its_text_and_its_programs(lesson: Lesson) 
     assert lesson.scripts.is_dir()
 
 
-def test_the_readme_lists_the_lessons_of_the_manifest() -> None:
+def test_what_two_lessons_share_is_carried() -> None:
+    # Else the two would drift apart, and nobody would know which is right.
+    first: dict[tuple[str, bytes], str] = {}
+    for lesson in COURSE.lessons:
+        for path in sorted(lesson.scripts.iterdir()):
+            if not path.is_file():
+                continue
+            key = (path.name, path.read_bytes())
+            origin = first.setdefault(key, f"{lesson.slug}/{path.name}")
+            if not origin.startswith(lesson.slug):
+                assert origin in lesson.carries, f"{lesson.slug}: carries {origin}"
+
+
+def test_the_readme_has_the_lessons_and_ports_of_the_manifest() -> None:
     text = (COURSE.root / "README.md").read_text(encoding="utf-8")
     assert readme_text(text, COURSE) == text, "`uv run workshop publish` writes it"

@@ -32,6 +32,7 @@ def test_the_starter_fails_and_says_which_todo(slug: str) -> None:
     assert failed, "the starter passes: nothing is left to do"
     assert all(result.todo is not None for result in failed), report.as_json()
     assert failed[0].todo == 1, "the first failure must be about the first TODO"
+    assert report.complaints == [], "Python finds no fault with it"
 
 
 @pytest.mark.parametrize("slug", SLUGS)

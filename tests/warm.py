@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import faulthandler
 import gc
 import importlib
 import json
@@ -101,7 +102,10 @@ class Parent:
         self._process.wait()
 
     def start(self, command: list[str], **options: Any) -> Any:
-        """As subprocess.Popen: a WarmProgram for a Python file, a Popen for all else."""
+        """As subprocess.Popen: a WarmProgram for a Python file, a Popen for all else.
+
+        With `sigint_ignored` a Python file begins as `&` starts it in a script.
+        """
         streams = [options.get(name) for name in ("stdin", "stdout", "stderr")]
         # A stream can also be a file.
         plain = all(one is None or isinstance(one, int) for one in streams)
@@ -122,7 +126,10 @@ class Parent:
             stack.enter_context(say)
             cwd = str(options.get("cwd") or Path.cwd())
             env = dict(options.get("env") or os.environ)
-            request = json.dumps({"arguments": command[1:], "env": env, "cwd": cwd}).encode()
+            ignored = options.get("sigint_ignored", False)
+            request = json.dumps(
+                {"arguments": command[1:], "env": env, "cwd": cwd, "sigint_ignored": ignored}
+            ).encode()
             files = [one.fileno() for one in (*theirs, say)]
             socket.send_fds(self._requests, [request], files)
         return WarmProgram(ours, said)
@@ -193,8 +200,10 @@ def serve(requests: socket.socket, modules: list[str]) -> None:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             program = os.fork()
             if program == 0:
-                signal.signal(signal.SIGINT, interrupt)
-                run(json.loads(request), files)
+                options = json.loads(request)
+                ignored = options["sigint_ignored"]
+                signal.signal(signal.SIGINT, signal.SIG_IGN if ignored else interrupt)
+                run(options, files)
                 return
             keep(program, files)
         for file in files:
@@ -228,6 +237,8 @@ def run(request: dict[str, Any], files: list[int]) -> None:
     os.environ.clear()
     os.environ.update(request["env"])
     os.chdir(request["cwd"])
+    if "PYTHONFAULTHANDLER" in os.environ:
+        faulthandler.enable()
     if "PYTHONUNBUFFERED" not in os.environ:
         sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
     sys.argv = request["arguments"]

@@ -5,6 +5,7 @@ What a command needs is imported when it runs: `workshop` alone answers at once.
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import socket
 import traceback
@@ -17,7 +18,6 @@ import typer
 from dotenv import load_dotenv
 
 from workshop.course import ROOT, Course, CourseError, Lesson
-from workshop.running import recorded
 
 if TYPE_CHECKING:
     from workshop.checks.engine import Report
@@ -27,10 +27,15 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    context_settings={"max_content_width": 80},
+    context_settings={"max_content_width": 80, "help_option_names": ["-h", "--help"]},
 )
 
-NAME = Annotated[str, typer.Argument(metavar="NN", help="The lesson: 5, 05 or 05_sse_server.")]
+NAME = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="NN", help="The lesson: 5, 05 or 05_sse_server. Default: the one in progress."
+    ),
+]
 
 # Exit status: 0 all is well, 1 checks failed, 2 the command could not do its work.
 COULD_NOT = 2
@@ -38,7 +43,7 @@ COULD_NOT = 2
 
 @contextmanager
 def explained() -> Iterator[Course]:
-    """Yield the course; say in plain words what the learner can mend."""
+    """Yield the course; say in plain words what the learner can fix."""
     from workshop.screens import console, prose, show_notices
 
     try:
@@ -51,13 +56,28 @@ def explained() -> Iterator[Course]:
 
 
 def load_course() -> Course:
-    """The course that this package stands in, with the settings of its `.env`."""
+    """The course that this package belongs to, with the settings of its `.env`."""
     load_dotenv(ROOT / ".env")
     return Course.load()
 
 
+def show_version(asked: bool) -> None:
+    """What `--version` prints."""
+    if asked:
+        typer.echo(f"mcp-sse-workshop {importlib.metadata.version('mcp-sse-workshop')}")
+        raise typer.Exit
+
+
 @app.callback(invoke_without_command=True)
-def main(context: typer.Context) -> None:
+def main(
+    context: typer.Context,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=show_version, is_eager=True, help="Show the version."
+        ),
+    ] = False,
+) -> None:
     """Learn Server-Sent Events and MCP's SSE transport by building them by hand.
 
     Without a command: where you are, and what to type next.
@@ -71,28 +91,31 @@ def main(context: typer.Context) -> None:
 
 @app.command()
 def start(
-    name: NAME,
+    name: NAME = None,
     reset: Annotated[
-        bool, typer.Option("--reset", help="Start over. What you had is kept beside it.")
+        bool, typer.Option("--reset", help="Start over. A copy of your file is kept.")
     ] = False,
 ) -> None:
-    """Copy a lesson's exercise into work/, where you edit it."""
+    """Copy a lesson's exercise into work/, where you edit it.
+
+    Without NN: show the lesson in progress again, or start the next one.
+    """
     from workshop.screens import console, show_started
+    from workshop.where import in_progress, next_step
 
     with explained() as course:
-        lesson = course.lesson(name)
+        current, _ = next_step(course)
+        lesson = current if name is None and current else chosen(course, name, "start")
         before = set(lesson.work.parent.glob("*.backup*"))
-        course.start(lesson, reset=reset)
+        if name is not None or reset or lesson != in_progress(course):
+            course.start(lesson, reset=reset)
         kept = sorted(set(lesson.work.parent.glob("*.backup*")) - before)
         show_started(console(), course, lesson, todos_of(lesson), kept)
 
 
 @app.command()
 def check(
-    name: Annotated[
-        str | None,
-        typer.Argument(metavar="NN", help="The lesson; without it, the one in progress."),
-    ] = None,
+    name: NAME = None,
     watch: Annotated[
         bool, typer.Option("--watch", help="Check again whenever you save.")
     ] = False,
@@ -118,20 +141,16 @@ def check(
         return
     try:
         with explained() as course, json_error(as_json):
-            lesson = chosen(course, name)
-            with recorded() as programs:
-                report = run_checks(course, lesson, solution=solution, url=url)
+            lesson = chosen(course, name, "check")
+            report = run_checks(course, lesson, solution=solution, url=url)
             if as_json:
                 typer.echo(report.as_json())
             else:
                 from workshop.screens import console, show_report
 
-                # A stranger's server has no first TODO: show all that is to be said of it.
+                # Somebody else's server has no first TODO: show everything about it.
                 everything = everything or url is not None
-                printed = [program.output for program in programs]
-                show_report(
-                    console(), course, lesson, report, everything=everything, printed=printed
-                )
+                show_report(console(), course, lesson, report, everything=everything)
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
     raise typer.Exit(0 if report.ok else 1)
@@ -148,18 +167,21 @@ def json_error(as_json: bool) -> Iterator[None]:
         raise
 
 
-def chosen(course: Course, name: str | None) -> Lesson:
-    """The lesson called `name`, or the one in progress. Raises CourseError."""
+def chosen(course: Course, name: str | None, typed: str) -> Lesson:
+    """The lesson called `name`, or the one in progress. Raises CourseError.
+
+    `typed` is the command that needs a lesson.
+    """
     from workshop.where import in_progress, next_step
 
     if name is not None:
         return course.lesson(name)
     lesson = in_progress(course)
     if lesson is None:
-        _, typed = next_step(course)
+        _, next_command = next_step(course)
         raise CourseError(
-            "No lesson is in progress. Name one, as in `uv run workshop check 05`, "
-            f"or go on with the next:\n  {typed}"
+            f"No lesson is in progress. Name one, as in `uv run workshop {typed} 05`, "
+            f"or go on with the next:\n  {next_command}"
         )
     return lesson
 
@@ -180,10 +202,7 @@ def run_checks(
     elif solution and not program.is_file():
         raise CourseError(f"Lesson {lesson.number} has no exercise, so nothing to check.")
     elif not program.is_file():
-        raise CourseError(
-            f"There is no {course.shown(program)} yet. To start the lesson, type\n"
-            f"  uv run workshop start {lesson.number}"
-        )
+        raise not_started(course, lesson)
     try:
         suite = checks.suite_of(lesson.slug)
     except ModuleNotFoundError:
@@ -195,11 +214,11 @@ def run_checks(
     try:
         report = check_url(suite, url) if url is not None else check_program(suite, program)
     except Exception as error:
-        # A check met an answer that its author did not think of.
+        # A check got an answer that its author did not think of.
         place = traceback.extract_tb(error.__traceback__)[-1]
         raise CourseError(
-            f"A check broke on what it got: {type(error).__name__}: {error}, in "
-            f"{place.filename}:{place.lineno}. That is a mistake of the course: please report "
+            f"A check failed to handle what it got: {type(error).__name__}: {error}, in "
+            f"{place.filename}:{place.lineno}. That is a bug in the course: please report "
             "it, with your file."
         ) from error
     if url is None and not solution:
@@ -208,15 +227,15 @@ def run_checks(
 
 
 def reach(url: str) -> None:
-    """Raises CourseError when `url` is none, or nothing listens there."""
+    """Raises CourseError when `url` is not a URL, or nothing listens there."""
     try:
         parts = urlsplit(url)
         port = parts.port or (443 if parts.scheme == "https" else 80)
     except ValueError as error:
-        raise CourseError(f"{url!r} is no URL: {error}.") from None
+        raise CourseError(f"{url!r} is not a URL: {error}.") from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise CourseError(
-            f"{url!r} is no URL of a server. It looks like http://127.0.0.1:8081/sse"
+            f"{url!r} is not the URL of a server. One looks like http://127.0.0.1:8000/sse"
         )
     try:
         socket.create_connection((parts.hostname, port), timeout=3).close()
@@ -234,7 +253,7 @@ def watch_and_check(name: str | None, *, solution: bool, everything: bool) -> No
 
         screen = console()
         with explained() as course:
-            lesson = chosen(course, name)
+            lesson = chosen(course, name, "check")
             program = lesson.solution if solution else lesson.work
             if not program.is_file():
                 run_checks(course, lesson, solution=solution)  # says how to start it
@@ -242,12 +261,8 @@ def watch_and_check(name: str | None, *, solution: bool, everything: bool) -> No
                 seen = snapshot(program.parent)
                 screen.clear()
                 try:
-                    with recorded() as programs:
-                        report = run_checks(course, lesson, solution=solution)
-                    printed = [program.output for program in programs]
-                    show_report(
-                        screen, course, lesson, report, everything=everything, printed=printed
-                    )
+                    report = run_checks(course, lesson, solution=solution)
+                    show_report(screen, course, lesson, report, everything=everything)
                 except CourseError as error:
                     prose(screen, str(error), style="red")  # the file is gone: it may return
                 line(screen)
@@ -258,27 +273,61 @@ def watch_and_check(name: str | None, *, solution: bool, everything: bool) -> No
 
 
 @app.command()
-def hint(name: NAME) -> None:
-    """Show one hint more for the first TODO that fails."""
-    from workshop.screens import console, failures, line, show_hint, show_report
+def hint(
+    name: NAME = None,
+    todo: Annotated[
+        int | None, typer.Option("--todo", metavar="N", help="A hint for this TODO instead.")
+    ] = None,
+) -> None:
+    """Show one more hint for the first TODO that fails."""
+    from workshop.screens import (
+        console,
+        failures,
+        line,
+        show_complaints,
+        show_hint,
+        show_report,
+    )
 
     with explained() as course:
-        lesson = course.lesson(name)
+        lesson = chosen(course, name, "hint")
+        todos = {one.number: one for one in todos_of(lesson)}
         screen = console()
-        report = run_checks(course, lesson)
-        if report.ok:
-            line(screen, f"All checks of lesson {lesson.number} pass: you need no hint.")
-            return
-        first = failures(report)[0]
-        todo = next((one for one in todos_of(lesson) if one.number == first.todo), None)
+        again = f"uv run workshop hint {lesson.number}"
+        again += "" if todo is None else f" --todo {todo}"
         if todo is None:
-            # It does not run at all. What it printed is the hint.
-            show_report(screen, course, lesson, report)
-            return
-        given = course.hints_given(lesson, todo.number)
-        if given < len(todo.hints):
-            given = course.give_hint(lesson, todo.number)
-        show_hint(screen, course, lesson, todo, min(given, len(todo.hints)))
+            report = run_checks(course, lesson)
+            if report.ok:
+                line(screen, f"All checks of lesson {lesson.number} pass: you need no hint.")
+                return
+            todo = failures(report)[0].todo
+            if todo not in todos:
+                # It does not run at all. What Python says about it is the hint.
+                show_report(screen, course, lesson, report)
+                return
+            if report.complaints:
+                show_complaints(screen, course, report)
+                line(screen)
+        elif todo not in todos:
+            known = ", ".join(str(number) for number in todos) or "none"
+            raise CourseError(f"Lesson {lesson.number} has no TODO {todo}. Its TODOs: {known}.")
+        elif not lesson.work.is_file():
+            raise not_started(course, lesson)
+        given = course.hints_given(lesson, todo)
+        if given < len(todos[todo].hints):
+            given = course.give_hint(lesson, todo)
+        given = min(given, len(todos[todo].hints))
+        show_hint(screen, course, lesson, todos[todo], given, again)
+
+
+def not_started(course: Course, lesson: Lesson) -> CourseError:
+    """Says how to get the learner's file."""
+    if lesson.work.is_dir():
+        return CourseError(f"{course.shown(lesson.work)} is a folder. Move it out of the way.")
+    return CourseError(
+        f"There is no {course.shown(lesson.work)} yet. To start the lesson, type\n"
+        f"  uv run workshop start {lesson.number}"
+    )
 
 
 def todos_of(lesson: Lesson) -> tuple[Todo, ...]:
@@ -289,13 +338,13 @@ def todos_of(lesson: Lesson) -> tuple[Todo, ...]:
 
 
 @app.command()
-def solution(name: NAME) -> None:
+def solution(name: NAME = None) -> None:
     """Show the difference between your file and the solution."""
     from workshop.publishing.starters import solution_text
     from workshop.screens import console, show_solution
 
     with explained() as course:
-        lesson = course.lesson(name)
+        lesson = chosen(course, name, "solution")
         if not lesson.solution.is_file():
             raise CourseError(f"Lesson {lesson.number} has no exercise.")
         if not lesson.work.is_file():
@@ -309,7 +358,7 @@ def solution(name: NAME) -> None:
 
 @app.command()
 def doctor() -> None:
-    """Look for Python, packages, ports, optional tools and the key."""
+    """Check Python, packages, ports, optional tools and the API key."""
     from workshop.doctor import examine
     from workshop.screens import console, show_findings
 
@@ -330,7 +379,7 @@ def publish(
         bool, typer.Option(help="Run the programs whose output the lessons show.")
     ] = True,
 ) -> None:
-    """For authors: make again all that the course says twice."""
+    """For authors: regenerate everything that is derived from a source."""
     from workshop.publish import publish as publish_course
 
     with explained() as course:
@@ -339,11 +388,11 @@ def publish(
     for difference in differences:
         typer.echo(f"{difference.path}: {difference.what}\n{difference.diff}\n")
     if not differences:
-        typer.echo("Everything is as its source makes it.")
+        typer.echo("Everything is up to date.")
     elif check:
         typer.echo(f"Differences: {len(differences)}. `uv run workshop publish` writes them.")
     else:
-        typer.echo(f"Made again: {sum(d.curable for d in differences)}.")
+        typer.echo(f"Written: {sum(d.curable for d in differences)}.")
     if (check and differences) or not all(d.curable for d in differences):
         raise typer.Exit(1)
 

@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 class CourseError(Exception):
-    """Something the learner or the author can mend. The text says what and how."""
+    """Something the learner or the author can fix. The text says what and how."""
 
 
 class WorkChangedError(CourseError):
@@ -215,7 +215,7 @@ class Course:
         numbers = [lesson.number for lesson in lessons]
         for number in numbers:
             if numbers.count(number) > 1:
-                raise CourseError(f"lessons/lessons.toml: lesson {number} stands twice.")
+                raise CourseError(f"lessons/lessons.toml: lesson {number} is listed twice.")
         slugs = {lesson.slug for lesson in lessons}
         for lesson in lessons:
             for need in lesson.needs:
@@ -266,7 +266,7 @@ class Course:
             shutil.copyfile(source, lesson.work.parent / source.name)
         update: dict[str, Any] = {"copied": {s.name: digest(s) for s in sources}}
         if reset:
-            update |= {"passed": None, "total": None}
+            update |= {"passed": None, "total": None, "done": None}
         self.progress.update(lesson, update)
         return lesson.work
 
@@ -277,21 +277,35 @@ class Course:
                 return str(path.relative_to(folder))
         return str(path)
 
+    def is_done(self, lesson: Lesson) -> bool:
+        """Whether the learner's file has ever passed all checks."""
+        return "done" in self.progress.read(lesson)
+
     def state(self, lesson: Lesson) -> str:
-        """not started | started | in progress (n of m checks) | done."""
+        """One of these, or `in progress (n of m checks)`:
+
+        not started | started | done | passed, changed since
+        """
         known = self.progress.read(lesson)
         passed, total = known.get("passed"), known.get("total")
+        if "done" in known:
+            same = not lesson.work.is_file() or digest(lesson.work) == known["done"]
+            return "done" if same else "passed, changed since"
         if not lesson.work.is_file():
             return "not started"
         if not isinstance(passed, int) or not isinstance(total, int) or total == 0:
             return "started"
-        if passed == total:
-            return "done"
         return f"in progress ({passed} of {total} checks)"
 
     def record(self, lesson: Lesson, passed: int, total: int) -> None:
-        """Keep the result of the last run of the lesson's checks."""
-        self.progress.update(lesson, {"passed": passed, "total": total})
+        """Keep the result of the last run of the lesson's checks.
+
+        A file that has passed them is remembered: what was learned stays learned.
+        """
+        result: dict[str, Any] = {"passed": passed, "total": total}
+        if passed == total and lesson.work.is_file():
+            result["done"] = digest(lesson.work)
+        self.progress.update(lesson, result)
 
     def hints_given(self, lesson: Lesson, todo: int) -> int:
         """How many hints of this TODO the learner has seen."""

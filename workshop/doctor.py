@@ -9,7 +9,9 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Literal
 
@@ -128,6 +130,9 @@ TOOLS = (
     ),
 )
 
+# The lessons in which a language model may take part.
+KEY_LESSONS = ("07", "08")
+
 # Where a tool is that does not put itself on the PATH.
 PLACES = {
     "Chromium": (
@@ -194,38 +199,62 @@ def sdk(version: str) -> Finding:
 
 
 def ports(course: Course) -> list[Finding]:
-    """The default port of each lesson's server: free, or who listens on it."""
-    lessons: dict[int, list[str]] = {}
-    for lesson in course.lessons:
-        if lesson.port is not None:
-            lessons.setdefault(lesson.port, []).append(lesson.number)
+    """The port of each lesson's own server, and every other one of the course in use."""
+    own = {lesson.port for lesson in course.lessons}
+    lesson_of = {port: one.number for one in course.lessons for port in one.ports.values()}
     found = []
-    for port, numbers in sorted(lessons.items()):
-        users = f"lesson{'s' if len(numbers) > 1 else ''} {', '.join(numbers)}"
-        if port_is_free(port):
-            found.append(Finding("Ports", str(port), "there", f"free, for {users}"))
-            continue
-        said = f"in use{listener(port)}. Give {users} another: --port {port + 1000}"
-        if port == 5000 and sys.platform == "darwin":
-            said += " (on macOS it is often the AirPlay Receiver, in System Settings)"
-        found.append(Finding("Ports", str(port), "missing", said))
+    for port, number in sorted(lesson_of.items()):
+        if not port_is_free(port):
+            said = f"{who_listens(course, port)}. {advice(course, port)}"
+            found.append(Finding("Ports", str(port), "missing", said))
+        elif port in own:
+            found.append(Finding("Ports", str(port), "there", f"free, for lesson {number}"))
     return found
 
 
-def listener(port: int) -> str:
-    """ " by NAME (process N)" for whoever listens on the port; "" when that can't be seen."""
+def advice(course: Course, port: int) -> str:
+    """What to do when a port is in use: the same words as in the programs."""
+    known = {each for lesson in course.lessons for each in lesson.ports.values()}
+    another = next(n for n in count(port + 1) if n not in known and port_is_free(n))
+    return f"Choose another: --port {another}"
+
+
+def who_listens(course: Course, port: int) -> str:
+    """Who has this port: a program of the course by its name, any other by its process."""
     try:
         import psutil  # of the test group: a machine without it gets a shorter answer
     except ImportError:
-        return ""
+        return "in use"
     try:
         for connection in psutil.net_connections("tcp"):
             address = connection.laddr
             if connection.status == psutil.CONN_LISTEN and address and address.port == port:
-                process = psutil.Process(connection.pid) if connection.pid else None
-                return f" by {process.name()} (process {process.pid})" if process else ""
+                if not connection.pid:
+                    break
+                process = psutil.Process(connection.pid)
+                # uvicorn's --reload listens in a child, which does not say what it runs.
+                for one in [process, *process.parents()]:
+                    with suppress(psutil.AccessDenied):
+                        if program := program_in(course, one.cmdline(), Path(one.cwd())):
+                            return f"{program} is running there (process {one.pid})"
+                return f"in use by {process.name()} (process {process.pid})"
     except (PermissionError, psutil.Error):
         pass  # another user's, or just gone
+    return "in use"
+
+
+def program_in(course: Course, command: list[str], folder: Path) -> str:
+    """ "lesson 05's sse_server.py" if this command runs it in `folder`; else "".
+
+    Both ways are known: `python scripts/…/sse_server.py` and `uvicorn sse_server:app`.
+    """
+    for word in command:
+        module, _, _ = word.partition(":")
+        for path in (folder / word, folder / f"{module}.py"):
+            for lesson in course.lessons:
+                for home in (lesson.scripts, lesson.solution.parent, lesson.work.parent):
+                    if path.suffix == ".py" and path.is_file() and path.is_relative_to(home):
+                        return f"lesson {lesson.number}'s {path.name}"
     return ""
 
 
@@ -250,16 +279,18 @@ def tool(course: Course, wanted: Tool) -> Finding:
 
 def needed_by(course: Course, wanted: Tool) -> str:
     """A sentence: which lessons and what else need the tool."""
-    known = {lesson.number for lesson in course.lessons}
-    needs = [
-        f"lesson {number}" + ("" if number in known else " (still to come)")
-        for number in wanted.lessons
-    ]
+    needs = [lesson_called(course, number) for number in wanted.lessons]
     if wanted.also:
         needs.append(wanted.also)
     words = ", ".join(needs[:-1]) + " and " * (len(needs) > 1) + needs[-1]
     one = len(needs) == 1 and not wanted.also
     return f"{words[0].upper()}{words[1:]} need{'s' if one else ''} it."
+
+
+def lesson_called(course: Course, number: str) -> str:
+    """ "lesson 05", or "lesson 12 (still to come)"."""
+    there = any(lesson.number == number for lesson in course.lessons)
+    return f"lesson {number}" + ("" if there else " (still to come)")
 
 
 def version_of(program: str) -> str:
@@ -276,18 +307,16 @@ def version_of(program: str) -> str:
 
 def key(course: Course) -> Finding:
     """Whether OPENAI_API_KEY is set. What it is, is never said."""
+    users = " and ".join(lesson_called(course, number) for number in KEY_LESSONS)
     # First: `workshop` itself reads .env into its environment.
     if dotenv_values(course.root / ".env").get("OPENAI_API_KEY"):
-        return Finding("Key", "OPENAI_API_KEY", "there", "set in .env")
+        return Finding("Key", "OPENAI_API_KEY", "there", f"set in .env, for {users}")
     if os.environ.get("OPENAI_API_KEY"):
-        return Finding("Key", "OPENAI_API_KEY", "there", "set in the environment")
-    lesson = "lesson 08"
-    if "08" not in {one.number for one in course.lessons}:
-        lesson += " (still to come)"
+        return Finding("Key", "OPENAI_API_KEY", "there", f"set in the shell, for {users}")
     return Finding(
         "Key",
         "OPENAI_API_KEY",
         "missing",
-        f"not set. Only {lesson} can use one, and it works without.",
+        f"not set. It is optional: {users} can use one, and work without it.",
         (("anywhere", "cp .env.example .env, and write it there"),),
     )

@@ -86,24 +86,23 @@ def exercise(line: str, cell: str) -> None:
         return
     text = cell.rstrip() + "\n"
     starter = lesson.starter.read_text(encoding="utf-8").rstrip() + "\n"
-    stands = lesson.work.read_text(encoding="utf-8").rstrip() + "\n"
+    present = lesson.work.read_text(encoding="utf-8").rstrip() + "\n"
     shown = course.shown(lesson.work)
-    if text == starter and stands != starter:
-        print(f"{shown} has work of yours, and this cell is the untouched starter.")
+    if text == starter and present != starter:
+        print(f"{shown} has your work in it, and this cell is the unchanged starter.")
         print("Your file stays as it is. To go on with it here, copy it into this cell.")
         return
-    if stands not in (text, starter) and _digest(stands) != course.progress.read(lesson).get(
-        "cell"
-    ):
-        print(f"What stood in {shown} is kept as {keep_copy(lesson.work).name}.")
-    if text != stands:
+    ours = course.progress.read(lesson).get("cell")
+    if present not in (text, starter) and _digest(present) != ours:
+        print(f"What was in {shown} is kept as {keep_copy(lesson.work).name}.")
+    if text != present:
         lesson.work.write_text(text, encoding="utf-8")
         course.progress.update(lesson, {"cell": _digest(text)})
-    print(f"{shown} is what this cell says.")
+    print(f"{shown} now has what this cell says.")
     try:
         compile(text, shown, "exec")
     except SyntaxError as error:
-        print(f"Python cannot read it yet: {error.msg}, in line {error.lineno}.")
+        print(f"Python can't read it yet: {error.msg}, on line {error.lineno}.")
         return
     print(f'Run check("{lesson.number}") to see how far it goes.')
 

@@ -1,4 +1,4 @@
-"""Make again, or compare, all that the course says twice.
+"""Regenerate, or compare, everything that is derived from a source.
 
 Sources: `solutions/` (starters), `scripts/` (snippets, carried files), the programs
 themselves (recorded output), `notebooks/source/` (notebooks), and the manifest (the

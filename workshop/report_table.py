@@ -1,6 +1,6 @@
 """A report of the checks as a table of HTML, for notebooks.
 
-Styles stand in the elements themselves, and no colour is set that would not be
+Styles are set on the elements themselves, and every colour is
 readable on both a light and a dark page.
 """
 
@@ -12,7 +12,15 @@ from pathlib import Path
 
 from workshop.checks.engine import Report, Result
 from workshop.course import Course, Lesson
-from workshop.screens import failures, place_of_todo, received_lines, sent_lines
+from workshop.screens import (
+    MOST_COMPLAINTS,
+    code_lines,
+    failures,
+    lines_of,
+    place_of,
+    place_of_todo,
+    sent_lines,
+)
 
 _WIDTH = 76  # characters of a line of bytes
 
@@ -21,7 +29,7 @@ _MARKS = {
     "failed": ("✗", "#d73027"),
     "waiting": ("·", "#888888"),
 }
-# Jupyter gives the columns of a table without a layout of its own all the same width.
+# By default Jupyter gives all columns of a table the same width.
 _TABLE = "table-layout:auto;border-collapse:collapse;margin:6px 0;width:100%"
 _CELL = "text-align:left;vertical-align:top;padding:3px 12px 3px 0;white-space:normal"
 _PRE = (
@@ -31,7 +39,7 @@ _PRE = (
 
 
 def report_table(course: Course, lesson: Lesson, report: Report) -> str:
-    """All checks in order; under each failure what to mend, the first one unfolded."""
+    """All checks in order; under each failure what to fix, the first one unfolded."""
     numbers = {result.id: number for number, result in enumerate(report.results, start=1)}
     failed = failures(report)
     rows = "".join(
@@ -49,14 +57,24 @@ def report_table(course: Course, lesson: Lesson, report: Report) -> str:
     else:
         summary = (
             f"{passed} of {len(report.results)} checks passed in {report.seconds:.1f} s. "
-            + (f"Mend this first: {failed[0].title}." if failed else "")
+            + (f"Fix this first: {failed[0].title}." if failed else "")
         )
     color = _MARKS["passed" if report.ok else "failed"][1]
     return (
         f'<div style="max-width:52em;border-left:4px solid {color};padding-left:12px">'
         f"<div><b>{lesson.number}&ensp;{escape(lesson.title)}</b></div>"
         f"<div>{_inline(summary)}</div>"
+        f"{_complaints(course, report)}"
         f'<table style="{_TABLE}">{rows}</table></div>'
+    )
+
+
+def _complaints(course: Course, report: Report) -> str:
+    """What Python says about the learner's file, before anything that follows from it."""
+    return "".join(
+        f'<div style="margin-top:6px">{_bytes([place_of(course, one), *rows, one.said])}</div>'
+        for one in report.complaints[:MOST_COMPLAINTS]
+        for rows in [[f"  {row}" for row in code_lines(one, _WIDTH)]]
     )
 
 
@@ -93,8 +111,7 @@ def _parts(course: Course, lesson: Lesson, result: Result) -> Iterator[tuple[str
     if failure.sent:
         yield "Sent", _bytes(sent_lines(failure.sent, _WIDTH))
     if failure.received or failure.at is not None:
-        label = "It printed" if failure.hint == "did-not-start" else failure.label
-        yield label, _bytes(received_lines(failure.received, failure.at, _WIDTH))
+        yield failure.label, _bytes(lines_of(failure, _WIDTH))
     if failure.wanted:
         yield "Wanted", _inline(failure.wanted)
     yield "Why", f"{_inline(result.why)} ({_inline(result.rule)})"
@@ -109,7 +126,7 @@ def _bytes(lines: list[str]) -> str:
 
 
 def _inline(text: str) -> str:
-    """Prose in which `code` stands between backticks."""
+    """Prose with `code` between backticks."""
     words = escape(text).split("`")
     if len(words) % 2 == 0:
         return escape(text)

@@ -19,14 +19,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from workshop.complaints import Complaint, complaints_in, line_it_ran
+
 HOST = "127.0.0.1"
+
+
+NO_FILE = Path("/dev/null")  # of a program that is not a Python file
 
 
 class ProgramError(Exception):
     """The program ended, or did not answer in time. The text says what it printed."""
 
 
-# Each process draws from a slice of its own, one after the other: two test runs side by
+# Each process takes ports from its own slice, one after the other: two test runs side by
 # side would otherwise, once in a while, both find the same port free and both start on it.
 _SLICE = 200
 _first = 20_000 + os.getpid() % 50 * _SLICE
@@ -66,9 +71,12 @@ def port_is_free(port: int) -> bool:
 class Program:
     """A running program: where it listens, what it printed, and how to stop it."""
 
-    def __init__(self, process: subprocess.Popen[bytes], port: int) -> None:
+    def __init__(
+        self, process: subprocess.Popen[bytes], port: int, path: Path = NO_FILE
+    ) -> None:
         self.process = process
         self.port = port
+        self.path = path
         self.url = f"http://{HOST}:{port}"
         self._printed = bytearray()
         self._grew = threading.Condition()
@@ -90,6 +98,19 @@ class Program:
         """What it printed so far, stdout and stderr together."""
         with self._grew:
             return self._printed.decode("utf-8", "replace")
+
+    def complaints(self) -> list[Complaint]:
+        """The exceptions and missing awaits of its file that Python has printed so far."""
+        return complaints_in(self.output, self.path)
+
+    def line_it_runs(self) -> Complaint | None:
+        """End it at once, and say which line it would not come back from.
+
+        None if it only waited for something to do, or has ended.
+        """
+        abort(self.process)
+        self._reader.join(timeout=1)
+        return line_it_ran(self.output, self.path)
 
     def wait_for_output(self, text: str, *, seconds: float = 5.0) -> str:
         """Wait until `text` has been printed; return all output.
@@ -121,6 +142,7 @@ class Program:
             except subprocess.TimeoutExpired:
                 if time.monotonic() < deadline:
                     continue
+                self.line_it_runs()  # what it prints then says where it was
                 raise ProgramError(
                     f"Nothing listened on port {self.port} within {seconds:g} s. "
                     f"The program printed:\n{self.output}"
@@ -157,7 +179,7 @@ _recordings: list[list[Program]] = []
 def recorded() -> Iterator[list[Program]]:
     """Yield a list that every program started by `running` meanwhile is added to.
 
-    Whoever runs checks can then show what the programs printed.
+    The caller can then show what the programs printed.
     """
     programs: list[Program] = []
     _recordings.append(programs)
@@ -168,14 +190,29 @@ def recorded() -> Iterator[list[Program]]:
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The environment every program gets: plain UTF-8 output, printed at once."""
+    """The environment every program gets: plain UTF-8 output, unbuffered."""
     return {
         **os.environ,
         "PYTHONUNBUFFERED": "1",
         "PYTHONUTF8": "1",
+        "PYTHONFAULTHANDLER": "1",  # for `abort`
         "NO_COLOR": "1",
         **(extra or {}),
     }
+
+
+def abort(process: subprocess.Popen[bytes]) -> None:
+    """End a process that does not answer: it prints first which line it is running.
+
+    `line_it_ran` reads that. The process must have the `environment` of this module.
+    """
+    if process.poll() is None:
+        process.send_signal(signal.SIGABRT)
+        try:
+            process.wait(timeout=1)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 @contextmanager
@@ -208,7 +245,7 @@ def running(
         env=environment(env),
         cwd=cwd,
     )
-    started = Program(process, chosen)
+    started = Program(process, chosen, Path(program))
     for programs in _recordings:
         programs.append(started)
     try:

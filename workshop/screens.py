@@ -17,17 +17,21 @@ from rich.cells import chop_cells
 from rich.console import Console
 from rich.text import Text
 
-from workshop.checks.engine import Report, Result
+from workshop.checks.engine import Failed, Report, Result
 from workshop.checks.gallery import Todo
+from workshop.complaints import Complaint
 from workshop.course import Course, Lesson
 from workshop.doctor import Finding
-from workshop.where import DONE, next_step
+from workshop.where import next_step
 from workshop.wire import point_at, visible
 
 WIDEST = 80
-INDENT = 5  # of what stands under a check's title
+TITLE = "Server-Sent Events and MCP, by hand"
+INDENT = 5  # of everything under a check's title
 LABEL = 11  # width of "Came back" and the like
-MOST_EXCEPTIONS = 3
+MOST_COMPLAINTS = 3
+# Labels of what is a text. Under all others are bytes, which are shown to the last one.
+TEXTS = ("It printed", "Printed", "Raised", "Returned", "Stuck in")
 MOST_LINES = 12  # of what was sent, came back, or was printed
 
 
@@ -59,7 +63,7 @@ def prose(screen: Console, text: str, *, indent: int = 0, style: str = "") -> No
 
 
 def command(screen: Console, before: str, typed: str) -> None:
-    """Print the one thing to type next, on a line of its own that can be copied."""
+    """Print the one thing to type next, on its own line, so that it can be copied."""
     line(screen)
     line(screen, before)
     line(screen, "  ", (typed, "bold cyan"))
@@ -98,25 +102,30 @@ def show_notices(screen: Console, course: Course) -> None:
 def show_overview(screen: Console, course: Course) -> None:
     """Each lesson with its state and minutes, and the one next thing to type."""
     current, typed = next_step(course)
-    states = {lesson.slug: course.state(lesson) for lesson in course.lessons}
-    done = sum(state == DONE for state in states.values())
-    title = "Server-Sent Events and MCP, by hand"
-    count = f"{done} of {len(states)} lessons done"
-    line(screen, (title, "bold"), f"{count:>{max(width_of(screen) - len(title), 0)}}")
+    width = width_of(screen)
+    done = sum(course.is_done(lesson) for lesson in course.lessons)
+    title, count = TITLE, f"{done} of {len(course.lessons)} lessons done"
+    if len(title) + 2 + len(count) <= width:
+        line(screen, (title, "bold"), f"{count:>{width - len(title)}}")
+    else:
+        line(screen, (title, "bold"))
+        line(screen, count)
     line(screen)
-    longest = max((len(lesson.title) for lesson in course.lessons), default=0)
+    states = {one.slug: f"{one.minutes:>3} min  {course.state(one)}" for one in course.lessons}
+    title_width = max((len(one.title) for one in course.lessons), default=0)
+    wide = 6 + title_width + 2 + max(map(len, states.values()), default=0) <= width
     for lesson in course.lessons:
-        state = states[lesson.slug]
         here = current is not None and lesson.slug == current.slug
-        style = "green" if state == DONE else "yellow" if lesson.work.is_file() else "dim"
-        line(
-            screen,
-            ("> " if here else "  ", "bold cyan"),
-            f"{lesson.number}  ",
-            (f"{lesson.title:{longest}}", "bold" if here else ""),
-            f"  {lesson.minutes:>3} min  ",
-            (state, style),
-        )
+        name = "bold" if here else ""
+        titles = [f"{lesson.title:{title_width}}"] if wide else _folded(lesson.title, width - 6)
+        state = (states[lesson.slug], _style_of(course, lesson))
+        lead = ("> " if here else "  ", "bold cyan"), f"{lesson.number}  "
+        line(screen, *lead, (titles[0], name), *(["  ", state] if wide else []))
+        # Where that does not fit beside each other, it goes below.
+        for more in titles[1:]:
+            line(screen, " " * 6, (more, name))
+        for more in [] if wide else _folded(state[0].lstrip(), width - 6):
+            line(screen, " " * 6, (more, state[1]))
     line(screen)
     if current is None:
         prose(screen, "You have done every lesson. Now build a server of your own.")
@@ -127,6 +136,12 @@ def show_overview(screen: Console, course: Course) -> None:
     if current.work.is_file():
         line(screen, "  Edit  ", course.shown(current.work))
     command(screen, "Next, type:", typed)
+
+
+def _style_of(course: Course, lesson: Lesson) -> str:
+    if course.is_done(lesson):
+        return "green"
+    return "yellow" if lesson.work.is_file() else "dim"
 
 
 def show_started(
@@ -144,9 +159,7 @@ def show_started(
     for todo in todos:
         line(screen, f"  TODO {todo.number}  {todo.title}")
     missing = [
-        course.lesson(slug)
-        for slug in lesson.needs
-        if course.state(course.lesson(slug)) != DONE
+        course.lesson(slug) for slug in lesson.needs if not course.is_done(course.lesson(slug))
     ]
     if missing:
         line(screen)
@@ -165,12 +178,11 @@ def show_report(
     report: Report,
     *,
     everything: bool = False,
-    printed: Sequence[str] = (),
 ) -> None:
-    """One line for each check, and in full the failure to mend first.
+    """One line for each check, and the failure to fix first in full.
 
-    With `everything` all failures are shown in full. Exceptions in what the
-    programs `printed` are shown too: they say what a missing answer does not.
+    With `everything` all failures are shown in full. Before them comes what Python
+    says about the file: it explains what a missing answer does not.
     """
     file = Path(report.subject) if "://" not in report.subject else None
     line(screen, (f"{lesson.number}  {lesson.title}", "bold"))
@@ -178,11 +190,10 @@ def show_report(
     line(screen)
     _show_list(screen, report)
     failed = failures(report)
+    show_complaints(screen, course, report)
     for result in failed if everything else failed[:1]:
         line(screen)
         _show_failure(screen, course, lesson, report, result, file)
-    if failed and file:
-        _show_exceptions(screen, course, file, printed)
     line(screen)
     if not failed:
         prose(
@@ -198,7 +209,7 @@ def show_report(
     if len(failed) > 1 and not everything:
         line(screen, "See every failure in full:  ", _same_check(lesson, file), " --all")
     if file == lesson.work:
-        line(screen, "One hint more:              ", f"uv run workshop hint {lesson.number}")
+        line(screen, "One more hint:              ", f"uv run workshop hint {lesson.number}")
 
 
 def _same_check(lesson: Lesson, file: Path | None) -> str:
@@ -207,7 +218,7 @@ def _same_check(lesson: Lesson, file: Path | None) -> str:
 
 
 def failures(report: Report) -> list[Result]:
-    """What failed, in the order in which it should be mended: by TODO, then as listed."""
+    """What failed, in the order in which it should be fixed: by TODO, then as listed."""
     failed = [result for result in report.results if result.state == "failed"]
     return sorted(failed, key=lambda result: result.todo or 0)
 
@@ -234,7 +245,7 @@ def _show_list(screen: Console, report: Report) -> None:
             aside = f"waits for {numbers[result.waits_for]}"
         head = f"  {numbers[result.id]:>2} "
         room = width_of(screen) - len(head) - len(mark) - 1
-        # The aside stands to the right of the title's last line, or below if it won't fit.
+        # The aside goes to the right of the title's last line, or below if it won't fit.
         titles = _folded(result.title, room)
         if aside and len(titles[-1]) + 2 + len(aside) > room:
             titles.append("")
@@ -266,10 +277,9 @@ def _show_failure(
     room = width_of(screen) - INDENT - LABEL - 1
     if failure.sent:
         _labelled(screen, "Sent", sent_lines(failure.sent, room))
-    if failure.hint == "did-not-start":
-        _labelled(screen, "It printed", _printed_lines(failure.received, room), "red")
-    elif failure.received or failure.at is not None:
-        _labelled(screen, failure.label, received_lines(failure.received, failure.at, room))
+    if failure.received or failure.at is not None:
+        style = "red" if failure.label in TEXTS else ""
+        _labelled(screen, failure.label, lines_of(failure, room), style)
     elif failure.sent:
         _labelled(screen, failure.label, ["nothing"], "dim")
     if failure.wanted:
@@ -282,40 +292,34 @@ def _show_failure(
         _labelled(screen, f"TODO {result.todo}", [place_of_todo(course, file, result.todo)])
 
 
-def _show_exceptions(
-    screen: Console, course: Course, file: Path, printed: Sequence[str]
-) -> None:
-    found = list(dict.fromkeys(one for text in printed for one in exceptions_in(text, file)))
-    if not found:
-        return
-    line(screen)
-    line(screen, " " * INDENT, "While it was checked, your program raised:")
-    room = width_of(screen) - INDENT - 4
-    for number, code, error in found[:MOST_EXCEPTIONS]:
-        line(screen, " " * (INDENT + 2), (f"{course.shown(file)}:{number}", "dim"))
-        line(screen, " " * (INDENT + 4), _rows(visible(code.encode()), room)[0])
-        for row in _rows(visible(error.encode()), room)[:3]:
-            line(screen, " " * (INDENT + 4), (row, "red"))
+def show_complaints(screen: Console, course: Course, report: Report) -> None:
+    """What Python says about the learner's file: each place, its line with a caret, and why."""
+    if report.complaints:
+        line(screen)
+        line(screen, " " * INDENT, ("Start here. Python says about your file:", "bold"))
+    for complaint in report.complaints[:MOST_COMPLAINTS]:
+        prose(screen, place_of(course, complaint), indent=INDENT + 2, style="dim")
+        for one in code_lines(complaint, width_of(screen) - INDENT - 4):
+            style = "bold red" if one.strip() == "^" else ""
+            line(screen, " " * (INDENT + 4), (one, style))
+        prose(screen, visible(complaint.said.encode()), indent=INDENT + 4, style="red")
 
 
-def exceptions_in(printed: str, file: Path) -> list[tuple[int, str, str]]:
-    """The exceptions that went through `file`: (line, what stands there, the error).
+def place_of(course: Course, complaint: Complaint) -> str:
+    """`file:line` of a complaint, or the file if no line is to blame."""
+    place = course.shown(complaint.path)
+    return f"{place}:{complaint.line}" if complaint.line else place
 
-    The line is the last one of the file that the traceback names: below it come only
-    the libraries that it called.
-    """
-    found = []
-    for block in printed.split("Traceback (most recent call last):\n")[1:]:
-        frames = re.findall(
-            rf'^ *(?:[|+] *)?File "[^"\n]*{re.escape(file.name)}", line (\d+).*\n(.*)$',
-            block,
-            re.MULTILINE,
-        )
-        error = re.search(r"^(?: *\| *)?([A-Za-z_][\w.]*(?::.*)?)$", block, re.MULTILINE)
-        if frames and error:
-            number, code = frames[-1]
-            found.append((int(number), code.strip(" |"), error[1]))
-    return found
+
+def code_lines(complaint: Complaint, width: int) -> list[str]:
+    """The line of code that is complained about, with a caret where there is a place."""
+    if not complaint.code:
+        return []
+    code = complaint.code.encode()
+    if complaint.column is None:
+        return _rows(visible(code), width)[:1]
+    at = len(complaint.code[: complaint.column].encode())
+    return point_at(code, at, width=width).splitlines()
 
 
 def _labelled(screen: Console, label: str, lines: list[str], style: str = "") -> None:
@@ -326,7 +330,7 @@ def _labelled(screen: Console, label: str, lines: list[str], style: str = "") ->
 
 
 def sent_lines(sent: bytes, width: int) -> list[str]:
-    """A request as its lines; any other bytes with every line end to be seen."""
+    """A request as its lines; any other bytes with every line end visible."""
     if re.match(rb"[A-Z]+ /", sent):
         lines = [visible(one) for one in sent.splitlines()]
         return _clipped([row for one in lines for row in _rows(one, width)])
@@ -341,13 +345,18 @@ def received_lines(received: bytes, at: int | None, width: int) -> list[str]:
     return _clipped([row for one in lines for row in _rows(one, width)])
 
 
-def _printed_lines(printed: bytes, width: int) -> list[str]:
-    """The end of what a program printed: that is where an exception is."""
-    lines = [visible(one) for one in printed.rstrip().splitlines()]
-    rows = [row for one in lines for row in _rows(one, width)]
-    if len(rows) <= MOST_LINES:
-        return rows
-    return ["…", *rows[-(MOST_LINES - 1) :]]
+def lines_of(failure: Failed, width: int) -> list[str]:
+    """What a failure shows as received: bytes, or a text such as a traceback."""
+    if failure.label not in TEXTS or failure.at is not None:
+        return received_lines(failure.received, failure.at, width)
+    rows = [
+        row
+        for one in failure.received.rstrip().splitlines()
+        for words in textwrap.wrap(visible(one), max(width, 20), break_on_hyphens=False) or [""]
+        for row in _rows(words, width)
+    ]
+    # The end of it: that is where an exception is.
+    return rows if len(rows) <= MOST_LINES else ["…", *rows[-(MOST_LINES - 1) :]]
 
 
 def _rows(text: str, width: int) -> list[str]:
@@ -375,8 +384,10 @@ def place_of_todo(course: Course, file: Path, todo: int) -> str:
 # --- hints and the solution --------------------------------------------------------------
 
 
-def show_hint(screen: Console, course: Course, lesson: Lesson, todo: Todo, given: int) -> None:
-    """The first `given` hints of a TODO, the newest last."""
+def show_hint(
+    screen: Console, course: Course, lesson: Lesson, todo: Todo, given: int, again: str
+) -> None:
+    """The first `given` hints of a TODO, the newest last. `again` shows the next one."""
     line(screen, (f"TODO {todo.number}  {todo.title}", "bold"))
     line(screen, f"        {place_of_todo(course, lesson.work, todo.number)}")
     for number, hint in enumerate(todo.hints[:given], start=1):
@@ -387,13 +398,11 @@ def show_hint(screen: Console, course: Course, lesson: Lesson, todo: Todo, given
     left = len(todo.hints) - given
     if left:
         count = "1 hint is left" if left == 1 else f"{left} hints are left"
-        command(
-            screen, f"{count}. For the next, type:", f"uv run workshop hint {lesson.number}"
-        )
+        command(screen, f"{count}. For the next one, type:", again)
     else:
         command(
             screen,
-            "No hints are left. To see the solution beside yours, type:",
+            "No hints are left. To compare your file with the solution, type:",
             f"uv run workshop solution {lesson.number}",
         )
 
@@ -402,7 +411,7 @@ def show_solution(screen: Console, course: Course, lesson: Lesson, solution: str
     """What differs between the learner's file and the solution."""
     mine = lesson.work.read_text(encoding="utf-8", errors="replace")
     if mine.rstrip() == solution.rstrip():
-        line(screen, "Your file is the solution, line for line.")
+        line(screen, "Your file is the same as the solution, line for line.")
         return
     styles = {"-": "red", "+": "green", "@": "cyan"}
     for one in difflib.unified_diff(
@@ -422,7 +431,7 @@ def show_solution(screen: Console, course: Course, lesson: Lesson, solution: str
         )
     command(
         screen,
-        "- is yours, + is the solution's. Other ways are as good if they pass:",
+        "- is yours, + is the solution's. Any other solution that passes is fine:",
         f"uv run workshop check {lesson.number}",
     )
 

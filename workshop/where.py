@@ -4,29 +4,23 @@ from __future__ import annotations
 
 from workshop.course import Course, Lesson
 
-DONE = "done"
-NOT_STARTED = "not started"
-
-
-def with_exercise(course: Course) -> list[Lesson]:
-    """The lessons that have an exercise, in order."""
-    return [lesson for lesson in course.lessons if lesson.starter.is_file()]
-
 
 def in_progress(course: Course) -> Lesson | None:
-    """The started lesson that is not done; of several, the one written to last."""
-    started = [
-        lesson
-        for lesson in course.lessons
-        if lesson.work.is_file() and course.state(lesson) != DONE
-    ]
-    return max(started, key=lambda lesson: lesson.work.stat().st_mtime_ns, default=None)
+    """The first lesson, in order, that was started and is not done."""
+    return next(
+        (one for one in course.lessons if one.work.is_file() and not course.is_done(one)), None
+    )
 
 
 def next_to_start(course: Course) -> Lesson | None:
-    """The first lesson, in order, that was never started."""
+    """The first lesson with an exercise, in order, that is neither started nor done."""
     return next(
-        (one for one in with_exercise(course) if course.state(one) == NOT_STARTED), None
+        (
+            one
+            for one in course.lessons
+            if one.starter.is_file() and not one.work.is_file() and not course.is_done(one)
+        ),
+        None,
     )
 
 

@@ -30,7 +30,7 @@ from workshop.checks.engine import Failed
 from workshop.course import ROOT
 from workshop.running import Program
 
-# How long a check waits for something that should come at once, in seconds.
+# How long a check waits for something that should come immediately, in seconds.
 SOON = 1.0
 
 MAX_ANSWER = 16 * 1024 * 1024  # bytes that are kept of a response or a stream
@@ -42,7 +42,7 @@ def load(path: Path) -> ModuleType:
     name = f"workshop_loaded_{path.parent.name}_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise ImportError(f"{path} is no Python file")
+        raise ImportError(f"{path} is not a Python file")
     module = importlib.util.module_from_spec(spec)
     # Dataclasses look their module up by name while the file is running.
     sys.modules[name] = module
@@ -71,7 +71,7 @@ class ReceivedEvent:
 
 
 def read_json(text: str | bytes) -> Any:
-    """A JSON value. Raises ValueError when `text` is none, or nested too deep to be read."""
+    """A JSON value. Raises ValueError when `text` is not JSON, or nested too deeply."""
     try:
         return json.loads(text)
     except RecursionError:
@@ -88,7 +88,7 @@ class Answer:
     body: bytes
 
     def json(self) -> Any:
-        """The body as a JSON value. Raises ValueError when it is none."""
+        """The body as a JSON value. Raises ValueError when it is not JSON."""
         return read_json(self.body)
 
 
@@ -311,7 +311,7 @@ class Server:
         line = target.path or "/"
         if target.query:
             line += f"?{target.query}"
-        # What may not stand in a URL is escaped, as a browser does with a link's.
+        # What is not allowed in a URL is escaped, as a browser does with a link's.
         line = quote(line, safe=string.punctuation)
         shown = "\n".join(
             [f"{method} {line}", *(f"{name}: {value}" for name, value in asked.items())]
@@ -348,7 +348,7 @@ def _at_most(connection: http.client.HTTPConnection, seconds: float) -> Iterator
     """Raise TimeoutError when what is done here takes longer.
 
     A socket's own timeout starts again with every byte: a server that sends one now and
-    then, or a head without an end, could keep a check for ever.
+    then, or a head without an end, could keep a check waiting forever.
     """
     over = threading.Event()
     # The connection forgets it once the response has it.
@@ -411,7 +411,7 @@ def _visible(character: str) -> str:
 def point_at(raw: bytes, at: int | None = None, *, width: int = 72, lines: int = 6) -> str:
     """Draw `raw` line by line, at most `lines` of them, with a caret under byte `at`.
 
-    `at` may be len(raw): then the caret stands where the next byte should have come.
+    `at` may be len(raw): then the caret marks where the next byte should have come.
     """
     if at is None:
         drawn = [_clip(visible(line), 0, width)[0] for line in raw.splitlines(keepends=True)]
@@ -445,7 +445,7 @@ def _column(line: bytes, at: int) -> int:
 
 
 def _clip(text: str, column: int, width: int) -> tuple[str, int]:
-    """The part of a long line around `column`, and where `column` stands in it.
+    """The part of a long line around `column`, and where `column` is in it.
 
     Both count the cells of a terminal: "世" takes two.
     """

@@ -1,11 +1,11 @@
 # %% [markdown]
 # # Lesson 02: The event stream format
 #
-# The lesson hands-on: you look at streams as bytes, see how the obvious parser and the obvious
-# encoder break, and write a parser that reads what a browser reads. 60 minutes. The text with all
-# the reasons is [lessons/02_event_format.md](../lessons/02_event_format.md).
+# The lesson, hands-on: you look at streams as bytes, see how the obvious parser and the obvious
+# encoder break, and write a parser that reads what a browser reads. It takes 90 minutes. The full
+# text, with all the reasons, is [lessons/02_event_format.md](../lessons/02_event_format.md).
 #
-# The format is that of the HTML standard, section 9.2, and the same in every revision of MCP
+# The format is defined in the HTML standard, section 9.2. It is the same in every revision of MCP
 # that streams over HTTP.
 #
 # Run the cells from top to bottom with Shift-Enter.
@@ -37,7 +37,7 @@ server = start("scripts/01_flask_stream/flask_server.py", "--interval", "0.5")
 show_stream(server.url + "/mcp-sse")
 
 # %% [markdown]
-# Now the same stream through the parser. Each line is printed when its event came.
+# Now the same stream goes through the parser. Each line is printed as soon as its event arrives.
 
 # %%
 connection = http.client.HTTPConnection("127.0.0.1", server.port)
@@ -63,7 +63,7 @@ def starts_with(stream: bytes) -> list[str]:
 starts_with(b"data: hello\n\n")
 
 # %% [markdown]
-# Three events that are just as correct. How many of them does it find, and how many do we?
+# Here are three other events, all of them correct. How many does it find, and how many do we?
 
 # %%
 stream = b"data:no space\n\nevent: add\ndata: two\ndata: lines\n\ndata\n\n"
@@ -72,17 +72,26 @@ for event in EventStreamParser().feed(stream):
     print("parser:     ", event)
 
 # %% [markdown]
-# A line is a field: a name, a colon, a value, and one space after the colon does not count. The
-# blank line makes an event of the fields before it:
+# A line is a field: a name, a colon, and a value. One space after the colon is optional and not
+# part of the value. A blank line makes an event out of the fields before it:
 #
-# ```python scripts/02_event_format/event_stream.py::EventStreamParser._dispatch
-# ```
+# 1. The last event id takes the value of the last `id` line.
+# 2. If there was no data line, there is no event. An *empty* data line is a data line.
+# 3. Otherwise there is an event, with one LF between the values of two data lines. Without an
+#    `event` line, its type is `message`.
+# 4. In either case, the data and the type are forgotten.
+#
+# What are the events in this stream? Say it before you run the cell.
+
+# %%
+for event in EventStreamParser().feed(b"event: add\n\ndata\n\ndata: a\ndata:\n\n"):
+    print(event)
 
 # %% [markdown]
 # ## Ids
 #
-# An id counts from its blank line on, and stays until another one comes. What is the last event
-# id here? Say it before you run the cell.
+# An id takes effect at its blank line, and lasts until another one replaces it. What is the last
+# event id here? Say it before you run the cell.
 
 # %%
 parser = EventStreamParser()
@@ -91,20 +100,20 @@ for event in parser.feed(b"id: 7\ndata: a\n\ndata: b\n\nid: 8\n\nid: 9\ndata: c\
 print("last event id:", parser.last_event_id)
 
 # %% [markdown]
-# `id: 8` has no data, so it is no event, and counts all the same. `id: 9` does not: its event
-# was never complete, and a client that says it has 9 would never get it.
+# `id: 8` has no data, so there is no event, but the id counts. `id: 9` does not: its event was
+# never complete, and a client that said "I have 9" would never get it.
 
 # %% [markdown]
 # ## Three line ends
 #
-# LF, CR and CRLF end a line, and nothing else does. `splitlines()` thinks otherwise:
+# LF, CR and CRLF end a line, and nothing else does. `splitlines()` disagrees:
 
 # %%
 "data: a\u2028b".splitlines()
 
 # %% [markdown]
-# A CR at the end of a chunk ends its line at once. When an LF follows in the next chunk, it
-# belongs to that CR and is no blank line:
+# A CR at the end of a chunk ends its line at once. If the next chunk begins with an LF, that LF
+# belongs to the CR. It is not a blank line:
 
 # %%
 parser = EventStreamParser()
@@ -114,8 +123,8 @@ for chunk in (b"data: a\r\n\r", b"\ndata: b\n\n"):
 # %% [markdown]
 # ## Chunks end anywhere
 #
-# In a line, and in a character. Feed the same stream byte by byte; the middle row is what
-# happens when each chunk is decoded by itself.
+# They end in the middle of a line, or of a character. Here the same stream is fed byte by byte. The
+# middle row is what happens when each chunk is decoded by itself.
 
 # %%
 stream = "data: naïve\n\n".encode()
@@ -128,7 +137,7 @@ print([event for byte in single for event in parser.feed(byte)])
 # %% [markdown]
 # ## Injection
 #
-# Ada chooses her own name. This server puts it into the stream as it is:
+# Ada chooses her own name. This server puts it into the stream unchanged:
 
 
 # %%
@@ -141,8 +150,8 @@ for event in EventStreamParser().feed(greeting(name)):
     print(event)
 
 # %% [markdown]
-# Two events, and one of them is hers. The encoder cuts data at all three line ends, and
-# refuses them where they can't be cut:
+# Two events, and Ada wrote one of them. The encoder splits data at all three line ends. A type or
+# an id can't be split, so there it refuses line ends:
 
 # %%
 print(encode_event(f"{name} is here", event="joined").decode())
@@ -154,10 +163,10 @@ except ValueError as error:
 # %% [markdown]
 # ## The exercise
 #
-# This is the starter: the broken parser from above, with its parts in the right places. Six
-# things are wrong, each marked with a `TODO`. Change the cell and run it: it is written to your
-# file, and `check` feeds your parser in a process of its own. In a terminal,
-# `uv run workshop hint 02` gives a hint, and one more at each call.
+# This is the starter: the broken parser from above, divided into the steps that a correct one
+# needs. Six steps are wrong or missing, each marked with a `TODO`. Change the cell and run it: it is
+# written to your file, and `check` runs your parser in a separate process. In a terminal,
+# `uv run workshop hint 02` gives a hint, and one more each time you ask.
 
 # %% exercise
 
@@ -165,15 +174,16 @@ except ValueError as error:
 check("02")
 
 # %% [markdown]
-# When a stream is misread you see how it was fed, and a caret under the byte that was misread.
+# When your parser misreads a stream, you see how it was fed, and a caret under the byte that it
+# misread.
 #
 # ## What to remember
 #
 # - A blank line makes the event. No data line, no event; an empty data line is data.
-# - An `id` line counts from its blank line on, and stays until another one comes.
+# - An `id` line takes effect at its blank line, and lasts until another one replaces it.
 # - CR, LF and CRLF end a line.
-# - A chunk may end in a line, in a CRLF, in a character. Keep what is unfinished.
-# - Text from others goes through an encoder that knows all three line ends.
+# - A chunk may end anywhere: in a line, in a CRLF, in a character. Keep what is unfinished.
+# - Text from other people goes through an encoder that knows all three line ends.
 
 # %%
 print(f"The server left after {server.stop():.1f} s.")

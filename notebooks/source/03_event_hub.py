@@ -1,11 +1,11 @@
 # %% [markdown]
 # # Lesson 03: An event hub that misses nothing
 #
-# The lesson hands-on: you publish and subscribe, lose connections on purpose, and see who loses
-# events and who does not. Then you write the client's reconnect loop. 75 minutes. The text with
-# all the reasons is [lessons/03_event_hub.md](../lessons/03_event_hub.md).
+# The lesson, hands-on: you publish and subscribe, lose connections on purpose, and see when
+# events get lost and when they don't. Then you write the client's reconnect loop. 125 minutes.
+# The text, with all the reasons, is [lessons/03_event_hub.md](../lessons/03_event_hub.md).
 #
-# It teaches Server-Sent Events as the HTML standard has them. MCP's Streamable HTTP resumed
+# It teaches Server-Sent Events as the HTML standard defines them. MCP's Streamable HTTP resumed
 # streams with the same `Last-Event-ID` from revision 2025-03-26 to 2025-11-25.
 #
 # Run the cells from top to bottom with Shift-Enter.
@@ -25,26 +25,26 @@ sys.path.insert(0, str(ROOT / "scripts" / "03_event_hub"))
 from sse_client import SSEClient
 
 # %% [markdown]
-# ## The hub from outside
+# ## A hub to listen to
 #
 # `--first-id 1` makes the hub count from 1, so that ids are easy to type. Open a stream of the
-# type `orders`. In front of each piece stands when it arrived.
+# type `orders`. The number in front of each piece says when it arrived.
 
 # %%
 hub = start("scripts/03_event_hub/hub_server.py", "--first-id", "1", "--heartbeat", "0.5")
 show_stream(hub.url + "/events/orders", events=4)
 
 # %% [markdown]
-# First came where this reader begins and how long it should wait before it reconnects, then
-# heartbeats: comments, from time to time, because nobody publishes. Start the hub with a
-# quieter heart, open the stream again and keep it; it is read in the background.
+# First came the id at which this reader begins, and how long it should wait before it
+# reconnects. Then came heartbeats: comments, from time to time, because nobody publishes. Start
+# the hub with fewer of them, open the stream again and keep it; it is read in the background.
 
 # %%
 hub = start("scripts/03_event_hub/hub_server.py", "--first-id", "1")
 orders = listen(hub.url + "/events/orders")
 
 # %% [markdown]
-# Publish three events. The answer says the event's id, and how many received it.
+# Publish three events. Each answer gives the event's id, and how many readers received it.
 
 # %%
 _ = post(hub.url + "/events/orders", {"item": "tea"})
@@ -54,7 +54,7 @@ orders.show(None, seconds=0.5)
 
 # %% [markdown]
 # The stream began with an id and no data: that is where this reader begins. The news is not in
-# it, but it has an id too: ids count over the whole hub.
+# the stream, but it has an id as well: ids count over the whole hub.
 
 # %% [markdown]
 # ## Resuming
@@ -68,8 +68,8 @@ with listen(hub.url + "/events?types=orders,news&last_event_id=1") as resumed:
     resumed.show(None, seconds=0.5)
 
 # %% [markdown]
-# All of it happens in one synchronous method. While it runs, nothing else can: no event falls
-# between the replay and what comes live.
+# All of this happens in one synchronous method. While it runs, nothing else can run: no event
+# falls between the replay and the live events.
 #
 # ```python scripts/03_event_hub/hub.py::Hub.subscribe
 # ```
@@ -90,8 +90,9 @@ with listen(hub.url + "/events/orders?last_event_id=1") as late:
 # %% [markdown]
 # ## The client, through a bad network
 #
-# The faulty proxy stands between and cuts each connection after two events. The client
-# reconnects by itself. Watch when the events come, and what the client says of its connection.
+# The faulty proxy stands between the two and cuts each connection after two events. The client
+# reconnects by itself. Watch when the events come, and what the client says about its
+# connection.
 
 # %%
 hub.stop()
@@ -116,17 +117,14 @@ async with SSEClient(proxy.url, report=report) as client, SSEClient(hub.url) as 
 print(proxy.output)
 
 # %% [markdown]
-# Six events over three connections or more, none lost, none doubled. This is the loop that did
-# it:
-#
-# ```python scripts/03_event_hub/sse_client.py::SSEClient._follow
-# ```
+# Six events over three connections or more, none lost, none doubled. In the exercise you write
+# the loop that does it.
 
 # %% [markdown]
 # ## The end of a type
 #
-# When a type is closed its streams end with `data: [DONE]`. Without that word an end would look
-# like any other cut. Who comes back all the same gets 204, and stops.
+# When a type is closed, its streams end with `data: [DONE]`. Without that, an end would look
+# like any lost connection. A client that comes back all the same gets 204, and stops.
 
 # %%
 async with SSEClient(hub.url, report=report) as client:
@@ -139,8 +137,8 @@ news.show(None, seconds=0.5)
 # %% [markdown]
 # ## The dashboard
 #
-# Plain HTML and JavaScript: choose types, publish, watch. (If the notebook runs on another
-# machine than your browser, the frame stays empty.)
+# Plain HTML and JavaScript: choose types, publish, watch. (If the notebook does not run on the
+# same machine as your browser, the frame stays empty.)
 
 # %%
 IFrame(hub.url, width="100%", height=640)
@@ -151,9 +149,17 @@ IFrame(hub.url, width="100%", height=640)
 # This is the starter: a client that reads one connection to its end and gives up. Change the
 # cell and run it: it is written to your file, and `check` runs the lesson's checks on it,
 # through every fault of the proxy. In a terminal, `uv run workshop hint 03` gives a hint, and
-# one more at each call.
+# another one each time you run it.
 
 # %% exercise
 
 # %%
 check("03")
+
+# %% [markdown]
+# ## How ours does it
+#
+# When your client passes, compare it with the lesson's. This is its loop:
+#
+# ```python scripts/03_event_hub/sse_client.py::SSEClient._follow
+# ```

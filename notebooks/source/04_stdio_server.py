@@ -3,10 +3,10 @@
 #
 # The same lesson as `lessons/04_stdio_server.md`, hands-on: you talk to a server through
 # two pipes, message by message, watch the answers come, break it, and then write one.
-# It takes about 60 minutes, exercise included. It needs no lesson before it.
+# It takes about 100 minutes, exercise included. It needs no earlier lesson.
 #
-# It teaches JSON-RPC 2.0, MCP's *stdio* transport, which stands in every revision, and the
-# handshake `initialize`, which stands in every revision up to 2025-11-25.
+# It teaches JSON-RPC 2.0, MCP's *stdio* transport, and the handshake `initialize`, as the
+# specification's revisions 2024-11-05 to 2025-11-25 define it.
 #
 # Run the cells from top to bottom.
 
@@ -33,7 +33,7 @@ print(subprocess.run(client, capture_output=True, text=True, encoding="utf-8").s
 
 # %% [markdown]
 # Each numbered message is one line on a pipe. Messages 1 to 3 are the handshake, 4 and 5
-# the list of tools, 6 to 9 two calls, 10 and 11 a question that this server cannot answer.
+# the list of tools, 6 to 9 two calls, 10 and 11 a question that this server can't answer.
 #
 # ## Be the client
 #
@@ -42,7 +42,7 @@ print(subprocess.run(client, capture_output=True, text=True, encoding="utf-8").s
 
 # %%
 class Server:
-    """A server as our child. `ask` sends a line and prints the line that comes back."""
+    """A server as our child process. `ask` sends a line and prints the line that comes back."""
 
     def __init__(self, *command: str) -> None:
         self.process = subprocess.Popen(
@@ -72,7 +72,7 @@ class Server:
         self.hear()
 
     def leave(self) -> int:
-        """Close its stdin, which is all it takes; return its exit status."""
+        """Close its stdin, which is all it takes, and return its exit status."""
         self.process.communicate()
         return self.process.returncode
 
@@ -81,7 +81,7 @@ server = Server(str(FOLDER / "stdio_server.py"))
 
 # %% [markdown]
 # Three questions, a quarter of a second apart. Look at the times: each answer comes at
-# once, while the pipe stays open for the next question.
+# once, and the pipe stays open for the next question.
 
 # %%
 for id in (1, "two", 0):
@@ -89,13 +89,13 @@ for id in (1, "two", 0):
     time.sleep(0.25)  # you think about your next question
 
 # %% [markdown]
-# The id comes back as it went: `1` stays a number and `"two"` a string, and `0` is an id
-# like any other. It is the only thing that says which question an answer belongs to.
+# The id comes back as it was sent: `1` stays a number and `"two"` a string, and `0` is an id
+# like any other. The id is the only thing that says which question an answer belongs to.
 #
 # ## The handshake
 #
-# The client proposes the newest revision it speaks. The server agrees if it speaks it too;
-# else it offers its own newest, and the client may leave:
+# The client proposes the newest revision that it speaks. The server agrees if it speaks that
+# one too. Otherwise it offers its own newest, and the client agrees or leaves:
 
 # %%
 for version in ("2025-06-18", "1900-01-01"):
@@ -110,8 +110,8 @@ for version in ("2025-06-18", "1900-01-01"):
 # ```python scripts/04_stdio_server/stdio_server.py::initialize
 # ```
 #
-# `notifications/initialized` closes the handshake. It has no id: nobody waits for an answer,
-# and none comes. The next line that arrives is the answer to the `ping`:
+# `notifications/initialized` ends the handshake. It has no id: the client does not wait for an
+# answer, and none comes. The next line that arrives is the answer to the `ping`:
 
 # %%
 server.tell('{"jsonrpc": "2.0", "method": "notifications/initialized"}')
@@ -119,6 +119,8 @@ server.ask({"jsonrpc": "2.0", "id": "after", "method": "ping"})
 
 # %% [markdown]
 # ## Tools
+#
+# A tool is a function that the client may call. The result is a list of content, here one text:
 
 # %%
 call = {"name": "add", "arguments": {"a": 2, "b": 3}}
@@ -131,7 +133,7 @@ server.ask({"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": call})
 #
 # ## When something is wrong
 #
-# Each of these gets an error with a number of its own, and the server goes on:
+# Each of these gets an error with a number, and the server goes on:
 
 # %%
 for line in (
@@ -147,9 +149,9 @@ for line in (
 # %% [markdown]
 # | code | means |
 # |---|---|
-# | -32700 | that is not JSON |
-# | -32600 | JSON, but no request |
-# | -32601 | no such method; also `server/discover`, with which newer clients begin |
+# | -32700 | this is not JSON |
+# | -32600 | JSON, but not a request |
+# | -32601 | no such method; also `server/discover`, which newer clients ask first |
 # | -32602 | the method exists, its params are wrong |
 #
 # No message ends a session. Close the server's stdin, and it leaves with status 0:
@@ -160,8 +162,8 @@ server.leave()
 # %% [markdown]
 # ## What breaks: a message that is not flushed
 #
-# This server makes an answer for each line and forgets `flush`. Python keeps what is written
-# to a pipe in a buffer of 8 KiB or more, so nothing comes until the server ends:
+# This server answers each line but never calls `flush`. Python keeps what you write to a pipe
+# in a buffer of 8 KiB or more, so nothing comes until the server ends:
 
 # %%
 forgetful = Server(
@@ -184,8 +186,8 @@ forgetful.process.wait()
 # %% [markdown]
 # ## What breaks: a print
 #
-# Stdout belongs to the protocol. A `print` for debugging stands in front of the answer, on
-# the same line, and the answer is lost:
+# Stdout belongs to the protocol. Here a `print` for debugging comes before the answer, on the
+# same line, and the answer is lost:
 #
 # ```python scripts/04_stdio_server/stray_print_broken.py::serve
 # ```
@@ -196,7 +198,7 @@ output = subprocess.run(broken, capture_output=True, text=True, encoding="utf-8"
 print("…", *output.splitlines()[-8:], sep="\n")
 
 # %% [markdown]
-# For your own lines the cure is `print(…, file=sys.stderr)`. Libraries print too, and
+# For your own lines, use `print(…, file=sys.stderr)`. But libraries print too, and so do
 # programs that a tool starts. `stdio_server.py` moves both pipes out of their reach:
 #
 # ```python scripts/04_stdio_server/stdio_server.py::take_the_wire
@@ -204,8 +206,8 @@ print("…", *output.splitlines()[-8:], sep="\n")
 #
 # ## Two clients
 #
-# A stdio server has one stdin, so each client starts one of its own. Beside it: two clients
-# of lesson 05's server, which is one process for all. (The program starts it for you.)
+# A stdio server has one stdin, so each client starts its own server. Compare that with two
+# clients of lesson 05's server, one process for all. (The program starts it for you.)
 
 # %%
 compare = [sys.executable, str(FOLDER / "compare.py"), "--calls", "200"]
@@ -213,15 +215,15 @@ compare.append(str(ROOT / "scripts/05_sse_server/sse_server.py"))
 print(subprocess.run(compare, capture_output=True, text=True, encoding="utf-8").stdout)
 
 # %% [markdown]
-# For what runs on your own machine and for you alone, take stdio: it is quicker, and needs
-# no port and no password. Take HTTP when a second person, a second machine or a browser
-# comes in: one more client costs it a stream instead of a process.
+# Use stdio for what runs on your own machine and for you alone: it is quicker, and needs no
+# port and no password. Use HTTP as soon as there is a second person, a second machine or a
+# browser: one more client costs it a stream instead of a process.
 #
 # ## The exercise
 #
 # The next cell is a server that reads everything and says nothing. Eight TODOs make it
-# speak; solve them in their order. Running the cell writes it to
-# `work/04_stdio_server/exercise.py`, and the cell below it checks that file.
+# speak: solve them in order. Running the cell writes it to
+# `work/04_stdio_server/exercise.py`, and the cell below checks that file.
 
 # %% exercise
 
@@ -229,12 +231,12 @@ print(subprocess.run(compare, capture_output=True, text=True, encoding="utf-8").
 check("04")
 
 # %% [markdown]
-# Stuck? `uv run workshop hint 04` in a terminal says one thing more, each time.
+# Stuck? `uv run workshop hint 04` in a terminal gives one more hint each time.
 #
 # ## What to remember
 #
 # - A message is one line of JSON: no line break inside, one at the end, flushed.
 # - Stdout belongs to the protocol, stderr to people.
 # - Every request gets exactly one response, with its id. A notification gets none.
-# - Answer what you do not know with -32601. Silence costs the client its patience.
+# - Answer a method that you don't know with -32601. Silence leaves the client waiting.
 # - When stdin ends, leave.

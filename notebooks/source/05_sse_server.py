@@ -2,7 +2,7 @@
 # # Lesson 05: An MCP server over SSE, by hand
 #
 # The lesson hands-on: you start a hand-built MCP server, speak to it message by message, watch
-# its stream, break a rule or two, and write the exercise. 90 minutes. The text with all the
+# its stream, break a rule or two, and write the exercise. 110 minutes. The text with all the
 # reasons is [lessons/05_sse_server.md](../lessons/05_sse_server.md).
 #
 # It teaches the transport HTTP+SSE of MCP's revision 2024-11-05. Streamable HTTP replaced it in
@@ -45,9 +45,9 @@ _ = post(server.url + "/message", call_echo)
 # %% [markdown]
 # ## The stream
 #
-# With POST alone the server cannot say anything by itself. So the client opens a stream first.
-# Its first event says where to POST; then the server shows from time to time that it lives.
-# In front of each piece stands when it arrived.
+# With POST alone the server can only answer. To speak at any time it needs a stream, so the client
+# opens one first. Its first event says where to POST. Then a heartbeat comes from time to time.
+# The number in front of each piece is when it arrived.
 
 # %%
 show_stream(server.url + "/sse", events=5)
@@ -75,8 +75,8 @@ stream.show(None, seconds=1.2)
 # %% [markdown]
 # Three POSTs, two `message` events: a notification gets no reply.
 #
-# The stream, the session in it, and the two tasks that wait for different things, the server for
-# something to say and the client to go:
+# This is the code behind it. Two tasks wait for different things: one for something to say, one
+# for the client to go:
 #
 # ```python scripts/05_sse_server/sse_server.py::EventStream
 # ```
@@ -105,14 +105,14 @@ for b in ("3", 1e308):
     _ = post(server.url + "/message", wrong)
 
 # %% [markdown]
-# ```python scripts/05_sse_server/sse_server.py::answer
+# ```python scripts/05_sse_server/methods.py::answer
 # ```
 
 # %% [markdown]
 # ## Heartbeats in comments
 #
-# Every client needs an opinion on an event. A comment, a line that begins with a colon, is seen
-# by proxies and by nobody else:
+# A client has to do something about every event, if only to ignore it. A comment, a line that
+# begins with a colon, keeps proxies awake, and no parser ever reports it:
 
 # %%
 server = start(

@@ -1,9 +1,9 @@
 # %% [markdown]
 # # Lesson 06: The same server in the official SDK
 #
-# The lesson hands-on: you start a calculator that the official Python SDK serves, watch a tool's
-# progress arrive while the tool works, see one tool stop everybody, find the prefix in the
-# endpoint event, and write the exercise. 75 minutes. The text with all the reasons is
+# The lesson hands-on: you start a calculator that the official Python SDK serves, find the
+# prefix in an endpoint event, watch a tool's progress arrive while the tool works, see one tool
+# stop everybody, and do the exercise. 90 minutes. The text with all the reasons is
 # [lessons/06_sdk_server.md](../lessons/06_sdk_server.md).
 #
 # It teaches the transport HTTP+SSE of MCP's revision 2024-11-05, in version 2 of the SDK.
@@ -23,15 +23,15 @@ from workshop.notebook import Listener, check, listen, post, start
 # %% [markdown]
 # ## A server of functions
 #
-# A function with types and a docstring is a tool. The SDK makes the schema of its types, checks
+# A function with types and a docstring is a tool. The SDK makes the schema from its types, checks
 # the arguments, and turns what it returns into a result. (`Number` is a `float` that must be a
-# finite number; `finite` refuses a result that is none.)
+# finite number; `finite` refuses a result that is not.)
 #
-# ```python scripts/06_sdk_server/calculator.py::divide
+# ```python scripts/06_sdk_server/calculator.py::add
 # ```
 #
-# Everything that you wrote by hand in lesson 05 is the SDK's work now. On the wire it looks the
-# same. In front of each piece stands when it arrived:
+# Everything that you wrote by hand in lesson 05 is now the SDK's work. On the wire it looks the
+# same. Each piece is shown with the time when it arrived:
 
 # %%
 server = start("scripts/06_sdk_server/calculator.py")
@@ -40,8 +40,8 @@ stream.show(1)
 endpoint = re.search(r"data: (\S+)", stream.text)[1]
 
 # %% [markdown]
-# Shake hands on this session, as any client does. Both POSTs get the status 202. The request's
-# reply comes on the stream; a notification has none:
+# Shake hands in this session, as any client does. Both POSTs get status 202. The request's
+# reply comes on the stream; a notification gets none:
 
 # %%
 hello = {"protocolVersion": "2024-11-05", "capabilities": {}}
@@ -56,9 +56,9 @@ stream.show(1)
 # %% [markdown]
 # ## A tool that fails
 #
-# Division by zero is a tool's error: the tool raises `ToolError`, and the model can read why. So
-# are, in this SDK, arguments that don't fit and a tool that there is not. An unknown *method* is
-# an error of the protocol, for the program that asked:
+# Division by zero is a tool's error: the tool raises `ToolError`, and the model can read why. In
+# this SDK, wrong arguments and an unknown tool are reported in the same way. An unknown *method*
+# is an error of the protocol, for the program that asked:
 
 
 # %%
@@ -75,9 +75,9 @@ stream.show(3)
 # %% [markdown]
 # ## Progress, live
 #
-# `add_slowly` takes a while for each number. A request that wants to hear how far it is has a
-# *progress token* in its `_meta`. Each notification carries that token, and comes when the tool
-# says so, long before the result. Look at the times:
+# `add_slowly` takes a while for each number. A client that wants to hear how far it is puts a
+# *progress token* into the request's `_meta`. Each notification carries that token, and comes
+# while the tool is at work, long before the result. Look at the times:
 
 # %%
 slowly = {"name": "add_slowly", "arguments": {"numbers": [1, 2, 3], "seconds": 0.5}}
@@ -86,11 +86,8 @@ _ = post(server.url + endpoint, ask("tools/call", slowly, 5))
 stream.show(4)
 
 # %% [markdown]
-# ```python scripts/06_sdk_server/calculator.py::add_slowly
-# ```
-#
-# `report_progress` must be awaited: a call without `await` sends nothing. Without a token it
-# sends nothing either, because nobody asked:
+# The tool says `await ctx.report_progress(progress, total, message)`. A call without `await`
+# sends nothing. Without a token nothing is sent either, because nobody asked:
 
 # %%
 del slowly["_meta"]
@@ -102,9 +99,9 @@ stream.close()
 # %% [markdown]
 # ## What a client asks first
 #
-# The SDK's own client takes the token, the handshake and the ids off your hands. It comes with
-# the transport and with a *mode*. Left to itself it asks `server/discover` first, and then both
-# agree on revision 2026-07-28, which knows no SSE transport: no revision defines that pair.
+# The SDK's own client does the token, the handshake and the ids for you. It takes a transport
+# and a *mode*. By default it asks `server/discover` first, and then both agree on revision
+# 2026-07-28, which has no SSE transport: no revision defines that combination.
 # `mode="legacy"` begins with `initialize`, and that is what all SSE lessons use:
 
 # %%
@@ -130,7 +127,7 @@ async with Client(sse_client(server.url + "/sse"), mode="legacy") as client:
 # %% [markdown]
 # ## A tool that blocks everybody
 #
-# All sessions share one event loop. This tool works without `await`, in an `async def`:
+# All sessions share one event loop. This tool blocks it, in an `async def` without `await`:
 #
 # ```python scripts/06_sdk_server/blocking_broken.py::work
 # ```
@@ -163,13 +160,14 @@ other.show(1)
 print(f"The ping took {time.monotonic() - began:.1f} s.")
 
 # %% [markdown]
-# The cure is a word less. The SDK runs a plain `def` on a thread of its own, and the event loop
-# stays free:
+# To cure it, take away one word. The SDK runs a plain `def` on a worker thread, and the event
+# loop stays free:
 #
 # ```python scripts/06_sdk_server/blocking_fixed.py::work
 # ```
 #
-# To see it, write `blocking_fixed.py` for `blocking_broken.py` above and run the two cells again.
+# To see it, write `blocking_fixed.py` instead of `blocking_broken.py` above and run the two cells
+# again.
 
 # %%
 busy.close()
@@ -179,12 +177,10 @@ _ = server.stop()
 # %% [markdown]
 # ## Inside an app that you already have
 #
-# `sse_app()` makes an ASGI app, so it can be mounted in another one, beside its routes. The
-# prefix stands in the mount and nowhere else. And if it is to answer to other names than this
-# machine's own, it must be told which hosts and origins may ask:
-#
-# ```python scripts/06_sdk_server/mounted_calculator.py::mount
-# ```
+# `sse_app()` makes an ASGI app, so it can be mounted in another one, beside that one's routes. The
+# prefix is written in the mount and nowhere else, and still it is in the endpoint event. If the
+# server is to answer to other names than this machine's own, it must be told which hosts and
+# origins may come in.
 
 # %%
 server = start("scripts/06_sdk_server/mounted_calculator.py")
@@ -199,10 +195,29 @@ _ = server.stop()
 #
 # A tea shop has a web app, and you give it tools. This is the starter, with four holes, each
 # marked with a `TODO`. Change the cell and run it: it is written to your file, and `check` runs
-# the lesson's checks on it. In a terminal, `uv run workshop hint 06` gives a hint, and one more
-# at each call.
+# the lesson's checks on it. In a terminal, `uv run workshop hint 06` gives a hint, and another
+# one each time you call it.
 
 # %% exercise
 
 # %%
 check("06")
+
+# %% [markdown]
+# When all checks pass, compare yours with the calculator's way:
+#
+# <details><summary>How ours does it</summary>
+#
+# ```python scripts/06_sdk_server/mounted_calculator.py::create_app
+# ```
+#
+# ```python scripts/06_sdk_server/door.py::allowed
+# ```
+#
+# ```python scripts/06_sdk_server/calculator.py::divide
+# ```
+#
+# ```python scripts/06_sdk_server/calculator.py::add_slowly
+# ```
+#
+# </details>

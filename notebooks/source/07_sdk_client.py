@@ -1,13 +1,13 @@
 # %% [markdown]
 # # Lesson 07: A client for any SSE server
 #
-# The lesson hands-on: you hold a client's conversation by hand and see when each part comes, use
-# the SDK's client, let ten of them ask at once, stop a server in the middle of a call, and
-# write a client that survives it. 100 minutes. The text with all the reasons is
+# The lesson hands-on: you have a client's conversation by hand and see when each part comes, use
+# the SDK's client, stop a server in the middle of a call, let ten clients ask at once, and write a
+# client that survives a restart. 105 minutes. The text with all the reasons is
 # [lessons/07_sdk_client.md](../lessons/07_sdk_client.md).
 #
 # It teaches the client's side of HTTP+SSE, the transport of MCP's revision 2024-11-05. Streamable
-# HTTP replaced it in 2025 and it is deprecated, but its servers are still everywhere.
+# HTTP replaced it in 2025, and it is deprecated, but its servers are still everywhere.
 #
 # Run the cells from top to bottom with Shift-Enter.
 
@@ -26,10 +26,10 @@ from workshop.course import ROOT
 from workshop.notebook import check, listen, post, running, start
 
 # %% [markdown]
-# ## What went over the wire
+# ## What goes over the wire
 #
 # The server is the calculator of lesson 06. You are the client: open the stream, and read in its
-# first event where to POST. In front of each piece stands when it arrived.
+# first event where to POST. The time in front of each piece is when it arrived.
 
 # %%
 server = start("scripts/06_sdk_server/calculator.py")
@@ -38,9 +38,9 @@ stream.show(1)
 endpoint = re.search(r"data: (\S+)", stream.text)[1]
 
 # %% [markdown]
-# Shake hands, and call a tool that takes its time. It was asked to report its progress, under the
-# token `7`. Each POST is answered at once, with 202. What there is to say comes on the stream, the
-# reply last:
+# Shake hands, and call a tool that takes its time. It is asked to report its progress under the
+# token `7`. Each POST is answered at once, with 202. Everything else comes on the stream, the reply
+# last:
 
 # %%
 hello = {"protocolVersion": "2025-11-25", "capabilities": {}}
@@ -63,7 +63,7 @@ stream.close()
 
 # %% [markdown]
 # `inside_the_client.py` has this conversation without you. It uses the parser of lesson 02 and
-# nothing of the SDK. `->` was sent, `<-` came:
+# nothing from the SDK. `->` was sent, `<-` came:
 
 # %%
 program = ROOT / "scripts/07_sdk_client/inside_the_client.py"
@@ -75,9 +75,10 @@ done = subprocess.run(
 print(done.stdout + done.stderr)
 
 # %% [markdown]
-# It has two halves, as the SDK's client has. `Transport` opens the stream and POSTs: that is
+# It has two halves, like the SDK's client. `Transport` opens the stream and POSTs: that is
 # `sse_client`. `Session` numbers the requests and finds out whose reply has come: that is
-# `ClientSession`.
+# `ClientSession`. Note the order in `request`: first remember who waits, then send, because the
+# reply may overtake the 202.
 #
 # ```python scripts/07_sdk_client/inside_the_client.py::Session.request
 # ```
@@ -85,18 +86,15 @@ print(done.stdout + done.stderr)
 # %% [markdown]
 # ## Where the client may be sent
 #
-# The endpoint is data from outside. Before anything is sent there, it is compared with the URL of
-# the stream: scheme, host and port must be the same.
-#
-# ```python scripts/07_sdk_client/inside_the_client.py::Transport._checked
-# ```
+# The endpoint is data from outside. Before anything is sent there, it has to be compared with the
+# URL of the stream. What must be the same, and what is `http://127.0.0.1:8000@evil.example/`?
 
 # %% [markdown]
 # ## The SDK's client
 #
-# The same in four lines. `mode="legacy"` means: begin with `initialize`, as all servers over SSE
-# know it. Lesson 06 shows what happens without. `read_timeout_seconds` is a limit for each call:
-# without one, a reply that never comes is waited for for ever.
+# The same in four lines. `mode="legacy"` means: begin with `initialize`, which every server over SSE
+# knows. Lesson 06 shows what happens without it. `read_timeout_seconds` is a limit for each call:
+# without one, the client waits for ever for a reply that never comes.
 
 # %%
 async with Client(
@@ -108,9 +106,9 @@ async with Client(
 # %% [markdown]
 # ## Many clients at once
 #
-# Ten clients, each with a session of its own, and all of them number their requests 1, 2, 3.
-# Client 7 asks for 7000 + 0, 7000 + 1 and so on: a reply that went to the wrong client would show.
-# Each enters and leaves its client in a task of its own. (`many_clients.py` is the program.)
+# Ten clients, each with its own session, and all of them number their requests 1, 2, 3. Client 7
+# asks for 7000 + 0, 7000 + 1 and so on: a reply that went to the wrong client would show. Each task
+# enters and leaves its own client. (`many_clients.py` is the program.)
 
 
 # %%
@@ -128,9 +126,9 @@ for answers in await asyncio.gather(*(one_client(number) for number in range(1, 
 # %% [markdown]
 # ## When the server restarts
 #
-# Now a call is on its way when the server stops. The SDK's client hears of it, and of each later
-# call it says the same, also when the server is back: its session is gone, and it opens no other.
-# Only a new client helps.
+# Now a call is under way when the server stops. The SDK's client notices, and every later call fails
+# in the same way, even when the server is back: its session is gone, and it opens no other. Only a
+# new client helps.
 
 # %%
 # It logs the errors that it raises, with all that led to them.
@@ -166,19 +164,19 @@ async with Client(
             await add(new_client)
 
 # %% [markdown]
-# Whoever called `add_slowly` knows only that the connection was closed. Has the tool run? Nobody
-# can say. To ask again is harmless for a sum. For a payment it is not. A tool can say of itself
-# which it is, in its *annotations*: `readOnlyHint` means that it changes nothing,
-# `idempotentHint` that a second call changes nothing more.
+# The caller of `add_slowly` knows only that the connection was closed. Has the tool run? Nobody can
+# know. Asking again is harmless for a sum. For a payment it is not. A tool can say which it is, in
+# its *annotations*: `readOnlyHint` means that it changes nothing, `idempotentHint` that a second
+# call changes nothing more.
 
 # %% [markdown]
 # ## The exercise
 #
 # This is the starter: a client that speaks with one server until the stream ends, and then waits
-# for ever. Make it come back, begin a new session, and say truly what became of each call. Change
-# the cell and run it: it is written to your file, and `check` runs the lesson's checks on it,
-# with small servers of which each goes wrong in a way of its own. In a terminal,
-# `uv run workshop hint 07` gives a hint, and one more at each call.
+# for ever. Make it reconnect, begin a new session, and tell its caller the truth about each call.
+# Change the cell and run it: it is written to your file, and `check` runs the lesson's checks on it,
+# with small servers that each go wrong in a different way. In a terminal, `uv run workshop hint 07`
+# gives a hint, and one more each time.
 
 # %% exercise
 

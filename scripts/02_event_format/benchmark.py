@@ -2,8 +2,8 @@
 
     uv run scripts/02_event_format/benchmark.py
 
-Each row is one kind of stream, cut into chunks as a connection might cut it. The
-three take turns on it. The row shows the median CPU time of each, and how many times
+Each row is one kind of stream, cut into chunks as a connection might cut it. The three
+parsers take turns on it. A row shows the median CPU time of each, and how many times
 as long as ours the others take.
 """
 
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import codecs
 import json
+import signal
 import statistics
 import time
 from collections.abc import Callable, Iterable
@@ -31,7 +32,7 @@ def ours(chunks: list[bytes]) -> int:
 
 
 class Response:
-    """Stands for a response of httpx or httpx2 that costs nothing: the bytes are there."""
+    """Stands in for a response of httpx or httpx2; the bytes are already here."""
 
     def __init__(self, chunks: list[bytes]) -> None:
         self.chunks = chunks
@@ -57,7 +58,7 @@ def cut(stream: bytes, size: int) -> list[bytes]:
 
 
 def workloads(scale: int) -> dict[str, list[bytes]]:
-    """Streams as a client meets them, by name, in chunks."""
+    """Typical streams, by name, in chunks."""
     small = [encode_event(str(number)) for number in range(20 * scale)]
     tokens = [
         encode_event(json.dumps({"index": 0, "delta": {"content": f" word{number}"}}))
@@ -93,7 +94,7 @@ def workloads(scale: int) -> dict[str, list[bytes]]:
 
 
 def measure(parsers: list[Parse], chunks: list[bytes], rounds: int) -> list[list[float]]:
-    """The seconds of each parser on `chunks`, round by round; in a round all take turns."""
+    """Each parser's seconds for `chunks`, one number per round; they take turns in a round."""
     seconds: list[list[float]] = [[] for _ in parsers]
     for _ in range(rounds):
         for parse, taken in zip(parsers, seconds, strict=True):
@@ -105,7 +106,7 @@ def measure(parsers: list[Parse], chunks: list[bytes], rounds: int) -> list[list
 
 def main() -> None:
     options = argparse.ArgumentParser(description="Compare three event stream parsers.")
-    options.add_argument("--rounds", type=int, default=15, help="turns of each (15)")
+    options.add_argument("--rounds", type=int, default=15, help="rounds for each stream (15)")
     options.add_argument("--scale", type=int, default=200, help="size of the streams (200)")
     chosen = options.parse_args()
 
@@ -113,15 +114,16 @@ def main() -> None:
     print(f"{'':34}{'ours':>9}{'httpx-sse':>18}{'httpx2':>18}")
     for name, chunks in workloads(chosen.scale).items():
         if len({parse(chunks) for parse in parsers}) != 1:
-            raise SystemExit(f"{name}: the parsers do not find the same number of events")
+            raise SystemExit(f"{name}: the parsers disagree on the number of events")
         first, *others = measure(parsers, chunks, chosen.rounds)
         row = f"{name:34}{statistics.median(first) * 1e3:6.2f} ms"
         for other in others:
-            # Turn by turn, so that a slow moment of the machine counts on both sides.
+            # Round by round, so that a slow moment of the machine counts on both sides.
             times = statistics.median(b / a for a, b in zip(first, other, strict=True))
             row += f"{statistics.median(other) * 1e3:8.2f} ms {times:4.2f} x"
         print(row)
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it, without a traceback
     main()

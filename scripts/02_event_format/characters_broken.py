@@ -1,7 +1,11 @@
-"""Breaks: decodes each chunk by itself. A character that is cut in two is lost."""
+"""Broken: decodes each chunk by itself, so a character cut in two is lost.
+
+printf 'data: caf\\303\\251\\n\\n' | uv run scripts/02_event_format/characters_broken.py
+"""
 
 from __future__ import annotations
 
+import signal
 import sys
 from io import BufferedReader
 from typing import cast
@@ -13,4 +17,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it, without a traceback
     main()

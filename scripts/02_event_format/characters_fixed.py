@@ -1,8 +1,12 @@
-"""The cure: one decoder for the whole stream, which keeps what a chunk leaves unfinished."""
+"""Fixed: one decoder for the whole stream, which keeps the first half of a character.
+
+printf 'data: caf\\303\\251\\n\\n' | uv run scripts/02_event_format/characters_fixed.py
+"""
 
 from __future__ import annotations
 
 import codecs
+import signal
 import sys
 from io import BufferedReader
 from typing import cast
@@ -15,4 +19,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it, without a traceback
     main()

@@ -5,6 +5,7 @@ printf 'id: 7\\n\\n' | uv run scripts/02_event_format/compare.py
 
 from __future__ import annotations
 
+import signal
 import sys
 from types import SimpleNamespace
 from typing import Any
@@ -18,7 +19,7 @@ Found = list[tuple[str, str, str]]  # type, data, last event id
 
 def main() -> None:
     stream = sys.stdin.buffer.read()
-    # Both libraries parse the text of a response; this one has nothing else.
+    # Both libraries parse the text of a response. This stand-in has nothing but text.
     response: Any = SimpleNamespace(
         headers={"content-type": "text/event-stream"},
         request=None,
@@ -40,4 +41,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it, without a traceback
     main()

@@ -1,13 +1,13 @@
 """The event stream format, both halves: `EventStreamParser` reads it, `encode_event` writes it.
 
-The rules are those of the HTML standard, section 9.2, "Server-sent events":
+The rules are in the HTML standard, section 9.2, "Server-sent events":
 https://html.spec.whatwg.org/multipage/server-sent-events.html
-9.2.5 says what a stream is made of, 9.2.6 how to interpret it. Nothing here does
-I/O: the parser takes bytes as they come, from a file, a socket or a test.
+9.2.5 says what a stream consists of, 9.2.6 how to interpret it. The parser does no
+I/O: it takes bytes as they arrive, from a file, a socket or a test.
 
-Run as a program, it prints the events of a URL or of standard input as they come:
+Run as a program, it prints the events of a URL or of standard input as they arrive:
 
-    uv run scripts/02_event_format/event_stream.py http://127.0.0.1:8000/mcp-sse
+    uv run scripts/02_event_format/event_stream.py http://127.0.0.1:5001/mcp-sse
     printf 'data: hello\\n\\n' | uv run scripts/02_event_format/event_stream.py -
 """
 
@@ -30,15 +30,15 @@ LINE_END = re.compile("\r\n|\r|\n")
 
 @dataclass(frozen=True, init=False)
 class Event:
-    """One event, as a listener gets it."""
+    """One event, as a listener receives it."""
 
     type: str
     data: str
     last_event_id: str
 
     def __init__(self, type: str, data: str, last_event_id: str) -> None:
-        # What a frozen dataclass does by itself, in half the time. A parser of many
-        # small events spends much of its time in here.
+        # A frozen dataclass would do the same by itself, in twice the time. A parser of
+        # many small events spends much of its time here.
         fields = self.__dict__
         fields["type"] = type
         fields["data"] = data
@@ -46,20 +46,20 @@ class Event:
 
 
 class EventTooLarge(Exception):
-    """An event went over the parser's bound. The parser can't be used any more."""
+    """An event exceeded the parser's bound. The parser can't be used any more."""
 
 
 class EventStreamParser:
     """Turns the bytes of one event stream into events.
 
-    `last_event_id` is what a client sends as `Last-Event-ID` when it connects again.
-    Each connection gets a parser of its own; to go on where the last one stopped, as
-    browsers do, hand its `last_event_id` to the new one.
+    `last_event_id` is what a client sends as `Last-Event-ID` when it reconnects.
+    Each connection needs its own parser; to continue where the last one stopped, as
+    browsers do, pass its `last_event_id` to the new one.
     `reconnection_time` is how many milliseconds the stream asks a client to wait
-    before it connects again, or None when it did not say.
-    `max_event_size` bounds the lines of one event, from one blank line to the next, in
-    characters, comments and line ends left out: without a bound, a stream that never
-    ends its event would fill the memory.
+    before it reconnects, or None if it did not say.
+    `max_event_size` limits the lines of one event, from one blank line to the next, in
+    characters, not counting comments and line ends: without a limit, a stream that
+    never ends its event would fill the memory.
     """
 
     def __init__(self, *, last_event_id: str = "", max_event_size: int = 1_048_576) -> None:
@@ -67,12 +67,12 @@ class EventStreamParser:
         self.reconnection_time: int | None = None
         self.max_event_size = max_event_size
 
-        # 9.2.6: a stream is decoded as UTF-8, and what is not UTF-8 becomes U+FFFD.
-        # A character can come in pieces: this decoder waits for the last of them.
+        # 9.2.6: a stream is decoded as UTF-8, and bytes that are not UTF-8 become U+FFFD.
+        # A character can arrive in pieces: this decoder waits for the last of them.
         self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
         self._at_start = True
         self._after_cr = False  # the last character was CR: an LF now belongs to it
-        self._line: list[str] = []  # the line that has begun and not ended, in pieces
+        self._line: list[str] = []  # the current line, which has not ended yet, in pieces
         self._line_size = 0  # of the pieces in `_line`
         self._event_size = 0  # of the lines that ended since the last blank line
         self._error: EventTooLarge | None = None
@@ -86,9 +86,9 @@ class EventStreamParser:
         """Take the next bytes, cut anywhere; return the events that they complete.
 
         An event that the stream leaves unfinished is never returned: 9.2.6 discards
-        what is pending at the end, so there is nothing to call there.
-        Raises EventTooLarge when the event that has begun goes over the bound. Events
-        that were complete before it are returned first, and the next call raises.
+        it, so there is no method to call at the end.
+        Raises EventTooLarge when the current event exceeds the bound. If the same chunk
+        completed events before it, those are returned, and the next call raises.
         """
         if self._error is not None:
             raise self._error
@@ -97,9 +97,9 @@ class EventStreamParser:
             if not line:  # 9.2.6: a blank line dispatches the event
                 self._dispatch(events)
                 continue
-            # 9.2.6: the name is what stands before the first colon, the value what stands
-            # after it, less one space. Without a colon the line is the name of a field
-            # with an empty value; with nothing before it, a comment.
+            # 9.2.6: the name is everything before the first colon, the value everything
+            # after it, without one leading space. A line without a colon is a name with an
+            # empty value; a line that starts with a colon, so without a name, is a comment.
             name, _, value = line.partition(":")
             if name:
                 self._event_size += len(line)
@@ -117,8 +117,8 @@ class EventStreamParser:
         if self._at_start:
             text = text.removeprefix("\ufeff")  # 9.2.5: one byte order mark may lead
             self._at_start = False
-        # A CR ends its line at once, or the event would wait for the next byte, which
-        # may be long in coming. So when that byte is LF, it is the rest of a CRLF.
+        # A CR ends its line at once, or the event would have to wait for the next byte,
+        # which may be hours away. So if that byte is LF, it is the rest of a CRLF.
         if self._after_cr:
             text = text.removeprefix("\n")
         self._after_cr = text.endswith("\r")
@@ -126,7 +126,7 @@ class EventStreamParser:
             text = text.replace("\r\n", "\n").replace("\r", "\n")
         lines: list[str] = []
         if "\n" in text:
-            lines = text.split("\n")  # not splitlines(), which cuts at eight more characters
+            lines = text.split("\n")  # splitlines() would split at eight more characters
             text = lines.pop()
             if self._line:
                 lines[0] = "".join([*self._line, lines[0]])
@@ -146,25 +146,25 @@ class EventStreamParser:
             if "\0" not in value:
                 self._last_event_id = value
         elif name == "retry" and value.isascii() and value.isdigit() and len(value) < 20:
-            # Chromium, too, passes over a number that 64 bits can't hold. Without a
-            # limit, more than 4,300 digits would be a ValueError out of int().
+            # Chromium, too, ignores a number that does not fit into 64 bits. Without a
+            # limit, int() would raise a ValueError for more than 4,300 digits.
             self.reconnection_time = int(value)
-        # Any other field is ignored, also one of these names in other letters: `Data`.
+        # Any other field is ignored, and so are these names in capitals, like `Data`.
 
     def _dispatch(self, events: list[Event]) -> None:
-        """9.2.6, "dispatch the event", when there is one."""
-        # Step 1 stands before the question whether there is an event, so that a block
-        # with nothing but an id sets the last event id, too.
+        """9.2.6, "dispatch the event", if there is one."""
+        # Step 1 comes before we ask whether there is an event, so a block that holds
+        # nothing but an id also sets the last event id.
         self.last_event_id = self._last_event_id
         if self._data:  # step 2. An empty `data` line counts: it leaves an LF in the buffer
-            data = "\n".join(self._data)  # and so there is no last LF to take off (step 3)
+            data = "\n".join(self._data)  # adds no LF at the end, so none to remove (step 3)
             events.append(Event(self._event_type or "message", data, self.last_event_id))
             self._data = []
         self._event_type = ""  # steps 2 and 7; the last event id buffer stays (step 1)
         self._event_size = 0
 
     def _over_the_bound(self, events: list[Event]) -> None:
-        """Not in the standard: raise EventTooLarge, at once or when `events` are out."""
+        """Not in the standard: raise EventTooLarge, now or after `events` are returned."""
         if self._event_size <= self.max_event_size and self._line[0].startswith(":"):
             self._line, self._line_size = [":"], 0  # a long comment: nobody will miss it
             return
@@ -181,18 +181,18 @@ def encode_event(
     retry: int | None = None,
     comment: str | None = None,
 ) -> bytes:
-    """One block of an event stream: an event, or something else to say between two.
+    """One block of an event stream: an event, or a block that no listener sees.
 
-    `data` is cut at each CRLF, CR and LF into one `data` line each: the listener gets
-    it back with LF in their place. "" is an event with empty data; None means no event:
-    a block that holds only a comment, an id or a retry, and that no listener sees.
+    `data` is split at each CRLF, CR and LF, with a `data` line for each part: the listener
+    gets it back with LF in their place. "" is an event with empty data; None means no
+    event: the block holds only a comment, an id or a retry.
     `retry` is in milliseconds. A comment of several lines becomes several comments.
 
-    Raises ValueError, naming the field, for what would end the field's line early and
-    so let its author write fields of his own (CR or LF in `event` or `id`), for what
-    parsers ignore (NUL in `id`, a `retry` that is not a whole number from 0 up, of at
-    most 19 digits, an `event` without data). Text that UTF-8 can't hold, a lone
-    surrogate, raises UnicodeEncodeError, which is a ValueError, too.
+    Raises ValueError, naming the field, for anything that would end the field's line
+    early and let its author add fields (CR or LF in `event` or `id`), and for anything
+    that parsers ignore (NUL in `id`, an `event` without data, a `retry` that is not a
+    whole number from 0 up with at most 19 digits). Text that UTF-8 can't encode, a lone
+    surrogate, raises UnicodeEncodeError, which is a ValueError too.
     """
     lines: list[str] = []
     if comment is not None:
@@ -214,15 +214,15 @@ def encode_event(
             raise ValueError("retry: not a whole number from 0 up, of at most 19 digits")
         lines.append(f"retry: {retry}")
     if data is not None:
-        # Not str.splitlines(): it cuts at eight more characters that end no line here.
+        # Not str.splitlines(): it splits at eight more characters, which end no line here.
         lines += [f"data: {line}" for line in LINE_END.split(data)]
     return "".join(f"{line}\n" for line in [*lines, ""]).encode("utf-8")
 
 
 def read_chunks(source: str) -> Iterator[bytes]:
-    """The bytes of standard input (`-`) or of a URL, each piece as soon as it is there."""
+    """The bytes of standard input (`-`) or of a URL, each piece as soon as it arrives."""
     if source == "-":
-        # read1 returns what has come; read would wait until its buffer is full.
+        # read1 returns what has arrived; read would wait until its buffer is full.
         while chunk := cast(BufferedReader, sys.stdin.buffer).read1(65_536):
             yield chunk
         return
@@ -230,24 +230,26 @@ def read_chunks(source: str) -> Iterator[bytes]:
     with urllib.request.urlopen(request) as response:
         if response.headers.get_content_type() != "text/event-stream":
             raise ValueError(f"it is {response.headers.get_content_type()}")
-        if encoding := response.headers["Content-Encoding"]:  # which nobody asked for
+        if encoding := response.headers["Content-Encoding"]:  # although nobody asked for it
             raise ValueError(f"its bytes are encoded, as {encoding}")
         while chunk := response.read1(65_536):
             yield chunk
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(description="Print the events of a stream as they come.")
+    options = argparse.ArgumentParser(description="Print a stream's events as they arrive.")
     options.add_argument("source", help="a URL, or - for standard input")
     source: str = options.parse_args().source
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # A shell that starts a program with `&` may have it ignore Ctrl-C: not this one.
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, signal.default_int_handler)
     parser = EventStreamParser()
     try:
         for chunk in read_chunks(source):
             for event in parser.feed(chunk):
                 print(event, flush=True)
-    except (KeyboardInterrupt, BrokenPipeError):  # Ctrl-C, or nobody reads our output now
+    except (KeyboardInterrupt, BrokenPipeError):  # Ctrl-C, or our output has no reader
         return
     except (OSError, HTTPException, ValueError, EventTooLarge) as error:
         sys.exit(f"Can't read an event stream from {source}: {error}")

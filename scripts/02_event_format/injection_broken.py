@@ -1,4 +1,7 @@
-"""Breaks: puts a user's text into the stream as it is. Writes one event to standard output."""
+"""Broken: puts a user's text into the stream unchanged. Writes one event to standard output.
+
+uv run scripts/02_event_format/injection_broken.py Ada
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The cure: the encoder gives each line of the text a `data` field of its own."""
+"""Fixed: the encoder splits the text at every line end, with a `data` field for each part.
+
+uv run scripts/02_event_format/injection_fixed.py Ada
+"""
 
 from __future__ import annotations
 

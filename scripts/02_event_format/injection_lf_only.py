@@ -1,4 +1,7 @@
-"""Still breaks: cuts the text at LF and forgets that CR ends a line, too."""
+"""Still broken: splits the text at LF, and forgets that CR also ends a line.
+
+uv run scripts/02_event_format/injection_lf_only.py Ada
+"""
 
 from __future__ import annotations
 

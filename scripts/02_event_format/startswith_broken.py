@@ -1,7 +1,11 @@
-"""Breaks: takes each line that starts with `data: ` for an event. Reads standard input."""
+"""Broken: takes every line that starts with `data: ` for an event. Reads standard input.
+
+printf 'data: hello\\n\\n' | uv run scripts/02_event_format/startswith_broken.py
+"""
 
 from __future__ import annotations
 
+import signal
 import sys
 
 
@@ -12,4 +16,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it, without a traceback
     main()

@@ -1,7 +1,11 @@
-"""The cure: collect the fields, and make an event of them at the blank line."""
+"""Fixed: collects the fields, and makes an event of them at the blank line.
+
+printf 'data: hello\\n\\n' | uv run scripts/02_event_format/startswith_fixed.py
+"""
 
 from __future__ import annotations
 
+import signal
 import sys
 
 
@@ -22,4 +26,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it, without a traceback
     main()

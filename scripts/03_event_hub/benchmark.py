@@ -16,6 +16,7 @@ import asyncio
 import contextlib
 import json
 import resource
+import signal
 import socket
 import statistics
 import sys
@@ -52,7 +53,7 @@ def our_app() -> tuple[FastAPI, Callable[[Data], None]]:
 
 
 def queues() -> tuple[set[Queue], Callable[[Data], None]]:
-    """What both libraries leave to you: a queue for each subscriber, and who fills it."""
+    """What both libraries leave to you: a queue for each subscriber, and how to fill it."""
     subscribers: set[Queue] = set()
     ids = iter(range(1, sys.maxsize))
 
@@ -123,7 +124,7 @@ def serve(name: str, listener: socket.socket) -> None:
 
 
 class Reader(asyncio.Protocol):
-    """One subscriber: keeps what comes, and waits for a text to come."""
+    """One subscriber: keeps what arrives, and waits for a certain text."""
 
     def __init__(self) -> None:
         self.received = bytearray()
@@ -141,7 +142,7 @@ class Reader(asyncio.Protocol):
             self._found.set_result(None)
 
     def expect(self, wanted: bytes) -> asyncio.Future[None]:
-        """Forget what came; the future is done once `wanted` has come."""
+        """Forget what has arrived; the future is done once `wanted` arrives."""
         self.received.clear()
         self._wanted = wanted
         self._found = asyncio.get_running_loop().create_future()
@@ -149,7 +150,7 @@ class Reader(asyncio.Protocol):
 
 
 class Contender:
-    """One server in a process of its own, and its subscribers."""
+    """One server, in another process, and its subscribers."""
 
     def __init__(self, name: str, process: asyncio.subprocess.Process, port: int) -> None:
         self.name = name
@@ -176,7 +177,7 @@ class Contender:
         raise RuntimeError(f"{self.name}: not all of {subscribers} subscribers get events")
 
     async def burst(self, events: int, last: str) -> None:
-        """Let the server publish `events` events; the last one says `last`."""
+        """Have the server publish `events` events; the last one says `last`."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         writer.write(
             f"POST /burst?events={events}&last={last} HTTP/1.1\r\nHost: 127.0.0.1\r\n"
@@ -217,8 +218,10 @@ async def start(name: str) -> Contender:
 
 async def compare(subscribers: int, rounds: int, deliveries: int) -> dict[str, float]:
     """Median events a second, for each contender."""
-    contenders = [await start(name) for name in APPS]
+    contenders: list[Contender] = []
     try:
+        for name in APPS:
+            contenders.append(await start(name))
         for contender in contenders:
             await contender.connect(subscribers)
         for number in range(rounds):
@@ -247,6 +250,10 @@ def main() -> None:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     allowed = OPEN_FILES if most == resource.RLIM_INFINITY else min(OPEN_FILES, most)
     resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, most))
+    # SIGTERM ends it as Ctrl-C does, and its servers with it, also where a script's `&` has
+    # it ignore Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     print(f"Events a second, median of {options.rounds} rounds, and this hub as a multiple\n")
     print(f"{'subscribers':>11}  {'this hub':>9}  {'sse-starlette':>17}  {'fastapi.sse':>17}")
     with contextlib.suppress(KeyboardInterrupt):

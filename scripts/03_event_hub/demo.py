@@ -3,7 +3,7 @@
     uv run scripts/03_event_hub/demo.py
 
 It starts the hub, puts the faulty proxy in front of it and listens through the proxy.
-Half way it cuts every connection and goes on publishing.
+Halfway, it cuts every connection and goes on publishing.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Arrivals:
         self._more = asyncio.Condition()
 
     def handler(self, event_type: str) -> Handler:
-        """A handler that prints the event and takes a note of it."""
+        """A handler that prints the event and makes a note of it."""
 
         async def handle(data: dict[str, Any]) -> None:
             print(f"  {event_type:<14} {data}", flush=True)
@@ -61,13 +61,13 @@ class Arrivals:
 
 
 def print_report(event_type: str, text: str) -> None:
-    """What the client says of its connection, between the events."""
+    """What the client says about its connection, between the events."""
     print(f"  {event_type:<14} ({text})", flush=True)
 
 
 @contextlib.asynccontextmanager
 async def running_hub(port: int) -> AsyncIterator[None]:
-    """The hub as a process of its own. Raises SSEError when it does not start."""
+    """The hub, in another process. Raises SSEError when it does not start."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         str(Path(__file__).with_name("hub_server.py")),
@@ -76,7 +76,7 @@ async def running_hub(port: int) -> AsyncIterator[None]:
     )
     try:
         assert process.stdout is not None
-        # Its first line says that it listens.
+        # Its first line says that it is listening.
         if not await process.stdout.readline():
             await process.wait()
             raise SSEError("The hub did not start.")
@@ -134,7 +134,9 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=3000, help="the port for its own hub")
     options = parser.parse_args()
 
-    # SIGTERM ends it as Ctrl-C does.
+    # SIGTERM ends it as Ctrl-C does. A program started with `&` in a script ignores Ctrl-C
+    # unless it says otherwise.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         with contextlib.suppress(KeyboardInterrupt):

@@ -5,7 +5,7 @@ back, at the right time, to the right place, and know when to stop.
 
     uv run work/03_event_hub/exercise.py http://127.0.0.1:3000/events/orders
 
-It prints a JSON object for each thing that happens: an event, a wait, the end.
+It prints one JSON object for each thing that happens: an event, a wait, the end.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import asyncio
 import contextlib
 import json
 import random
+import traceback
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,19 +27,19 @@ from event_stream import Event, EventStreamParser
 class Settings:
     """All in seconds."""
 
-    heartbeat: float  # the server is never silent for longer than this
-    retry: float  # the reconnection time, until the server says another
-    first_backoff: float  # how far the first wait is spread at random
-    longest_backoff: float  # and the longest, after many failures in a row
+    heartbeat: float  # how often the server sends something, even when nothing happens
+    retry: float  # the reconnection time, until the server asks for another
+    first_backoff: float  # the limit of the first wait's random part
+    longest_backoff: float  # the limit that it never grows beyond
 
 
 def say(url: str, **what: Any) -> None:
-    """Print one JSON object on a line of its own."""
+    """Print one JSON object on one line."""
     print(json.dumps({"url": url, **what}, ensure_ascii=False), flush=True)
 
 
 def handle(url: str, event: Event) -> None:
-    """What is done with an event. Raises ValueError when its data is not JSON."""
+    """Print the event. Raises ValueError when its data is not JSON."""
     say(url, id=event.last_event_id, type=event.type, data=json.loads(event.data))
 
 
@@ -48,13 +49,14 @@ async def follow(session: aiohttp.ClientSession, url: str, settings: Settings) -
     pace = Pace(settings)
     while True:
         parser = EventStreamParser(last_event_id=last_event_id)
-        # TODO 1: `read` returns a text when the stream is over for good. In all other cases
-        # come back: when it returns None, because the connection just ended, and when it
-        # raises an `aiohttp.ClientError` or an `OSError`, because the connection broke.
+        # TODO 1: Come back. When `read` returns a text, the stream is over for good: return
+        # the text. In all other cases the loop goes on: when `read` returns None, because the
+        # connection ended, and when it raises an `aiohttp.ClientError` or an `OSError`,
+        # because the connection broke.
         return await read(session, url, last_event_id, parser, pace) or "the stream ended"
 
-        # TODO 2: Remember how far this connection came: the parser knows. It counts only
-        # what a blank line has completed, so an event cut in the middle will come again.
+        # TODO 2: Remember how far this connection got. `parser.last_event_id` knows: it moves
+        # only at the blank line that completes an event.
         pace.connection_ended(parser.reconnection_time)
         seconds = pace.next_wait()
         say(url, waits=seconds)
@@ -68,27 +70,27 @@ async def read(
     parser: EventStreamParser,
     pace: Pace,
 ) -> str | None:
-    """One connection, from its opening to its end. Returns why the stream is over for good."""
+    """Read one connection to its end. Returns why the stream is over for good, or None."""
     headers = {"Accept": "text/event-stream"}
-    # (TODO 2) Say where to go on: the header `Last-Event-ID`, when there is an id.
+    # (TODO 2) Tell the server where to go on: send the id as `Last-Event-ID`, if there is one.
     async with session.get(url, headers=headers, timeout=limits(pace.settings)) as response:
-        # TODO 3: Return a text where coming back is no use: for 204, for any 4xx, for a 200
-        # whose `response.content_type` is not `text/event-stream`. Any other status but 200
-        # may be gone next time: raise ConnectionError.
+        # TODO 3: Return a text where coming back is no use: for 204, for any 4xx, and for a
+        # 200 whose `response.content_type` is not `text/event-stream`. Any other status that
+        # is not 200 may be gone next time: raise ConnectionError.
         async for chunk in response.content.iter_any():
             for event in parser.feed(chunk):
-                # (TODO 3) `[DONE]` as data is the hub's word for the end: return here too.
+                # (TODO 3) `[DONE]` as data is how the hub says "the end": return here too.
                 pace.event_came()
-                # TODO 4: An event that can't be handled must not cost the stream. Catch
-                # what `handle` raises, and `say(url, skipped=…)` what it was.
+                # TODO 4: An event that can't be handled must not end the stream. Catch
+                # whatever `handle` raises, and `say(url, skipped=…)` what it was.
                 handle(url, event)
     return None
 
 
 def limits(settings: Settings) -> aiohttp.ClientTimeout:
     """How long to wait for what, in seconds."""
-    # TODO 5: A stream may live for days: nothing may limit the whole of it. But when not one
-    # byte has come for 2.5 heartbeats, the connection is dead: `sock_read` gives it up.
+    # TODO 5: A stream may live for days: don't limit the total time. But when not a single
+    # byte has come for 2.5 heartbeats, the connection is dead: limit that with `sock_read`.
     return aiohttp.ClientTimeout()
 
 
@@ -102,34 +104,36 @@ class Pace:
 
     def event_came(self) -> None:
         """An event has arrived."""
-        # TODO 6: Now the failures in a row are over.
+        # TODO 6: The server is well again: set the number of failures in a row back to 0.
 
     def connection_ended(self, reconnection_time: int | None) -> None:
         """`reconnection_time` is what the stream asked for, in milliseconds, or None."""
-        # (TODO 6) Keep it as `self.retry`, in seconds. It holds until another is asked for.
+        # (TODO 6) Keep it as `self.retry`, in seconds, until the stream asks for another.
 
     def next_wait(self) -> float:
         """Seconds to wait before the next connection."""
-        # (TODO 6) At least `self.retry`, because the server asks for it. On top of that, a
-        # random time from 0 up to a limit: `first_backoff` at first, twice as much with each
-        # failure in a row, and never more than `longest_backoff`. So a server in trouble gets
-        # room, and a thousand clients cut in one moment do not come back in one moment.
+        # (TODO 6) Wait for `self.retry`, because the server asked for it, plus a random time
+        # from 0 up to a limit. The limit is `first_backoff` at first, doubles with each failure
+        # in a row, and never exceeds `longest_backoff`. That gives a server in trouble some
+        # room, and a thousand clients that were cut off together do not come back together.
         return random.uniform(0.1, 0.2)
 
 
 async def follow_to_the_end(
     session: aiohttp.ClientSession, url: str, settings: Settings
 ) -> None:
-    """Follow one stream and say why it is over. One that crashes leaves the others alone."""
+    """Follow one stream and say why it is over. If it crashes, the others go on."""
     try:
         say(url, over=await follow(session, url, settings))
     except Exception as error:
-        say(url, crashed=repr(error))
+        frames = traceback.extract_tb(error.__traceback__)
+        ours = [frame for frame in frames if frame.filename == __file__ and frame.name != "say"]
+        say(url, crashed=f"{error!r} in line {ours[-1].lineno}: {ours[-1].line}")
 
 
 async def run(urls: list[str], settings: Settings) -> None:
     """Follow all streams at once."""
-    # No limit: with aiohttp's 100 connections the next stream would wait for ever.
+    # No limit: aiohttp allows 100 connections, and the next stream would wait for ever.
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(connector=connector) as session:
         await asyncio.gather(*(follow_to_the_end(session, url, settings) for url in urls))

@@ -1,9 +1,9 @@
-"""A bad network on demand: stands between a client and the hub and spoils the streams.
+"""A bad network on demand: it stands between a client and the hub, and spoils the streams.
 
     uv run scripts/03_event_hub/faulty_proxy.py --cut-after 3
     uv run scripts/03_event_hub/sse_client.py orders --url http://127.0.0.1:3001
 
-Only streams (`GET /events…`) are spoiled. Everything else passes as it is.
+Only streams (`GET /events…`) are spoiled. Everything else passes unchanged.
 """
 
 from __future__ import annotations
@@ -28,28 +28,28 @@ MOST_SPLIT_BYTES = 20
 
 @dataclass(frozen=True)
 class Faults:
-    """What to do to each stream. The first `times` streams suffer; None: all of them."""
+    """What to do to each stream. Only the first `times` streams suffer; None: all of them."""
 
     cut_after: int | None = None
     """Close the connection after this many events."""
     cut_within: int | None = None
-    """Close the connection somewhere in this many first bytes."""
+    """Close the connection at a random place in the first so many bytes."""
     stall_after: int | None = None
-    """After this many events pass nothing on, and keep the connection open."""
+    """After this many events, pass nothing more on, and keep the connection open."""
     status: int | None = None
     """Answer with this status instead of asking the hub."""
     split: bool = False
-    """Pass the bytes on in pieces of random size."""
+    """Pass the bytes on in pieces of random sizes."""
     delay: float = 0.0
     """Seconds to hold back each piece."""
     buffer: int = 0
-    """Collect this many bytes before passing anything on, as a buffering proxy does."""
+    """Hold this many bytes before passing anything on, as a buffering proxy does."""
     times: int | None = None
 
 
 @dataclass(frozen=True)
 class Request:
-    """A request for a stream that came by. `time` is in seconds, of time.monotonic()."""
+    """A request for a stream. `time` is that of time.monotonic(), in seconds."""
 
     path: str
     last_event_id: str
@@ -61,7 +61,7 @@ class Cut(Exception):
 
 
 class EventEnds:
-    """Finds where events end in bytes that pass by, cut anywhere."""
+    """Finds where events end in passing bytes, which may be cut anywhere."""
 
     def __init__(self) -> None:
         self._block = b""
@@ -69,7 +69,7 @@ class EventEnds:
     def find(self, chunk: bytes) -> Iterator[int]:
         """The indexes in `chunk` right after each event that ends in it.
 
-        Comments, and blocks with only a `retry` or an `id`, are no events.
+        Comments, and blocks with only a `retry` or an `id`, are not events.
         """
         before = len(self._block)
         text = self._block + chunk
@@ -130,11 +130,11 @@ class FaultyProxy:
                     "Connection: close\r\n\r\n".encode()
                 )
             else:
-                # One request for each connection, so that every request is seen here.
+                # One request per connection, so that every request is seen here.
                 head = CONNECTION.sub(b"", head)[:-2] + b"Connection: close\r\n\r\n"
                 await self._pass_on(head, reader, writer, faults)
         except (OSError, asyncio.IncompleteReadError, ValueError, Cut, asyncio.CancelledError):
-            pass  # a side has gone, a fault says so, the program ends: this one is over
+            pass  # one side has gone, or a fault says so, or the program ends
         finally:
             self._open.discard(writer)
             writer.close()
@@ -161,7 +161,7 @@ class FaultyProxy:
         upwards = asyncio.create_task(copy(reader, hub_writer))
         downwards = asyncio.create_task(self._spoil(hub_reader, writer, faults))
         try:
-            # The client is gone, or the answer is over: one side takes the other along.
+            # When the client has gone or the answer is over, the other side ends as well.
             await asyncio.wait({upwards, downwards}, return_when=asyncio.FIRST_COMPLETED)
             if upwards.done() and not downwards.done():
                 return
@@ -220,7 +220,7 @@ async def chunks(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
 
 
 async def collect(pieces: AsyncIterator[bytes], size: int) -> AsyncIterator[bytes]:
-    """The same bytes, but none before `size` of them have come together."""
+    """The same bytes, but none until there are `size` of them."""
     held = b""
     async for piece in pieces:
         held += piece
@@ -262,8 +262,8 @@ def main() -> None:
     parser.add_argument("--split", action="store_true", help="pieces of random size")
     parser.add_argument("--delay", type=float, default=0.0, metavar="SECONDS")
     parser.add_argument("--buffer", type=int, default=0, metavar="BYTES")
-    parser.add_argument("--times", type=int, help="only the first so many streams suffer")
-    parser.add_argument("--seed", type=int, help="make what is random the same every time")
+    parser.add_argument("--times", type=int, help="spoil only the first so many streams")
+    parser.add_argument("--seed", type=int, help="make the random parts repeatable")
     options = vars(parser.parse_args())
 
     host, port, seed = options.pop("host"), options.pop("port"), options.pop("seed")
@@ -276,7 +276,9 @@ def main() -> None:
         seed=seed,
         log=lambda line: print(line, flush=True),
     )
-    # SIGTERM ends it as Ctrl-C does.
+    # SIGTERM ends it as Ctrl-C does. A program started with `&` in a script ignores Ctrl-C
+    # unless it says otherwise.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(run(proxy, host, port))

@@ -1,7 +1,7 @@
 """The hub itself: who listens to what, what happened lately, and what each reader missed.
 
 No network here. Every method of `Hub` is plain, synchronous code that runs on the
-event loop's thread. So nothing can happen between two of its steps: it needs no lock,
+event loop's thread. Nothing can happen between two of its steps, so it needs no lock,
 and no event can fall into the seam between the replay of old events and the arrival
 of new ones.
 """
@@ -49,7 +49,7 @@ class Finished(Exception):
 
 
 class Subscriber:
-    """One open stream: the bytes that wait to be sent to one reader."""
+    """One open stream: the bytes that are waiting to be sent to one reader."""
 
     def __init__(
         self, types: set[str], replay: list[bytes], room: int, reader: Address | None
@@ -64,7 +64,7 @@ class Subscriber:
         self._moved = True
 
     def put(self, wire: bytes) -> bool:
-        """Let `wire` wait for the reader. False: its queue is full."""
+        """Queue `wire` for the reader. False: its queue is full."""
         if len(self._waiting) >= self._limit:
             return False
         self._waiting.append(wire)
@@ -72,7 +72,7 @@ class Subscriber:
         return True
 
     def end(self, last: bytes, *, drop: bool = False) -> None:
-        """Send `last`, then end the stream; with `drop`, forget what waits before it."""
+        """Send `last`, then end the stream; with `drop`, forget what is waiting before it."""
         if drop:
             self._waiting.clear()
         self._waiting.append(last)
@@ -80,7 +80,7 @@ class Subscriber:
         self._news.set()
 
     def idle(self) -> bool:
-        """Whether nothing waits."""
+        """Whether nothing is waiting."""
         return not self._waiting
 
     def moved(self) -> bool:
@@ -89,7 +89,7 @@ class Subscriber:
         return moved
 
     async def pieces(self) -> AsyncIterator[bytes]:
-        """What waits, as soon as it waits, until the stream ends.
+        """What is waiting, as soon as it is, until the stream ends.
 
         Events that wait together leave together: one write instead of many.
         A piece ends with the event that fills 64 KiB.
@@ -129,9 +129,9 @@ class Hub:
     queue: how many events may wait for one reader before it is cut.
     retry: milliseconds that a reader is told to wait before it comes back.
     first_id: the first event's id. The default is the clock in microseconds, so that
-    ids go on growing when the hub starts again: a reader that comes back with an id
-    of the hub's last life is told what it may have missed, instead of being taken
-    for a reader of this life.
+    ids keep growing when the hub is restarted: a reader that comes back with an id from
+    before the restart is told that it may have missed something, instead of being taken
+    for a reader of the new hub.
     """
 
     def __init__(
@@ -151,7 +151,7 @@ class Hub:
         self.streams: set[Subscriber] = set()
 
     def publish(self, type: str, data: dict[str, Any]) -> tuple[int, int]:
-        """Give the event to every subscriber of `type`: its id, and how many those are.
+        """Give the event to every subscriber of `type`. Returns its id, and how many got it.
 
         Raises HubError: a bad name, too many types, a closed type, or data that
         JSON can't carry.
@@ -193,8 +193,8 @@ class Hub:
         missed = self._missed(topics, last_event_id) if last_event_id else []
         if not still_open and not missed:
             raise Finished
-        # A reader is told where it stands: here it has all there is. Without this id, a
-        # reader cut before its first event would have nothing to come back with.
+        # Tell the reader where it is: from here on it has everything. Without this id, a
+        # reader that is cut off before its first event would have nothing to come back with.
         stands = str(self.last_id)
         replay = [encode_event(None, id=stands, retry=self.retry)]
         if missed:
@@ -227,9 +227,9 @@ class Hub:
                 del self.topics[type]
 
     def close(self, type: str) -> int:
-        """End the type for good: `[DONE]` to its subscribers. How many those were.
+        """End the type for good: `[DONE]` to its subscribers. Returns how many those were.
 
-        Its history stays for readers that are on their way back. Raises HubError.
+        Its history stays, for readers that are on their way back. Raises HubError.
         """
         if type not in self.topics:
             raise HubError(404, f"Nothing was published as {type!r}, and nobody listens to it.")
@@ -273,7 +273,7 @@ class Hub:
         if not TYPE_NAME.fullmatch(type):
             raise HubError(
                 400,
-                f"{type!r} is no type name: 1 to 64 letters, digits, `_`, `-` or `.`, "
+                f"{type!r} is not a type name: use 1 to 64 letters, digits, `_`, `-` or `.`, "
                 "the first a letter or digit.",
             )
         if type in RESERVED:
@@ -286,7 +286,7 @@ class Hub:
         return self.topics[type]
 
     def _missed(self, topics: dict[str, Topic], last_event_id: str) -> list[bytes]:
-        """What came after `last_event_id`, in order, behind a `gap` where something is lost."""
+        """What came after `last_event_id`, in order, after a `gap` if some of it is lost."""
         after = self._position(last_event_id)
         found: list[tuple[int, bytes]] = []
         lost: dict[int, list[str]] = {}
@@ -295,7 +295,7 @@ class Hub:
             if after is None or after < topic.lost:
                 lost.setdefault(topic.lost, []).append(type)
         # The gaps come first, and without an id. What is lost may be older than any event
-        # that follows: a reader cut between an event and its gap would never hear of it.
+        # that follows: a reader cut off between an event and its gap would not hear of it.
         gaps = [
             {"types": types, "after": after, "through": through}
             for through, types in lost.items()
@@ -311,7 +311,7 @@ class Hub:
         return position if position <= self.last_id else None
 
     def _cut(self, subscriber: Subscriber) -> None:
-        """The reader is too slow: end its stream now. The history has what it missed."""
+        """The reader is too slow: end its stream now. What it missed is in the history."""
         self._silence(subscriber)
         subscriber.end(
             encode_event(None, retry=self.retry, comment="too slow: come back for the rest"),

@@ -37,14 +37,14 @@ HEARTBEAT_SECONDS = 15.0
 
 
 class EventStream(StreamingResponse):
-    """Sends what waits for a subscriber until its stream ends or its reader leaves."""
+    """Sends what is waiting for a subscriber, until its stream ends or its reader leaves."""
 
     media_type = "text/event-stream"
 
     def __init__(self, hub: Hub, subscriber: Subscriber) -> None:
         super().__init__(
             subscriber.pieces(),
-            # A stream is never the same twice, and no proxy may collect it first.
+            # A stream is never the same twice, and no proxy may buffer it.
             headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"},
         )
         self.hub = hub
@@ -52,7 +52,7 @@ class EventStream(StreamingResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         # Here, and not in a `finally` of the generator: a generator that never
-        # started never runs its `finally`, and the subscriber would stay for ever.
+        # started never runs its `finally`, and the subscriber would never be removed.
         try:
             await super().__call__(scope, receive, send)
         finally:
@@ -110,8 +110,8 @@ def create_app(hub: Hub, heartbeat: float = HEARTBEAT_SECONDS) -> FastAPI:
 
 def open_stream(hub: Hub, request: Request, types: list[str]) -> Response:
     """Answer with a stream of `types`, or with 204 when nothing will ever come."""
-    # The header first: an EventSource that comes back sends its newest id there,
-    # while the id in its URL is still the one it began with.
+    # The header wins: an EventSource that comes back sends its newest id there,
+    # while the id in its URL is still the one that it began with.
     last_event_id = request.headers.get("last-event-id") or request.query_params.get(
         "last_event_id"
     )
@@ -182,7 +182,7 @@ class HubServer(uvicorn.Server):
                 connection.transport.abort()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        # uvicorn waits for open streams, and a stream has no end of its own.
+        # uvicorn waits for open streams, and a stream does not end by itself.
         self.hub.end_all()
         last_call = asyncio.get_running_loop().call_later(1.0, self.hang_up_all)
         await super().shutdown(sockets)
@@ -195,8 +195,15 @@ class HubServer(uvicorn.Server):
 
 def listen(host: str, port: int) -> socket.socket:
     """A listening socket, or one line that says why not and the end of the program."""
+    # Where the protocol is named, asyncio sends small pieces at once: see nagle_broken.py.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    if os.name == "posix":
+        # Connections of a hub that has just ended don't keep the port.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        return socket.create_server((host, port), backlog=2_048)
+        listener.bind((host, port))
+        listener.listen(2_048)
+        return listener
     except OSError as error:
         why = os.strerror(error.errno or 0)
         sys.exit(f"Can't listen on {host}:{port}: {why}. Choose another port: --port 3010")
@@ -206,7 +213,7 @@ def serve(app: FastAPI, hub: Hub, listener: socket.socket, heartbeat: float) -> 
     """Serve until Ctrl-C or SIGTERM, then end the streams and leave with status 0."""
     # No proxy headers: `hang_up` finds a connection by its real address.
     config = uvicorn.Config(app, log_level="warning", proxy_headers=False)
-    # uvicorn raises the signal again once it has shut down. That is no failure.
+    # uvicorn raises the signal again once it has shut down. That is not a failure.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with contextlib.suppress(KeyboardInterrupt):
         HubServer(config, hub, heartbeat).run(sockets=[listener])
@@ -217,7 +224,7 @@ def main() -> None:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=3000)
     parser.add_argument("--history", type=int, default=1_000, help="events kept of each type")
-    parser.add_argument("--queue", type=int, default=256, help="events that may wait for one")
+    parser.add_argument("--queue", type=int, default=256, help="events that may wait")
     parser.add_argument("--retry", type=int, default=2_000, help="reconnection time, in ms")
     parser.add_argument("--first-id", type=int, help="default: the clock in microseconds")
     parser.add_argument(

@@ -1,8 +1,10 @@
-"""BROKEN: the stream is lost before its first event. owner_fixed.py is the cure.
+"""Broken: the stream is lost before its first event. owner_fixed.py is the cure.
 
-Leaving `async with` closes the response, so the task that was handed it reads from a
-closed connection. The task dies at once. Programs that never await the task never
-hear of it: they sit there, subscribed, and nothing arrives.
+    uv run scripts/03_event_hub/owner_broken.py
+
+Leaving `async with` closes the response, so the task that got it reads from a closed
+connection, and dies at once. A program that never awaits the task never hears of it: it
+is subscribed, and nothing arrives.
 """
 
 from __future__ import annotations

@@ -1,9 +1,15 @@
-"""FIXED: one task opens the stream, reads it and closes it. Compare owner_broken.py."""
+"""Fixed: one task opens the stream, reads it and closes it.
+
+    uv run scripts/03_event_hub/owner_fixed.py
+
+Nothing else touches the connection. Compare owner_broken.py.
+"""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 
 import aiohttp
 
@@ -25,4 +31,5 @@ async def main(url: str) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, default=3000, help="the hub's port")
-    asyncio.run(main(f"http://127.0.0.1:{parser.parse_args().port}/events/orders"))
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(main(f"http://127.0.0.1:{parser.parse_args().port}/events/orders"))

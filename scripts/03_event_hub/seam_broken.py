@@ -1,6 +1,8 @@
-"""BROKEN: an event falls into the seam between the replay and the live events.
+"""Broken: an event falls into the seam between the replay and the live events.
 
-The replay is sent first, and sending takes time. What is published meanwhile is in
+    uv run scripts/03_event_hub/seam_broken.py
+
+The replay is sent first, and sending takes time. What is published in the meantime is in
 neither half. seam_fixed.py is the cure.
 """
 

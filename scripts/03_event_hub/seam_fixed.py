@@ -1,7 +1,9 @@
-"""FIXED: subscribe first, then replay, with no `await` between the two.
+"""Fixed: subscribe first, then replay, with no `await` between the two.
 
-Whatever is published from here on is in the queue; whatever was published before is in
-the copy of the history; nothing is in both, and nothing in neither. See seam_broken.py.
+    uv run scripts/03_event_hub/seam_fixed.py
+
+Whatever is published from then on is in the queue, and whatever was published before is
+in the copy of the history. Nothing is in both or in neither. Compare seam_broken.py.
 """
 
 from __future__ import annotations

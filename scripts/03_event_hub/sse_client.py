@@ -49,7 +49,7 @@ class StreamOver(Exception):
 
 @dataclass
 class Stream:
-    """One subscription: where it stands, and the task that owns its connection."""
+    """One subscription: how far it got, and the task that owns its connection."""
 
     event_type: str
     handler: Handler
@@ -63,11 +63,11 @@ class Stream:
 
 
 def backoff(failures: int, first: float, longest: float) -> float:
-    """A random number of seconds, to wait on top of what the server asked for.
+    """A random number of seconds to wait, on top of what the server asked for.
 
-    Its range doubles with each failure in a row, from `first` up to `longest`, so that
-    a server in trouble gets room. It is random from 0 up ("full jitter"), so that a
-    thousand clients cut in one moment do not all come back in one moment.
+    Its limit doubles with each failure in a row, from `first` up to `longest`, to give a
+    server in trouble some room. It is random from 0 up ("full jitter"), so that a thousand
+    clients that were cut off together do not all come back together.
     """
     # The exponent is bounded because 2.0 ** 1024 is more than a float can hold.
     return random.uniform(0, min(longest, first * 2.0 ** min(failures, 64)))
@@ -85,9 +85,9 @@ class SSEClient:
             await client.subscribe("orders", print)
             await client.send_event("orders", {"item": "tea"})
 
-    `report(event_type, text)` hears what went wrong and was dealt with: a lost
-    connection, a handler that raised, data that is no JSON object. `on_gap(gap)` hears
-    when the hub has lost events: which `types`, `after` which id and `through` which.
+    `report(event_type, text)` is told what went wrong and was dealt with: a lost
+    connection, a handler that raised, data that is not a JSON object. `on_gap(gap)` is told
+    when the hub has lost events: of which `types`, `after` which id and `through` which.
     `first_backoff` and `longest_backoff` are in seconds.
     """
 
@@ -110,9 +110,9 @@ class SSEClient:
         self._streams: dict[str, Stream] = {}
 
     async def connect(self) -> None:
-        """Ask the hub whether it is there, and how often its heart beats.
+        """Ask the hub whether it is there, and how often it sends heartbeats.
 
-        Raises SSEError when nothing answers, or when what answers is no hub.
+        Raises SSEError when nothing answers, or when what answers is not a hub.
         """
         url = f"{self.url}/health"
         timeout = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT)
@@ -125,20 +125,20 @@ class SSEClient:
         except TimeoutError:
             raise SSEError(f"{url} did not answer in {REQUEST_TIMEOUT:g} s.") from None
         except (aiohttp.ClientError, ValueError, KeyError, TypeError) as error:
-            raise SSEError(f"What answers at {url} is no event hub: {error!r}") from None
+            raise SSEError(f"What answers at {url} is not an event hub: {error!r}") from None
 
     async def subscribe(self, event_type: str, handler: Handler) -> None:
         """Call `handler(data)` for each event of this type, from now on.
 
-        Returns when the hub has said where the stream begins: nothing published after that
-        is missed. Raises SSEError when the hub refuses, and ValueError for a type that is
-        subscribed already.
+        Returns when the hub has said where the stream begins: nothing that is published
+        afterwards is missed. Raises SSEError when the hub refuses, and ValueError for a type
+        that is subscribed already.
         """
         if event_type in self._streams:
             raise ValueError(f"{event_type!r} is subscribed already")
         stream = self._streams[event_type] = Stream(event_type, handler)
         # The task owns the connection: it opens it, reads it and closes it. We keep the
-        # task in `stream`, because one that nobody refers to may be collected.
+        # task in `stream`, because a task that nothing refers to may be garbage-collected.
         stream.task = asyncio.create_task(self._follow(stream))
         try:
             await stream.opened
@@ -193,13 +193,13 @@ class SSEClient:
 
     def _http(self) -> aiohttp.ClientSession:
         if self._session is None:
-            # aiohttp's limit is 100 connections. A stream never gives its own back, so
-            # the hundred-and-first would wait for ever.
+            # aiohttp's limit is 100 connections. A stream never gives its connection back,
+            # and the hundred-and-first would wait for ever.
             self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
         return self._session
 
     async def _follow(self, stream: Stream) -> None:
-        """Connect, read until the connection ends, wait, and again, until it is over."""
+        """Connect, read until the connection ends, wait, and repeat until it is over."""
         clock = asyncio.get_running_loop().time
         while True:
             began = clock()
@@ -214,8 +214,8 @@ class SSEClient:
                 problem = "the connection was cut"
             except (aiohttp.ClientError, OSError) as error:
                 problem = str(error) or type(error).__name__
-            # The parser moves its id at the blank line that completes an event. An event
-            # cut in the middle is not behind it: the hub will send that one again.
+            # The parser moves its id at the blank line that completes an event. If an event
+            # was cut in the middle, the id is still the one before: the hub sends it again.
             stream.last_event_id = parser.last_event_id
             if parser.reconnection_time is not None:
                 stream.retry = min(parser.reconnection_time / 1_000, LONGEST_RETRY)
@@ -235,8 +235,8 @@ class SSEClient:
             headers["Last-Event-ID"] = stream.last_event_id
         url = f"{self.url}/events/{stream.event_type}"
         log.debug("> GET %s Last-Event-ID: %s", url, stream.last_event_id or "none")
-        # No limit on the whole: a stream may live for days. But one that is silent for
-        # longer than the hub's heart can be is dead, whatever the network says.
+        # Don't limit the total time: a stream may live for days. But one that is silent for
+        # much longer than a heartbeat is dead, whatever the network says.
         timeout = aiohttp.ClientTimeout(
             total=None, sock_connect=REQUEST_TIMEOUT, sock_read=2.5 * self.heartbeat
         )
@@ -250,7 +250,7 @@ class SSEClient:
                     events = parser.feed(chunk)
                 except EventTooLarge as error:
                     raise StreamOver(str(error)) from None
-                # The hub's first block has an id. From here on a cut loses nothing.
+                # The hub's first block has an id. From here on, a cut loses nothing.
                 if (events or parser.last_event_id) and not stream.opened.done():
                     stream.opened.set_result(None)
                 for event in events:
@@ -258,7 +258,7 @@ class SSEClient:
                     await self._handle(stream, event)
 
     async def _handle(self, stream: Stream, event: Event) -> None:
-        """Give one event to its handler. Nothing a handler does ends the stream."""
+        """Give one event to its handler. Nothing that a handler does ends the stream."""
         if event.type == "message" and event.data == "[DONE]":
             raise StreamOver("the hub has closed this type")
         try:
@@ -268,7 +268,7 @@ class SSEClient:
         if not isinstance(data, dict):
             self.report(
                 stream.event_type,
-                f"event {event.last_event_id} skipped, no JSON object: {event.data[:60]!r}",
+                f"event {event.last_event_id} skipped, not a JSON object: {event.data[:60]!r}",
             )
             return
         handler: Handler | None = None
@@ -291,7 +291,7 @@ class SSEClient:
             )
 
     def _stop(self, stream: Stream, why: str) -> None:
-        """The stream is over: tell whoever waits for its opening, or else report it."""
+        """The stream is over: tell `subscribe`, if that still waits, or else report it."""
         if self._streams.get(stream.event_type) is stream:
             del self._streams[stream.event_type]
         if stream.opened.done():
@@ -303,8 +303,8 @@ class SSEClient:
 async def accept(response: aiohttp.ClientResponse) -> None:
     """Return for an event stream. Raises StreamOver where coming back is no use.
 
-    The standard: 204 means stop, and so does a 200 that is no event stream. A 4xx says
-    that the request is wrong, and it will be as wrong next time. Anything else may pass.
+    The standard: 204 means stop, and so does a 200 that is not an event stream. A 4xx says
+    that the request is wrong, and it will be wrong next time, too. Anything else may pass.
     """
     if response.status == 204:
         raise StreamOver("204: there is nothing more to come")
@@ -313,7 +313,7 @@ async def accept(response: aiohttp.ClientResponse) -> None:
     if response.status != 200:
         raise ConnectionError(f"the answer was {response.status} {response.reason}")
     if response.content_type != "text/event-stream":
-        raise StreamOver(f"the answer is {response.content_type}, no event stream")
+        raise StreamOver(f"the answer is {response.content_type}, not an event stream")
 
 
 async def run(url: str, types: list[str]) -> None:
@@ -343,7 +343,9 @@ def main() -> None:
     if options.debug:
         log.addHandler(logging.StreamHandler())
         log.setLevel(logging.DEBUG)
-    # SIGTERM ends it as Ctrl-C does.
+    # SIGTERM ends it as Ctrl-C does. A program started with `&` in a script ignores Ctrl-C
+    # unless it says otherwise.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         with contextlib.suppress(KeyboardInterrupt):

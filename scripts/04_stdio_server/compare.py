@@ -1,10 +1,10 @@
 """Two clients over stdio beside two clients over SSE: the same calls, in one run.
 
     uv run scripts/04_stdio_server/compare.py scripts/05_sse_server/sse_server.py
-    uv run scripts/04_stdio_server/compare.py http://127.0.0.1:8081
+    uv run scripts/04_stdio_server/compare.py http://127.0.0.1:8000
 
-Over stdio each client starts a server of its own. Over SSE both connect to one, which
-is either started from the file that is named, or already runs at the URL.
+Over stdio each client starts its own server. Over SSE both connect to the same one,
+which is either started from the file that you name, or already runs at the URL.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from urllib.parse import urlsplit
 Json = dict[str, Any]
 
 STDIO_SERVER = Path(__file__).with_name("stdio_server.py")
-START_SECONDS = 20.0  # so long may the SSE server take until it listens
+START_SECONDS = 20.0  # how long the SSE server may take until it listens
 ANSWER_SECONDS = 5.0
 
 
@@ -46,7 +46,7 @@ class Connection(Protocol):
 
 
 class StdioConnection:
-    """A server process of our own. A message is a line; nothing else is on the pipes."""
+    """A server process for this client alone. A message is a line; the pipes carry no more."""
 
     def __init__(self) -> None:
         self.process = subprocess.Popen(
@@ -80,7 +80,7 @@ class StdioConnection:
 
 
 class SseConnection:
-    """A stream to listen on, and a second connection to post on."""
+    """A stream to listen on, and a second connection to send POSTs on."""
 
     def __init__(self, url: str) -> None:
         address = urlsplit(url).netloc
@@ -91,7 +91,7 @@ class SseConnection:
         self.posting = http.client.HTTPConnection(address, timeout=ANSWER_SECONDS)
 
     def next_data(self, wanted: str) -> str:
-        """The data of the next event of this type: enough of a parser for one-line data."""
+        """The data of the next event of this type. It parses one-line data and no more."""
         kind = ""
         for line in self.stream:
             field, _, value = line.decode("utf-8").rstrip("\r\n").partition(": ")
@@ -182,7 +182,7 @@ def start_sse_server(
             socket.create_connection(("127.0.0.1", port)).close()
             return process, f"http://127.0.0.1:{port}"
         except ConnectionRefusedError:
-            time.sleep(0.01)  # nothing tells us when it listens, so ask again
+            time.sleep(0.01)  # nothing tells us when it listens, so try again
     sys.exit(f"{path} did not start. Run it alone to see why.")
 
 
@@ -224,10 +224,10 @@ def compare(server: str, calls: int, started: list[subprocess.Popen[bytes]]) -> 
     handshake(second_stdio)
     stdio_second_ready = since(began)
 
-    # Once each, and now: a server closes a connection on which nothing comes for seconds.
+    # Once each, and now: a server closes a connection that has been idle for seconds.
     add(second_stdio)
     add(second_sse)
-    # Turn about, so that whatever else this machine does meets both alike.
+    # In turn, so that whatever else this machine does slows down both alike.
     stdio_times: list[float] = []
     sse_times: list[float] = []
     for _ in range(calls):
@@ -246,7 +246,7 @@ def compare(server: str, calls: int, started: list[subprocess.Popen[bytes]]) -> 
     row(
         "first client ready",
         f"{stdio_first_ready:.1f} ms",
-        f"{sse_first_ready:.1f} ms" + ("" if sse_process else ", it ran already"),
+        f"{sse_first_ready:.1f} ms" + ("" if sse_process else ", already running"),
     )
     row("second client ready", f"{stdio_second_ready:.1f} ms", f"{sse_second_ready:.1f} ms")
     middle_stdio, middle_sse = statistics.median(stdio_times), statistics.median(sse_times)
@@ -272,7 +272,7 @@ def compare(server: str, calls: int, started: list[subprocess.Popen[bytes]]) -> 
 
 
 def leave(number: int, frame: FrameType | None) -> NoReturn:
-    """On Ctrl-C or SIGTERM: leave, and take along what we started."""
+    """On Ctrl-C or SIGTERM: leave, and end what we started."""
     raise SystemExit(0)
 
 
@@ -291,7 +291,7 @@ def main() -> None:
     except ConnectionRefusedError:
         sys.exit(f"Nothing listens at {arguments.server}. Is the server running?")
     except BrokenPipeError:
-        # Whoever read our output has left. Python must not try once more as it ends.
+        # What read our output has left. Python must not try to write once more as it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (Gone, OSError, http.client.HTTPException, KeyError, ValueError):
         sys.exit(f"{arguments.server} does not answer as lesson 05's server does.")

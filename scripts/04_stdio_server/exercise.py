@@ -6,6 +6,7 @@ It reads JSON-RPC messages from stdin and answers on stdout. Talk to it with
 """
 
 import json
+import signal
 import sys
 from typing import Any, BinaryIO
 
@@ -42,7 +43,7 @@ Json = dict[str, Any]
 
 
 class RpcError(Exception):
-    """What goes back instead of a result: a code for programs, a text for people."""
+    """What goes back instead of a result: a code for programs and a text for people."""
 
     def __init__(self, code: int, text: str) -> None:
         super().__init__(text)
@@ -51,35 +52,35 @@ class RpcError(Exception):
 
 
 def serve(incoming: BinaryIO, outgoing: BinaryIO) -> None:
-    """Take messages until the client closes our stdin."""
-    # TODO 1: Take one line at a time and `send` what `reply_to` makes of it, if that is
-    # not None. The client waits for each answer before it goes on: answer a line when it
-    # comes, not when all have come. When there are no more lines, return.
+    """Answer messages until the client closes our stdin."""
+    # TODO 1: Read one line at a time and `send` the reply that `reply_to` makes of it, if
+    # that is not None. The client waits for each answer before it goes on: answer a line
+    # when it comes, not when all of them have come. When there are no more lines, return.
     incoming.read()
 
 
 def send(message: Json, outgoing: BinaryIO) -> None:
     """Send one message."""
-    # TODO 2: One message is one line: no line break inside, one at its end. And it must
+    # TODO 2: One message is one line: no line break inside, one at the end. And it must
     # leave now, not when the buffer is full.
     outgoing.write(json.dumps(message, indent=2).encode("utf-8"))
 
 
 def initialize(params: Json) -> Json:
     """The server's half of the handshake."""
-    # TODO 3: Answer with `protocolVersion`, `capabilities` (an object `tools` in it says
-    # that we have tools) and `serverInfo`. The version is the client's if it is one of
-    # PROTOCOL_VERSIONS, else the newest of them.
+    # TODO 3: Return `protocolVersion`, `capabilities` and `serverInfo`. An empty object
+    # `tools` in the capabilities says that we have tools. The version is the one that the
+    # client asks for if it is in PROTOCOL_VERSIONS, otherwise the newest of those.
     return {}
 
 
 def reply_to(line: bytes) -> Json | None:
-    """The reply to one message, or None when it gets none."""
+    """The reply to one message, or None if it gets no reply."""
     request_id = None
     try:
         message = read_message(line)
-        # TODO 4: The reply carries the id of its request, as it came: 7 stays a number and
-        # "7" a string. A message without an id is a notification, and gets no reply at all.
+        # TODO 4: The reply carries the id of its request as it came: 7 stays a number and
+        # "7" a string. A message without an id is a notification: it gets no reply at all.
         request_id = 1
         result = result_of(message["method"], message.get("params", {}))
     except RpcError as error:
@@ -89,14 +90,14 @@ def reply_to(line: bytes) -> Json | None:
 
 
 def list_tools() -> Json:
-    # TODO 5: The result is an object; its `tools` are the list TOOLS.
+    # TODO 5: The result is an object. Its key `tools` holds the list TOOLS.
     return {}
 
 
 def call_tool(params: Json) -> Json:
     # TODO 6: Run the tool `name` with its `arguments`. The result is an object whose
-    # `content` is a list, here of one text: {"type": "text", "text": "5"}. For a tool that
-    # we do not have, or arguments that are missing, raise RpcError with INVALID_PARAMS.
+    # `content` is a list with one text: {"type": "text", "text": "5"}. If there is no such
+    # tool, or an argument is missing, raise RpcError with INVALID_PARAMS.
     return {}
 
 
@@ -110,17 +111,19 @@ def result_of(method: str, params: Json) -> Json:
         return list_tools()
     if method == "tools/call":
         return call_tool(params)
-    # TODO 7: There is no such method: say so with RpcError and METHOD_NOT_FOUND. Newer
-    # clients ask for one before they initialize, and wait for what you say.
+    # TODO 7: There is no such method: raise RpcError with METHOD_NOT_FOUND. Newer clients
+    # try one before they initialize, and wait for the answer.
     return {}
 
 
 def read_message(line: bytes) -> Json:
-    """The message in a line. Raises RpcError when there is none."""
+    """The message in a line. Raises RpcError if the line is not a message."""
     # TODO 8: Bytes that are not JSON must not end the server: raise RpcError with
-    # PARSE_ERROR. JSON that is no object with a string as its `method`: INVALID_REQUEST.
+    # PARSE_ERROR. If it is JSON, but not an object whose `method` is a string, raise
+    # RpcError with INVALID_REQUEST.
     return json.loads(line)
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it without a traceback
     serve(sys.stdin.buffer, sys.stdout.buffer)

@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import queue
+import signal
 import subprocess
 import sys
 import textwrap
@@ -25,12 +26,12 @@ Json = dict[str, Any]
 PROTOCOL_VERSIONS = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25")
 CLIENT_INFO = {"name": "stdio-client", "version": "1.0.0"}
 
-# How long a server may take to leave, once its stdin is closed and once more after SIGTERM.
+# How long a server may take to leave after its stdin is closed, and again after SIGTERM.
 LEAVE_SECONDS = 2.0
 
-# What a server can make this client keep and show, whatever it sends.
-MAX_LINE = 4 * 1024 * 1024  # bytes; a longer line is taken for several
-MAX_LINES = 16  # that wait to be looked at; the next ones wait in the pipe
+# Limits on what a server can make this client keep and show.
+MAX_LINE = 4 * 1024 * 1024  # bytes; a longer line counts as several
+MAX_LINES = 16  # waiting to be looked at; any more wait in the pipe
 MAX_LOG = 1_000  # the last lines of its stderr
 MAX_SHOWN = 4_000  # characters of one message
 
@@ -42,7 +43,7 @@ class ServerError(Exception):
 class StdioClient:
     """One server process and the three pipes to it.
 
-    `timeout` is the time in seconds that the server has for each answer.
+    `timeout` is how many seconds the server has for each answer.
     """
 
     def __init__(self, command: list[str], timeout: float) -> None:
@@ -54,8 +55,8 @@ class StdioClient:
         self.log: deque[str] = deque(maxlen=MAX_LOG)
         self.messages = 0
         self.requests = 0
-        # A pipe holds about 64 KiB. Whoever writes into a full one stands still, so each of
-        # the server's outputs is read by a thread of its own, whatever we wait for.
+        # A pipe holds about 64 KiB, and a server that writes to a full one is blocked. So one
+        # thread reads each of its outputs all the time, whatever else we are waiting for.
         self.readers = [
             threading.Thread(target=self.read_stdout, daemon=True),
             threading.Thread(target=self.read_stderr, daemon=True),
@@ -98,11 +99,11 @@ class StdioClient:
             self.process.stdin.write(line.encode("ascii") + b"\n")
             self.process.stdin.flush()
         except BrokenPipeError:
-            raise ServerError("The server does not read its stdin any more.") from None
+            raise ServerError("The server no longer reads its stdin.") from None
 
     def receive(self, deadline: float, missing: str) -> Json:
-        """The next message from the server. What is no message is shown and passed over."""
-        # Also a server that never stops talking has to answer before the deadline.
+        """The next message from the server. Anything else is shown and skipped."""
+        # Even a server that never stops talking has to answer before the deadline.
         while (left := deadline - time.monotonic()) > 0:
             try:
                 line = self.lines.get(timeout=left)
@@ -119,19 +120,19 @@ class StdioClient:
                 self.show("server >", text)
                 return message
             self.show("server !", text)
-            print("            ^ this line is no JSON-RPC message")
+            print("            ^ this line is not a JSON-RPC message")
         raise ServerError(f"{missing}, within {self.timeout:g} s.")
 
     def show(self, who: str, text: str) -> None:
         self.messages += 1
         start = f"{self.messages:2} {who} "
         if len(text) > MAX_SHOWN:
-            text = f"{text[:MAX_SHOWN]} … and {len(text) - MAX_SHOWN} characters more"
+            text = f"{text[:MAX_SHOWN]} … and {len(text) - MAX_SHOWN} more characters"
         lines = textwrap.wrap(text, 79, initial_indent=start, subsequent_indent=" " * 12)
         print("\n".join(lines or [start]), flush=True)
 
     def close(self) -> str:
-        """End the server as the specification has it, and say how it went.
+        """End the server as the specification says, and tell how it went.
 
         MCP 2025-11-25, "Lifecycle", "Shutdown": close its stdin and wait; if it stays,
         SIGTERM and wait; if it still stays, SIGKILL.
@@ -140,7 +141,7 @@ class StdioClient:
         try:
             self.process.stdin.close()
         except BrokenPipeError:
-            pass  # it left before
+            pass  # it has left already
         after = "after its stdin was closed"
         try:
             self.process.wait(LEAVE_SECONDS)
@@ -154,13 +155,13 @@ class StdioClient:
                 self.process.wait()
                 after = "after SIGKILL"
         for reader in self.readers:
-            # Not for ever: a child of the server may still hold the pipe.
+            # But not for ever: a child of the server may still hold the pipe open.
             reader.join(LEAVE_SECONDS)
         return f"The server left {after}, exit status {self.process.returncode}."
 
 
 def talk(client: StdioClient) -> None:
-    """The handshake, and then everything this lesson's server can do."""
+    """The handshake, and then everything that this lesson's server can do."""
     asked = PROTOCOL_VERSIONS[-1]
     response = client.request(
         "initialize",
@@ -168,7 +169,7 @@ def talk(client: StdioClient) -> None:
     )
     result = response.get("result")
     if not isinstance(result, dict):
-        raise ServerError("The answer to initialize has no object as its result.")
+        raise ServerError("The answer to initialize has no result that is an object.")
     version = result.get("protocolVersion")
     if version not in PROTOCOL_VERSIONS:
         raise ServerError(f"No revision in common: the server answered {version}.")
@@ -184,7 +185,7 @@ def main() -> int:
     parser.add_argument(
         "command",
         nargs=argparse.REMAINDER,
-        help="what starts the server; a .py file is run by this Python",
+        help="the command that starts the server; this Python runs a .py file",
     )
     parser.add_argument("--timeout", type=float, default=5.0, help="seconds for an answer")
     arguments = parser.parse_args()
@@ -217,9 +218,13 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    # A shell that starts us with `&` may tell us to ignore Ctrl-C. We don't.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(1)  # pressed while the server was leaving
     except BrokenPipeError:
-        # Whoever read our output has left, as `head` does when it has enough. No more is
-        # written, not even what Python itself would on its way out.
+        # What read our output has left, as `head` does when it has enough. Write no more, not
+        # even what Python itself would write on its way out.
         os._exit(1)

@@ -1,16 +1,18 @@
-"""Breaks on purpose: one `print` for debugging destroys the answer that follows it.
+"""Broken: one `print` for debugging destroys the answer that follows it.
 
     uv run scripts/04_stdio_server/stdio_client.py --timeout 1 \
         scripts/04_stdio_server/stray_print_broken.py
 
-`stray_print_fixed.py` has the same print, and it does no harm.
+`stray_print_fixed.py` has the same print, which does no harm there.
 """
 
 import json
+import signal
 import sys
 from typing import TextIO
 
-from stdio_server import Session, answer, read_message
+from json_rpc import read_message
+from stdio_server import Session, answer
 
 
 def serve(outgoing: TextIO) -> None:
@@ -25,4 +27,5 @@ def serve(outgoing: TextIO) -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it without a traceback
     serve(sys.stdout)

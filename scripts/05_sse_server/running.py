@@ -9,7 +9,8 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
-from typing import Any
+from types import FrameType
+from typing import Any, NoReturn
 
 import uvicorn
 from settings import HEARTBEAT_STYLES, Settings, checked
@@ -92,6 +93,13 @@ def options() -> tuple[argparse.Namespace, Settings]:
     return chosen, settings
 
 
+def leave(number: int, frame: FrameType | None) -> NoReturn:
+    """End with status 0, even if Ctrl-C is pressed again while Python tidies up."""
+    for told_to_leave in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(told_to_leave, signal.SIG_IGN)
+    sys.exit(0)
+
+
 def serve(create_app: Callable[[Settings], ASGIApp]) -> None:
     """Serve until Ctrl-C or SIGTERM. Prints the URL, and what to type next."""
     chosen, settings = options()
@@ -118,5 +126,5 @@ def serve(create_app: Callable[[Settings], ASGIApp]) -> None:
     # After a clean end uvicorn raises the signal once more, for the handler that was there
     # before its own. That is this one: to be told to leave, and to leave, is no failure.
     for told_to_leave in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(told_to_leave, lambda *_: sys.exit(0))
+        signal.signal(told_to_leave, leave)
     uvicorn.Server(config).run(sockets=[listener])

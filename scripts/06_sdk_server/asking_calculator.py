@@ -3,14 +3,12 @@
 uv run scripts/06_sdk_server/asking_calculator.py
 """
 
-import argparse
-
 from mcp.server import MCPServer
 from mcp.server.elicitation import AcceptedElicitation
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ToolError
 from pydantic import BaseModel
-from serving import prepare, url_of
+from serving import serve
 
 server = MCPServer("asking-calculator")
 
@@ -30,17 +28,5 @@ async def divide(a: float, b: float, ctx: Context) -> float:
     return a / b
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="A calculator that asks back.")
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=8003)
-    chosen = parser.parse_args()
-    prepare(chosen.host, chosen.port)
-    url = url_of(chosen.host, chosen.port)
-    print(f"Serving MCP on {url}/sse. In another terminal:", flush=True)
-    print(f"  uv run scripts/06_sdk_server/negotiation.py {url}/sse", flush=True)
-    server.run(transport="sse", host=chosen.host, port=chosen.port)
-
-
 if __name__ == "__main__":
-    main()
+    serve(server.sse_app(), "uv run scripts/06_sdk_server/negotiation.py {url}", port=8036)

@@ -1,13 +1,12 @@
-"""While the tool works, everybody else is served: it is a plain `def`, and runs on a thread.
+"""Fixed: while the tool works, everybody else is served. A plain `def` runs on a thread.
 
 uv run scripts/06_sdk_server/blocking_fixed.py
 """
 
-import argparse
 import time
 
 from mcp.server import MCPServer
-from serving import prepare, url_of
+from serving import serve
 
 server = MCPServer("blocking")
 
@@ -18,17 +17,5 @@ def work(seconds: float) -> None:
     time.sleep(seconds)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="A server with a tool that blocks.")
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=8003)
-    chosen = parser.parse_args()
-    prepare(chosen.host, chosen.port)
-    url = url_of(chosen.host, chosen.port)
-    print(f"Serving MCP on {url}/sse. In another terminal:", flush=True)
-    print(f"  uv run scripts/06_sdk_server/two_clients.py {url}/sse", flush=True)
-    server.run(transport="sse", host=chosen.host, port=chosen.port)
-
-
 if __name__ == "__main__":
-    main()
+    serve(server.sse_app(), "uv run scripts/06_sdk_server/two_clients.py {url}", port=8036)

@@ -3,16 +3,18 @@
 uv run scripts/06_sdk_server/calculator.py
 """
 
-import argparse
 import asyncio
 import math
 from typing import Annotated
 
+from door import allowed
 from mcp.server import MCPServer
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ToolError
 from pydantic import Field
-from serving import prepare, url_of
+from serving import lifespan, serve
+from starlette.applications import Starlette
+from starlette.routing import Mount
 
 # A plain `float` would also take "2", true and 1e999.
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
@@ -78,17 +80,14 @@ def word_problem(text: str) -> str:
     return f"Solve this step by step. Use the tools for every calculation.\n\n{text}"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="A calculator over HTTP+SSE.")
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=8000)
-    chosen = parser.parse_args()
-    prepare(chosen.host, chosen.port)
-    url = url_of(chosen.host, chosen.port)
-    print(f"Serving MCP on {url}/sse. In another terminal:", flush=True)
-    print(f"  uv run scripts/06_sdk_server/watch_progress.py {url}/sse", flush=True)
-    server.run(transport="sse", host=chosen.host, port=chosen.port)
+def create_app() -> Starlette:
+    """The server as an ASGI app, which lets in those whom the door allows."""
+    mcp_app = server.sse_app(transport_security=allowed())
+    return Starlette(routes=[Mount("/", app=mcp_app)], lifespan=lifespan)
+
+
+app = create_app()
 
 
 if __name__ == "__main__":
-    main()
+    serve(app, "uv run scripts/06_sdk_server/watch_progress.py {url}", port=8006)

@@ -1,16 +1,14 @@
 """Lesson 06, the exercise: a tea shop's web app gets tools, under a prefix beside its routes.
 
-Fill the TODOs from 1 to 4. After each one, see how far you are:
+Do the TODOs from 1 to 4, each where the lesson says Stop. After each one, see how far you are:
 
     uv run workshop check 06
 """
 
-import argparse
 import asyncio
 from collections import defaultdict
 from typing import Annotated
 
-import uvicorn
 from fastapi import FastAPI
 from fastapi.responses import HTMLResponse
 from mcp.server import MCPServer
@@ -18,7 +16,7 @@ from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.transport_security import TransportSecuritySettings
 from pydantic import Field
-from serving import prepare, url_of
+from serving import lifespan, serve
 
 PUBLIC_NAME = "tea.example"  # customers know the shop as https://tea.example
 
@@ -29,7 +27,7 @@ STOCK = {"assam": 40, "darjeeling": 12, "gyokuro": 0, "sencha": 7}  # packets of
 # What the scanner at the packing table saw go into each box, by the box's number.
 scans: defaultdict[int, asyncio.Queue[str]] = defaultdict(asyncio.Queue)
 
-app = FastAPI(openapi_url=None)
+app = FastAPI(openapi_url=None, lifespan=lifespan)
 
 
 @app.get("/teas")
@@ -52,19 +50,19 @@ server = MCPServer("tea-shop", version="1.0.0")
 def mount_tools() -> None:
     """Serve MCP beside the shop's own routes."""
     # TODO 1: Mount the server in `app` under /mcp, so that the stream is GET /mcp/sse. What
-    # `server.sse_app(…)` returns is an ASGI app, as `app` is one, and it hears with each
-    # request where it is mounted. Hand it `transport_security=names()`.
+    # `server.sse_app(…)` returns is an ASGI app, like `app` itself, and with each request it
+    # is told where it is mounted. Pass it `transport_security=names()`.
 
 
 def names() -> TransportSecuritySettings | None:
-    """Under which names the server may be asked, and by pages from where."""
-    # TODO 2: With None, `sse_app` knows 127.0.0.1 and localhost only, and customers get 421.
-    # The Host is PUBLIC_NAME, or for a developer 127.0.0.1 or localhost with any port (`:*`).
-    # An Origin has a scheme and :// in front: https for the public name, else http.
+    """Which names the server answers to, and which pages may call it."""
+    # TODO 2: With None, `sse_app` knows only 127.0.0.1 and localhost, and customers get 421.
+    # Their Host is PUBLIC_NAME, a developer's is 127.0.0.1 or localhost with any port (`:*`).
+    # An Origin begins with a scheme and ://, https for the public name and http for the others.
     return None
 
 
-# Here, not in `main`: paths are tried from top to bottom, and the last route takes them all.
+# Here, not at the end: paths are tried from top to bottom, and the last route takes them all.
 mount_tools()
 
 
@@ -72,7 +70,7 @@ mount_tools()
 async def stock(tea: str) -> int:
     """How many packets of a tea there are."""
     # TODO 3: For a tea that the shop does not have, raise ToolError with a sentence that the
-    # model can act on: it names the teas that there are. Any other exception's text stays
+    # model can act on: it names the teas that there are. The text of any other exception stays
     # on the server, and all that the model reads is that `stock` failed.
     return STOCK[tea]
 
@@ -80,13 +78,13 @@ async def stock(tea: str) -> int:
 @server.tool()
 async def pack(box: int, packets: Annotated[int, Field(ge=1)], ctx: Context) -> str:
     """Wait until so many packets have been scanned into the box."""
-    # TODO 4: Await scan after scan, `await scans[box].get()` gives the tea. Report progress
-    # after each one, while the next is still to come: how many of `packets` are in the box,
-    # and which tea it was. Do not block: all sessions and routes share one event loop.
+    # TODO 4: Await one scan after the other: `await scans[box].get()` gives the tea. Report
+    # progress after each one, while the next is still to come: how many of `packets` are in
+    # the box, and which tea it was. Do not block: sessions and routes share one event loop.
     return f"Box {box} is packed, with {packets} packets."
 
 
-# ---- The shop's page for whatever else is asked --------------------------------------------
+# ---- The shop's page for all other paths ---------------------------------------------------
 
 
 @app.get("/{page:path}")
@@ -94,18 +92,5 @@ async def no_such_page(page: str) -> HTMLResponse:
     return HTMLResponse("<h1>No such page</h1> We have <a href='/teas'>tea</a>.\n", 404)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="A tea shop with tools for models.")
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=8000)
-    chosen = parser.parse_args()
-    prepare(chosen.host, chosen.port)
-    url = url_of(chosen.host, chosen.port)
-    print(f"Serving tea on {url}/teas, and MCP on {url}/mcp/sse. Next:", flush=True)
-    print(f"  curl -N {url}/mcp/sse", flush=True)
-    # A client that sends half a message and stops keeps nobody from leaving: 1 second.
-    uvicorn.run(app, host=chosen.host, port=chosen.port, timeout_graceful_shutdown=1)
-
-
 if __name__ == "__main__":
-    main()
+    serve(app, "curl {base}/teas", "curl -N {url}", port=8006, path="/mcp/sse")

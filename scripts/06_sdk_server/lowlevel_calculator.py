@@ -3,17 +3,15 @@
 uv run scripts/06_sdk_server/lowlevel_calculator.py
 """
 
-import argparse
 import math
 import operator
 from typing import Any
 
-import uvicorn
+from door import allowed
 from jsonschema import Draft202012Validator
 from mcp import MCPError
 from mcp.server import Server, ServerRequestContext
 from mcp.server.sse import SseServerTransport
-from mcp.server.transport_security import TransportSecuritySettings
 from mcp_types import (
     INVALID_PARAMS,
     CallToolRequestParams,
@@ -23,7 +21,7 @@ from mcp_types import (
     TextContent,
     Tool,
 )
-from serving import prepare, url_of
+from serving import lifespan, serve
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
@@ -61,7 +59,7 @@ async def call_tool(ctx: ServerRequestContext, params: CallToolRequestParams) ->
     if params.name not in TOOLS:
         raise MCPError(INVALID_PARAMS, f"No tool is named {params.name!r}")
     arguments = params.arguments or {}
-    # Nobody has compared them with the schema: on this level that is your work.
+    # Nothing has checked them against the schema: at this level, that is your job.
     wrong = next(validator.iter_errors(arguments), None)
     if wrong is not None:
         raise MCPError(INVALID_PARAMS, f"{params.name}: {wrong.message}")
@@ -82,23 +80,18 @@ def calculate(name: str, a: float, b: float) -> float:
 server = Server("calculator", version="1.0.0", on_list_tools=list_tools, on_call_tool=call_tool)
 
 
-# Without these the transport looks at no Host and no Origin. `*` is any port.
-security = TransportSecuritySettings(
-    allowed_hosts=["127.0.0.1:*", "localhost:*"],
-    allowed_origins=["http://127.0.0.1:*", "http://localhost:*"],
-)
-# One transport as long as the app lives: it knows every session. GET adds one, POST
-# looks one up.
-transport = SseServerTransport("/messages/", security)
+# One transport for the life of the app: it knows every session. GET adds one, POST looks one
+# up. Without `allowed()` it would check neither Host nor Origin.
+transport = SseServerTransport("/messages/", allowed())
 
 
 async def open_stream(request: Request) -> Response:
-    # Request keeps its `send` private: Starlette's endpoints return what to send.
+    # `send` is private in Request, because Starlette's endpoints return what to send.
     scope, receive, send = request.scope, request.receive, request._send
     async with transport.connect_sse(scope, receive, send) as (read, write):
-        # Here is the stream, from its first byte to its last.
+        # The stream is open as long as this runs.
         await server.run(read, write, server.create_initialization_options())
-    # All is sent. But Starlette calls what an endpoint returns, so it must be a response.
+    # Everything has been sent. But Starlette calls what an endpoint returns: None won't do.
     return Response()
 
 
@@ -106,22 +99,10 @@ app = Starlette(
     routes=[
         Route("/sse", open_stream),
         Mount("/messages/", app=transport.handle_post_message),
-    ]
+    ],
+    lifespan=lifespan,
 )
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="A calculator on the SDK's low-level server.")
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=8001)
-    chosen = parser.parse_args()
-    prepare(chosen.host, chosen.port)
-    url = url_of(chosen.host, chosen.port)
-    print(f"Serving MCP on {url}/sse. In another terminal:", flush=True)
-    print(f"  uv run workshop check 05 --url {url}/sse", flush=True)
-    # A client that sends half a message and stops keeps nobody from leaving: 1 second.
-    uvicorn.run(app, host=chosen.host, port=chosen.port, timeout_graceful_shutdown=1)
-
-
 if __name__ == "__main__":
-    main()
+    serve(app, "uv run workshop check 05 --url {url}", port=8016)

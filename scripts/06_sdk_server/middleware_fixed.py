@@ -1,13 +1,10 @@
-"""A header on each response, also on a stream: a middleware in plain ASGI.
+"""Fixed: a header on every response, streams included. This middleware is plain ASGI.
 
 uv run scripts/06_sdk_server/middleware_fixed.py
 """
 
-import argparse
-
-import uvicorn
-from calculator import server
-from serving import prepare, url_of
+from calculator import create_app
+from serving import serve
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
@@ -27,21 +24,9 @@ class Signature:
         await self.app(scope, receive, send_signed)
 
 
-app = server.sse_app()
+app = create_app()
 app.add_middleware(Signature)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="A middleware around a stream.")
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=8003)
-    chosen = parser.parse_args()
-    prepare(chosen.host, chosen.port)
-    url = url_of(chosen.host, chosen.port)
-    print(f"Serving MCP on {url}/sse. In another terminal:", flush=True)
-    print(f"  curl -i -m 1 -N {url}/sse", flush=True)
-    uvicorn.run(app, host=chosen.host, port=chosen.port)
-
-
 if __name__ == "__main__":
-    main()
+    serve(app, "curl -i -m 1 -N {url}", port=8036)

@@ -2,17 +2,16 @@
 
 It connects twice, in both of the SDK's modes, and prints each message on its way.
 
-    uv run scripts/06_sdk_server/negotiation.py http://127.0.0.1:8003/sse
+    uv run scripts/06_sdk_server/negotiation.py http://127.0.0.1:8036/sse
 """
 
-import asyncio
 import json
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
+from connecting import run_client
 from mcp import Client, MCPError
 from mcp.client import ClientRequestContext
 from mcp.client.sse import sse_client
@@ -81,6 +80,4 @@ async def main(url: str) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit("Usage: negotiation.py http://127.0.0.1:8003/sse")
-    asyncio.run(main(sys.argv[1]))
+    run_client(main, "asking_calculator.py http://127.0.0.1:8036/sse")

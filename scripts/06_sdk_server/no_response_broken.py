@@ -3,11 +3,8 @@
 uv run scripts/06_sdk_server/no_response_broken.py
 """
 
-import argparse
-
-import uvicorn
 from lowlevel_calculator import server, transport
-from serving import prepare, url_of
+from serving import serve
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.routing import Mount, Route
@@ -28,17 +25,5 @@ app = Starlette(
 )
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="An endpoint that returns nothing.")
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=8003)
-    chosen = parser.parse_args()
-    prepare(chosen.host, chosen.port)
-    url = url_of(chosen.host, chosen.port)
-    print(f"Serving MCP on {url}/sse. In another terminal:", flush=True)
-    print(f"  curl -m 1 -N {url}/sse", flush=True)
-    uvicorn.run(app, host=chosen.host, port=chosen.port)
-
-
 if __name__ == "__main__":
-    main()
+    serve(app, "curl -m 1 -N {url}", port=8036)

@@ -3,20 +3,18 @@
 uv run scripts/06_sdk_server/prefix_twice_broken.py
 """
 
-import argparse
-
-import uvicorn
+from door import allowed
 from fastapi import FastAPI
-from lowlevel_calculator import security, server
+from lowlevel_calculator import server
 from mcp.server.sse import SseServerTransport
-from serving import prepare, url_of
+from serving import serve
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Mount, Route
 
 # It will hear of the prefix where it is mounted, and puts it in front of this path.
-transport = SseServerTransport("/calculator/messages/", security)
+transport = SseServerTransport("/calculator/messages/", allowed())
 
 
 async def open_stream(request: Request) -> Response:
@@ -36,17 +34,5 @@ app = FastAPI()
 app.mount("/calculator", mcp_app)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="The prefix, said twice.")
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=8003)
-    chosen = parser.parse_args()
-    prepare(chosen.host, chosen.port)
-    url = url_of(chosen.host, chosen.port)
-    print(f"Serving MCP on {url}/calculator/sse. In another terminal:", flush=True)
-    print(f"  curl -N {url}/calculator/sse", flush=True)
-    uvicorn.run(app, host=chosen.host, port=chosen.port)
-
-
 if __name__ == "__main__":
-    main()
+    serve(app, "curl -N {url}", port=8036, path="/calculator/sse")

@@ -3,19 +3,17 @@
 uv run scripts/06_sdk_server/slash_broken.py
 """
 
-import argparse
-
-import uvicorn
-from lowlevel_calculator import security, server
+from door import allowed
+from lowlevel_calculator import server
 from mcp.server.sse import SseServerTransport
-from serving import prepare, url_of
+from serving import serve
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Mount, Route
 
 # Mount serves what is below /messages/. For /messages it answers: ask there, 307.
-transport = SseServerTransport("/messages", security)
+transport = SseServerTransport("/messages", allowed())
 
 
 async def open_stream(request: Request) -> Response:
@@ -33,17 +31,5 @@ app = Starlette(
 )
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="A path without its slash.")
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=8003)
-    chosen = parser.parse_args()
-    prepare(chosen.host, chosen.port)
-    url = url_of(chosen.host, chosen.port)
-    print(f"Serving MCP on {url}/sse. In another terminal:", flush=True)
-    print(f"  uv run workshop check 05 --url {url}/sse", flush=True)
-    uvicorn.run(app, host=chosen.host, port=chosen.port)
-
-
 if __name__ == "__main__":
-    main()
+    serve(app, "uv run workshop check 05 --url {url}", port=8036)

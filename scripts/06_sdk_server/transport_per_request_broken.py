@@ -3,12 +3,10 @@
 uv run scripts/06_sdk_server/transport_per_request_broken.py
 """
 
-import argparse
-
-import uvicorn
-from lowlevel_calculator import security, server
+from door import allowed
+from lowlevel_calculator import server
 from mcp.server.sse import SseServerTransport
-from serving import prepare, url_of
+from serving import serve
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
@@ -17,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 
 async def open_stream(request: Request) -> Response:
-    transport = SseServerTransport("/messages/", security)
+    transport = SseServerTransport("/messages/", allowed())
     scope, receive, send = request.scope, request.receive, request._send
     async with transport.connect_sse(scope, receive, send) as (read, write):
         await server.run(read, write, server.create_initialization_options())
@@ -26,7 +24,7 @@ async def open_stream(request: Request) -> Response:
 
 async def post_message(scope: Scope, receive: Receive, send: Send) -> None:
     # This one has never seen a session.
-    transport = SseServerTransport("/messages/", security)
+    transport = SseServerTransport("/messages/", allowed())
     await transport.handle_post_message(scope, receive, send)
 
 
@@ -38,17 +36,5 @@ app = Starlette(
 )
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="A transport for each request.")
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=8003)
-    chosen = parser.parse_args()
-    prepare(chosen.host, chosen.port)
-    url = url_of(chosen.host, chosen.port)
-    print(f"Serving MCP on {url}/sse. In another terminal:", flush=True)
-    print(f"  uv run workshop check 05 --url {url}/sse", flush=True)
-    uvicorn.run(app, host=chosen.host, port=chosen.port)
-
-
 if __name__ == "__main__":
-    main()
+    serve(app, "uv run workshop check 05 --url {url}", port=8036)

@@ -1,14 +1,14 @@
 """One client calls a tool that works for two seconds; how long does another wait for a ping?
 
-uv run scripts/06_sdk_server/two_clients.py http://127.0.0.1:8003/sse
+uv run scripts/06_sdk_server/two_clients.py http://127.0.0.1:8036/sse
 """
 
 import asyncio
-import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from connecting import run_client
 from mcp import ClientSession
 from mcp.client.sse import sse_client
 
@@ -35,6 +35,4 @@ async def main(url: str) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit("Usage: two_clients.py http://127.0.0.1:8003/sse")
-    asyncio.run(main(sys.argv[1]))
+    run_client(main, "blocking_broken.py http://127.0.0.1:8036/sse")

@@ -1,12 +1,11 @@
 """A client that shows a tool's progress while the tool works.
 
-uv run scripts/06_sdk_server/watch_progress.py http://127.0.0.1:8000/sse
+uv run scripts/06_sdk_server/watch_progress.py http://127.0.0.1:8006/sse
 """
 
-import asyncio
-import sys
 import time
 
+from connecting import run_client
 from mcp import Client
 from mcp.client.sse import sse_client
 
@@ -25,6 +24,4 @@ async def main(url: str) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit("Usage: watch_progress.py http://127.0.0.1:8000/sse")
-    asyncio.run(main(sys.argv[1]))
+    run_client(main, "calculator.py http://127.0.0.1:8006/sse")

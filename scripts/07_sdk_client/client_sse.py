@@ -1,7 +1,7 @@
 """A client for any MCP server over SSE: its tools at a prompt, or one request for a script.
 
-    uv run scripts/07_sdk_client/client_sse.py http://127.0.0.1:8000/sse
-    uv run scripts/07_sdk_client/client_sse.py http://127.0.0.1:8000/sse --once "add 2 5"
+    uv run scripts/07_sdk_client/client_sse.py http://127.0.0.1:8006/sse
+    uv run scripts/07_sdk_client/client_sse.py http://127.0.0.1:8006/sse --once "add 2 5"
 
 Results go to stdout, everything else to stderr.
 """
@@ -45,7 +45,7 @@ COMMANDS = ("ask", "call", "help", "quit", "tools")
 
 
 class Failed(Exception):
-    """The request came to nothing. The text says why."""
+    """The request failed. The text says why."""
 
 
 class Cancelled(Exception):
@@ -68,7 +68,7 @@ def show(text: str) -> None:
 
 
 def text_of(result: CallToolResult) -> str:
-    """The texts of a result, and one line for each thing in it that is no text."""
+    """The texts of a result, and one line for each thing in it that is not text."""
     parts: list[str] = []
     for content in result.content:
         match content:
@@ -202,10 +202,10 @@ async def lines_of_a_pipe() -> AsyncIterator[str]:
     loop = asyncio.get_running_loop()
     queue: asyncio.Queue[str] = asyncio.Queue()
     if isinstance(sys.stdin, io.TextIOWrapper):
-        sys.stdin.reconfigure(errors="replace")  # other bytes than UTF-8 are no end
+        sys.stdin.reconfigure(errors="replace")  # bytes other than UTF-8 are not the end
 
     def read() -> None:
-        # A thread of its own, which may wait for ever: it does not keep the program alive.
+        # In a daemon thread, which may wait for ever without keeping the program alive.
         with contextlib.suppress(RuntimeError):  # the program has left: the loop is closed
             for line in sys.stdin:
                 loop.call_soon_threadsafe(queue.put_nowait, line)
@@ -309,7 +309,7 @@ def header(text: str) -> tuple[str, str]:
 def parse(words: list[str] | None = None) -> argparse.Namespace:
     """The command line: `words`, or what the program was started with."""
     parser = argparse.ArgumentParser(description="Use the tools of an MCP server over SSE.")
-    parser.add_argument("url", help="its event stream, such as http://127.0.0.1:8000/sse")
+    parser.add_argument("url", help="its event stream, such as http://127.0.0.1:8006/sse")
     parser.add_argument("--once", metavar="REQUEST", help="do one request and leave")
     parser.add_argument(
         "--header", action="append", default=[], type=header, metavar="'NAME: VALUE'"
@@ -330,16 +330,18 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
 def main() -> int:
     arguments = parse()
     load_dotenv()
-    # Left at once, the terminal would stay as the prompt needs it: it shows nothing one types.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the status is a shell's, too
+    # Killed at once, it would leave the terminal as the prompt needs it: without an echo of
+    # what is typed. The status is the one that a shell gives for SIGTERM.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # `&` may have left it ignored
     try:
         return asyncio.run(run(arguments))
     except KeyboardInterrupt:
-        return 130  # as a shell counts a program that Ctrl-C ended
+        return 130  # a shell's status for a program that Ctrl-C ended
     except BrokenPipeError:
-        # Nobody reads on, as after `| head`. Python would try once more when it ends.
+        # Nobody reads any more, as after `| head`. Python would try once more when it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141  # as a shell counts it
+        return 141  # a shell's status for it
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Broken: a client that goes wherever the endpoint event sends it, and takes its token along.
 
-uv run scripts/07_sdk_client/elsewhere_broken.py http://127.0.0.1:8085/sse
+uv run scripts/07_sdk_client/elsewhere_broken.py http://127.0.0.1:8027/sse
 """
 
 import asyncio

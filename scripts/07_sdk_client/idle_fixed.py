@@ -1,9 +1,9 @@
 """Fixed: the limit for silence is longer than the server can be silent.
 
-    uv run scripts/07_sdk_client/idle_fixed.py http://127.0.0.1:8081/sse --pause 301
+    uv run scripts/07_sdk_client/idle_fixed.py http://127.0.0.1:8000/sse --pause 301
 
-A day, for a server that never says anything by itself. Where the server sends a heartbeat, a
-few times its interval is better: then a server that is gone is noticed, too.
+A day, for a server that never says anything by itself. If the server sends heartbeats, a few
+times their interval is better: then a server that is gone is noticed too.
 """
 
 import argparse

@@ -4,8 +4,8 @@
 messages, and each message of our own is a POST. `Session` does what `ClientSession` does:
 it numbers the requests, finds the request that a reply belongs to, and shakes hands first.
 
-    uv run scripts/07_sdk_client/inside_the_client.py http://127.0.0.1:8000/sse
-    uv run scripts/07_sdk_client/inside_the_client.py http://127.0.0.1:8000/sse \\
+    uv run scripts/07_sdk_client/inside_the_client.py http://127.0.0.1:8006/sse
+    uv run scripts/07_sdk_client/inside_the_client.py http://127.0.0.1:8006/sse \\
         subtract '{"a": 2, "b": 5}'
 """
 
@@ -27,21 +27,21 @@ from yarl import URL
 Json = dict[str, Any]
 
 # The newest revision that begins with `initialize`. A server that does not know it answers
-# with one that it knows: HTTP+SSE itself is of the oldest.
+# with one that it knows. HTTP+SSE itself comes from the oldest.
 LATEST_VERSION = "2025-11-25"
 KNOWN_VERSIONS = ("2024-11-05", "2025-03-26", "2025-06-18", LATEST_VERSION)
 CLIENT_INFO = {"name": "inside-the-client", "version": "1.0.0"}
 
 METHOD_NOT_FOUND = -32601
 
-# In seconds. Servers send a comment or a heartbeat every 15 s or so: 60 s without a byte
-# are four that did not come.
+# In seconds. Servers send a comment or a heartbeat every 15 s or so: after 60 s without a byte
+# four of them are missing.
 CONNECT_SECONDS = 5.0
 SILENT_SECONDS = 60.0
 ANSWER_SECONDS = 30.0
 
 COLUMNS = 80
-MOST_LINES = 3  # of one entry of the transcript, unless it is to show everything
+MOST_LINES = 3  # of one entry of the transcript, unless --whole
 
 
 class ConversationError(Exception):
@@ -74,14 +74,14 @@ class Transcript:
 
 
 def printable(text: str) -> str:
-    """Whatever a server sends is shown; nothing it sends may steer the terminal."""
+    """What a server sends is shown and never obeyed: no control characters."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 class Transport:
     """Brings the server's messages and takes ours: what `sse_client` does.
 
-    It has to be opened first, and is done when `stream` is closed.
+    Open it first. It is done when `stream` is closed.
     """
 
     def __init__(
@@ -99,14 +99,15 @@ class Transport:
         self._events = self._read_events()
 
     async def open(self) -> None:
-        """Look at the head of the answer and await the endpoint. Raises ConversationError."""
+        """Check the head of the answer and wait for the endpoint. Raises ConversationError."""
         answer = f"{self.stream.status} {self.stream.reason}"
         self.transcript.came(f"{answer}, {self.stream.content_type}")
         if self.stream.status != 200:
             raise ConversationError(f"{self.stream.url} answers {await refusal(self.stream)}")
         if self.stream.content_type != "text/event-stream":
             raise ConversationError(
-                f"{self.stream.url} answers with {self.stream.content_type}: no event stream"
+                f"{self.stream.url} answers with {self.stream.content_type}, "
+                "which is not an event stream"
             )
         try:
             async with asyncio.timeout(self.answer_seconds):
@@ -117,15 +118,15 @@ class Transport:
         except TimeoutError:
             raise ConversationError(
                 f"No event `endpoint` within {self.answer_seconds:g} s: "
-                "it is an event stream, but not that of an MCP server over HTTP+SSE"
+                "it is an event stream, but not one of an MCP server over HTTP+SSE"
             ) from None
         raise ConversationError("The stream ended before it named an endpoint")
 
     def _checked(self, endpoint: str) -> URL:
         """The URL to POST to. Raises ConversationError if it is not on the stream's origin.
 
-        What we POST may be secret, and goes to whoever the server names: to the server
-        itself, or it could have us send to any machine that we reach.
+        What we POST may be secret. A server that could send it anywhere could make us send
+        requests to any machine that we can reach.
         """
         stream = self.stream.url
         try:
@@ -133,7 +134,7 @@ class Transport:
             if url.origin() == stream.origin():
                 return url
         except ValueError:
-            pass  # no URL at all, or none that has an origin
+            pass  # not a URL at all, or one without an origin
         raise ConversationError(
             f"The endpoint {endpoint} is not on {stream.origin()}: nothing was sent there"
         )
@@ -152,13 +153,13 @@ class Transport:
             raise ConversationError(f"The stream broke: {error}") from None
 
     async def messages(self) -> AsyncIterator[Json]:
-        """The messages as they come. Events of other types are not meant for us."""
+        """The messages as they come. Events of other types are not for us."""
         async for event in self._events:
             if event.type == "message":
                 try:
                     yield json_object(event.data)
                 except ValueError:
-                    raise ConversationError(f"No message: {event.data[:60]!r}") from None
+                    raise ConversationError(f"Not a message: {event.data[:60]!r}") from None
 
     async def send(self, message: Json) -> None:
         """POST a message. Raises ConversationError when it was not taken."""
@@ -169,12 +170,12 @@ class Transport:
                 self.endpoint,
                 data=body.encode(),
                 headers={"Content-Type": "application/json"},
-                # What follows a redirect sends the message to a place nobody checked.
+                # Following a redirect would send the message to a place that nobody checked.
                 allow_redirects=False,
                 timeout=aiohttp.ClientTimeout(total=self.answer_seconds),
             ) as response:
                 self.transcript.came(f"{response.status} {response.reason}")
-                # The specification names no status; everybody's is 202.
+                # The specification names no status. By convention it is 202.
                 if not 200 <= response.status < 300:
                     raise ConversationError(f"The POST was refused: {await refusal(response)}")
         except TimeoutError:
@@ -182,12 +183,12 @@ class Transport:
                 f"No answer to the POST in {self.answer_seconds:g} s"
             ) from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            # The last: what is in the message, or in the endpoint, can't be written.
+            # ValueError: something in the message or the endpoint can't be written.
             raise ConversationError(f"The POST failed: {error}") from None
 
 
 class Session:
-    """Asks, and gets replies: what `ClientSession` does. `read` has to run meanwhile."""
+    """Sends requests and gets replies: what `ClientSession` does. `read` runs meanwhile."""
 
     def __init__(self, transport: Transport, answer_seconds: float) -> None:
         self.transport = transport
@@ -197,7 +198,7 @@ class Session:
         self.over: ConversationError | None = None
 
     async def initialize(self) -> Json:
-        """Shake hands: the request, its reply, and the word that it was taken."""
+        """Shake hands: the request, its reply, and the notification that it was understood."""
         result = await self.request(
             "initialize",
             {
@@ -208,7 +209,7 @@ class Session:
         )
         if result.get("protocolVersion") not in KNOWN_VERSIONS:
             raise ConversationError(
-                f"The server speaks {result.get('protocolVersion')}, which we do not"
+                f"The server speaks {result.get('protocolVersion')}, which we don't"
             )
         await self.transport.send({"jsonrpc": "2.0", "method": "notifications/initialized"})
         return result
@@ -238,7 +239,7 @@ class Session:
         return reply["result"]
 
     async def read(self) -> None:
-        """Take what comes until the stream ends; then nobody may wait any longer."""
+        """Take what comes until the stream ends. Then end every wait."""
         try:
             async for message in self.transport.messages():
                 await self._take(message)
@@ -253,11 +254,11 @@ class Session:
         if "method" not in message:
             # By its id alone: replies may come in any order.
             reply_id = message.get("id")
-            future = self.waiting.get(reply_id) if isinstance(reply_id, int) else None
+            future = self.waiting.get(reply_id) if type(reply_id) is int else None
             if future is not None and not future.done():
                 future.set_result(message)
         elif "id" in message:
-            # A server may ask, too. Whoever gives no answer is taken for dead.
+            # A server may ask too. It takes a client that doesn't answer for dead.
             answer: Json = {"jsonrpc": "2.0", "id": message["id"]}
             if message["method"] == "ping":
                 answer["result"] = {}
@@ -280,8 +281,8 @@ async def converse(
     url: str, tool: str, arguments: Json, transcript: Transcript, answer_seconds: float
 ) -> Json:
     """Connect, list the tools, call one, leave. Returns the call's result."""
-    # aiohttp gives a whole request 300 s by default, and would end a stream that is well
-    # and busy. So nothing limits the whole; the silence between two pieces has a limit.
+    # By default aiohttp gives a whole request 300 s, and would end a stream that is fine and
+    # busy. Don't limit the total time. Limit the silence between two pieces.
     limits = aiohttp.ClientTimeout(
         total=None, sock_connect=CONNECT_SECONDS, sock_read=SILENT_SECONDS
     )
@@ -293,7 +294,9 @@ async def converse(
                 url, headers=headers, timeout=limits, allow_redirects=False
             )
         except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError):
-            raise ConversationError(f"{url} is no URL like http://127.0.0.1:8000/sse") from None
+            raise ConversationError(
+                f"{url} is not a URL like http://127.0.0.1:8006/sse"
+            ) from None
         except aiohttp.ClientConnectorError:
             raise ConversationError(
                 f"Nothing listens at {url}: is the server running?"
@@ -312,7 +315,7 @@ async def converse(
                     "tools/call", {"name": tool, "arguments": arguments}
                 )
             finally:
-                # It ends in here: leaving the `async with` closes what it reads.
+                # End it in here: leaving the `async with` closes what it reads.
                 reader.cancel()
                 await asyncio.wait([reader])
         transcript.sent("close")
@@ -332,18 +335,19 @@ def json_object(text: str) -> Json:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Show a client's conversation, step by step.")
-    parser.add_argument("url", help="of the event stream: http://127.0.0.1:8000/sse")
+    parser.add_argument("url", help="of the event stream: http://127.0.0.1:8006/sse")
     parser.add_argument("tool", nargs="?", default="add")
     parser.add_argument("arguments", nargs="?", type=json_object, default={"a": 2, "b": 5})
     parser.add_argument("--whole", action="store_true", help="cut no long message short")
     parser.add_argument("--timeout", type=float, default=ANSWER_SECONDS, metavar="SECONDS")
     options = parser.parse_args()
 
-    # SIGTERM ends it as Ctrl-C does.
+    # SIGTERM ends it as Ctrl-C does. A shell's `&` may have left Ctrl-C ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     transcript = Transcript(whole=options.whole)
     try:
-        # Ctrl-C; or nobody reads our output now, as after `| head`.
+        # Ctrl-C, or nobody reads our output any more, as after `| head`.
         with contextlib.suppress(KeyboardInterrupt, BrokenPipeError):
             result = asyncio.run(
                 converse(

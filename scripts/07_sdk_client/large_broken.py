@@ -6,10 +6,10 @@ The report has 700,000 characters. The SDK sends a `str` twice: as text and as s
 content.
 """
 
-import argparse
-
 from mcp.server import MCPServer
-from serving import prepare
+from serving import lifespan, serve
+from starlette.applications import Starlette
+from starlette.routing import Mount
 
 server = MCPServer("reports")
 
@@ -23,17 +23,8 @@ def report() -> str:
     return REPORT
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Reports, too large to be sent.")
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=8086)
-    chosen = parser.parse_args()
-    prepare(chosen.host, chosen.port)
-    url = f"http://{chosen.host}:{chosen.port}/sse"
-    print(f"Serving MCP on {url}. In another terminal:", flush=True)
-    print(f"  uv run scripts/07_sdk_client/client_sse.py {url} --once report", flush=True)
-    server.run(transport="sse", host=chosen.host, port=chosen.port)
+app = Starlette(routes=[Mount("/", app=server.sse_app())], lifespan=lifespan)
 
 
 if __name__ == "__main__":
-    main()
+    serve(app, "uv run scripts/07_sdk_client/client_sse.py {url} --once report", port=8037)

@@ -1,18 +1,19 @@
-"""Fixed: the beginning of a long result, and a link to the whole.
+"""Fixed: the beginning of a long result, and a link to all of it.
 
     uv run scripts/07_sdk_client/large_fixed.py
 
-A model has no use for 700,000 characters either. What is behind the link comes over plain
+A model has no use for 700,000 characters anyway. What is behind the link comes over plain
 HTTP, which has no limit for the size of an answer.
 """
 
-import argparse
-
 from mcp.server import MCPServer
+from mcp.server.mcpserver import Context
 from mcp_types import CallToolResult, ResourceLink, TextContent
-from serving import prepare
+from serving import lifespan, serve
+from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
+from starlette.routing import Mount
 
 server = MCPServer("reports")
 
@@ -26,32 +27,23 @@ async def whole_report(request: Request) -> PlainTextResponse:
     return PlainTextResponse(REPORT)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Reports: the beginning and a link.")
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=8086)
-    chosen = parser.parse_args()
-    origin = f"http://{chosen.host}:{chosen.port}"
-
-    @server.tool()
-    def report() -> CallToolResult:
-        """The first lines of the report, and a link to all of it."""
-        beginning = "\n".join(REPORT.splitlines()[:FIRST_LINES])
-        link = ResourceLink(
-            name="report.txt",
-            uri=f"{origin}/report.txt",
-            mime_type="text/plain",
-            size=len(REPORT),
-        )
-        return CallToolResult(content=[TextContent(text=beginning), link])
-
-    prepare(chosen.host, chosen.port)
-    print(f"Serving MCP on {origin}/sse. In another terminal:", flush=True)
-    print(
-        f"  uv run scripts/07_sdk_client/client_sse.py {origin}/sse --once report", flush=True
+@server.tool()
+def report(ctx: Context) -> CallToolResult:
+    """The first lines of the report, and a link to all of it."""
+    beginning = "\n".join(REPORT.splitlines()[:FIRST_LINES])
+    # Where the client reached this server, it will reach the report too.
+    assert ctx.headers is not None, "a message over HTTP has headers"
+    link = ResourceLink(
+        name="report.txt",
+        uri=f"http://{ctx.headers['host']}/report.txt",
+        mime_type="text/plain",
+        size=len(REPORT),
     )
-    server.run(transport="sse", host=chosen.host, port=chosen.port)
+    return CallToolResult(content=[TextContent(text=beginning), link])
+
+
+app = Starlette(routes=[Mount("/", app=server.sse_app())], lifespan=lifespan)
 
 
 if __name__ == "__main__":
-    main()
+    serve(app, "uv run scripts/07_sdk_client/client_sse.py {url} --once report", port=8037)

@@ -1,10 +1,10 @@
 """Many SDK clients on one server at once: each has a session and gets its own replies.
 
-Client 7 asks for 7000 + 0, 7000 + 1 and so on, all at once, as every other client does. All
-of them number their requests 1, 2, 3: a server that looked for the receiver of a reply by the
+Client 7 asks for 7000 + 0, 7000 + 1 and so on, all at once, and so does every other client. All
+of them number their requests 1, 2, 3. A server that looked for the receiver of a reply by the
 request's id would give it to the wrong client, and the sum would show whose it is.
 
-    uv run scripts/07_sdk_client/many_clients.py http://127.0.0.1:8000/sse
+    uv run scripts/07_sdk_client/many_clients.py http://127.0.0.1:8006/sse
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from mcp import Client, MCPError
 from mcp.client.sse import sse_client
 from mcp_types import TextContent
 
-# What comes of a server, or of a URL, that is not what it should be.
+# What a server raises, or a URL, that is not what it should be.
 REFUSALS = (httpx2.HTTPError, httpx2.SSEError, MCPError, ValueError, OverflowError)
-STEP = 1000  # what client 1 adds to; client 2 adds to twice as much
+STEP = 1000  # client 1 adds to 1000, client 2 to 2000
 
 
 @dataclass
@@ -41,18 +41,18 @@ class Told:
             return False
 
     def row(self) -> str:
-        """One line; an answer that is not ours stands in front of an exclamation mark."""
+        """One line. An answer that is not ours has an exclamation mark."""
         marked = [
             answer if self.is_right(turn) else f"{answer}!"
             for turn, answer in enumerate(self.answers)
         ]
-        # Whoever has the whole id can speak in the session, so it is nothing to show around.
+        # Anyone who has the whole id can send messages in that session, so don't show it.
         session = f"{self.session_id[:6]}…" if self.session_id else "-"
         return f"{self.number:6}  {session:8} {' '.join(marked)}"
 
 
 async def add(client: Client, a: int, b: int) -> str:
-    """The server's answer, or what came instead of one."""
+    """The server's answer, or what came instead."""
     try:
         result = await client.call_tool("add", {"a": a, "b": b})
     except MCPError as error:
@@ -70,8 +70,8 @@ async def one_client(
     def created(session_id: str) -> None:
         told.session_id = session_id
 
-    # The limit is for the calls: without it a client would wait until the end of time for a
-    # reply that went to another.
+    # The limit is for the calls: without it a client would wait for ever for a reply that
+    # went to another.
     async with Client(
         sse_client(url, on_session_created=created), mode="legacy", read_timeout_seconds=seconds
     ) as client:
@@ -96,7 +96,7 @@ async def run(url: str, clients: int, calls: int, seconds: float) -> list[Told]:
 
 
 def first_of(error: BaseException) -> BaseException:
-    """The first real error in groups of groups: each task group on its way made one."""
+    """The first real error in groups of groups: each task group on its way adds one."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
@@ -104,7 +104,7 @@ def first_of(error: BaseException) -> BaseException:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Many clients at once on one server.")
-    parser.add_argument("url", help="of the event stream: http://127.0.0.1:8000/sse")
+    parser.add_argument("url", help="of the event stream: http://127.0.0.1:8006/sse")
     parser.add_argument("--clients", type=int, default=20)
     parser.add_argument("--calls", type=int, default=5, help="of each client, all at once")
     parser.add_argument("--timeout", type=float, default=10.0, metavar="SECONDS")

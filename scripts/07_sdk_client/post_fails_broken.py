@@ -1,6 +1,6 @@
 """Broken: a POST that the server refuses, and a call that waits for ever.
 
-    uv run scripts/07_sdk_client/post_fails_broken.py http://127.0.0.1:8081/sse
+    uv run scripts/07_sdk_client/post_fails_broken.py http://127.0.0.1:8000/sse
 
 The SDK writes the refusal to its log and goes on waiting for the reply.
 """

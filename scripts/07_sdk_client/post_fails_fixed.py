@@ -1,9 +1,9 @@
 """Fixed: every call has a time limit, and after one that failed there is a new session.
 
-    uv run scripts/07_sdk_client/post_fails_fixed.py http://127.0.0.1:8081/sse
+    uv run scripts/07_sdk_client/post_fails_fixed.py http://127.0.0.1:8000/sse
 
-After a POST that failed the SDK's session sends nothing any more: a second call on it fails
-too. So the next thing is done in a session of its own.
+After a POST that failed the SDK's session sends nothing any more: a second call in it fails
+too. So the next call is made in a new session.
 """
 
 import asyncio

@@ -1,10 +1,42 @@
-"""What every server of this lesson needs and none is about: a free port, a log, a quiet end."""
+"""What every server of this lesson needs and none is about: its options, a log, a quiet end."""
 
+import argparse
 import errno
 import logging
 import signal
 import socket
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import uvicorn
+from starlette.types import ASGIApp
+
+
+def serve(app: ASGIApp, *then: str, port: int, path: str = "/sse") -> None:
+    """Serve `app` where the command line says, and print its URL and what to type next."""
+    host, port = begin(*then, port=port, path=path)
+    # A client that sends half a message and stops delays the end by a second, not for ever.
+    uvicorn.run(app, host=host, port=port, timeout_graceful_shutdown=1)
+
+
+def begin(*then: str, port: int, path: str = "/sse") -> tuple[str, int]:
+    """Read --host and --port, prepare to serve there, and print the URL of the stream.
+
+    `then` are the commands to type next: `{base}` in them is the server's URL, `{url}` that
+    of its stream.
+    """
+    title = (sys.modules["__main__"].__doc__ or "").partition("\n")[0]
+    parser = argparse.ArgumentParser(description=title)
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=port)
+    chosen = parser.parse_args()
+    prepare(chosen.host, chosen.port)
+    base = url_of(chosen.host, chosen.port)
+    print(f"Serving MCP on {base}{path}. In another terminal:", flush=True)
+    for command in then:
+        print(f"  {command.format(base=base, url=base + path)}", flush=True)
+    return chosen.host, chosen.port
 
 
 def prepare(host: str, port: int) -> None:
@@ -12,6 +44,13 @@ def prepare(host: str, port: int) -> None:
     check_port(host, port)
     log_briefly()
     leave_quietly()
+
+
+@asynccontextmanager
+async def lifespan(app: object) -> AsyncIterator[None]:
+    """What an app does itself, for those who start it with `uvicorn module:app`."""
+    log_briefly()
+    yield
 
 
 def check_port(host: str, port: int) -> None:
@@ -26,30 +65,30 @@ def check_port(host: str, port: int) -> None:
 
 
 def log_briefly() -> None:
-    """Write the log as Python does by itself."""
-    # `MCPServer(…)` has set up another, which draws each traceback in a frame, with the code
-    # around every line. That takes a good part of a second, on the event loop: nobody is
-    # served meanwhile.
+    """Log as plain lines, and without one traceback that means nothing."""
+    # `MCPServer(…)` sets up a log of its own, which draws each traceback in a frame, with the
+    # code around every line. That takes a good part of a second on the event loop, and
+    # nobody is served meanwhile.
     logging.basicConfig(level=logging.INFO, force=True)
-
-
-def leave_quietly() -> None:
-    """Make of Ctrl-C and SIGTERM an ordinary end, with status 0."""
-    # When uvicorn is done it raises the signal once more, for the handler that was there
-    # before its own. That is this one: to be told to leave, and to leave, is no failure.
-    for told_to_leave in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(told_to_leave, lambda *_: sys.exit(0))
     logging.getLogger("uvicorn.error").addFilter(is_no_second_answer)
 
 
 def is_no_second_answer(record: logging.LogRecord) -> bool:
     """False for the traceback of a stream that the server itself has ended.
 
-    After a stream the SDK answers the same request again, with an empty response. That
-    goes to a client that has left. When it is the server that leaves, the client is
-    still there, and uvicorn reports a second answer as an error.
+    After a stream the SDK answers the same request again, with an empty response. Usually
+    the client has left by then. When it is the server that leaves, the client is still
+    there, and uvicorn reports the second answer as an error.
     """
     return not (record.exc_info and "but got 'http.response.start'" in str(record.exc_info[1]))
+
+
+def leave_quietly() -> None:
+    """Make Ctrl-C and SIGTERM an ordinary end, with status 0."""
+    # When uvicorn is done it raises the signal again, for the handler that was there before
+    # its own. That is this one: being told to leave, and leaving, is not a failure.
+    for told_to_leave in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(told_to_leave, lambda *_: sys.exit(0))
 
 
 def url_of(host: str, port: int) -> str:

@@ -1,9 +1,8 @@
 """Broken: connections that are entered in one task and left in another.
 
-    uv run scripts/07_sdk_client/tasks_broken.py http://127.0.0.1:8081/sse
+    uv run scripts/07_sdk_client/tasks_broken.py http://127.0.0.1:8000/sse
 
-Each is opened in a task of its own, so that they open side by side. The task that leaves
-them is the main one.
+Each is opened in its own task, so that they open side by side. The main task leaves them.
 """
 
 import asyncio

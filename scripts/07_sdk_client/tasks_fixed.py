@@ -1,6 +1,6 @@
 """Fixed: one task enters all connections, and leaves them, the last one first.
 
-    uv run scripts/07_sdk_client/tasks_fixed.py http://127.0.0.1:8081/sse
+    uv run scripts/07_sdk_client/tasks_fixed.py http://127.0.0.1:8000/sse
 
 An AsyncExitStack is the list of what was entered. Other tasks may use the clients meanwhile.
 """

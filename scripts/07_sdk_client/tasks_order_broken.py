@@ -1,9 +1,9 @@
 """Broken: two connections that are left in the order in which they were entered.
 
-    uv run scripts/07_sdk_client/tasks_order_broken.py http://127.0.0.1:8081/sse
+    uv run scripts/07_sdk_client/tasks_order_broken.py http://127.0.0.1:8000/sse
 
-All in one task. But scopes of one task lie in each other: the first cannot be left as long
-as the second is open.
+All in one task. But the scopes of a task are nested: the first can't be left as long as the
+second is open.
 """
 
 import asyncio

@@ -18,12 +18,12 @@ from rich.cells import cell_len
 Json = dict[str, Any]
 
 WIDTH = 80
-# Of what was typed with a mistake: so much is shown on each side of it.
+# How much of what was typed is shown on each side of a mistake.
 AROUND = 30
 
 
 class Mistyped(Exception):
-    """What was typed makes no call. The text says why, and where."""
+    """What was typed is not a call. The text says why, and where."""
 
 
 def read_positional(words_typed: str, tool: Tool) -> Json:
@@ -58,7 +58,7 @@ def coerce(name: str, word: str, schema: Json) -> Any:
 
 
 def coerce_to(type_name: str, word: str) -> Any:
-    """Raises ValueError when the word is no such value."""
+    """The word as a value of this type. Raises ValueError when it isn't one."""
     if type_name == "string":
         return word
     value = json.loads(word, parse_constant=refuse_constant)
@@ -71,7 +71,7 @@ def coerce_to(type_name: str, word: str) -> Any:
         "object": dict,
     }
     kind = kinds.get(type_name, object)
-    # In Python True is an int, and 1e999 becomes infinite, which JSON has no word for.
+    # In Python True is an int, and 1e999 becomes infinite, for which JSON has no word.
     confused = isinstance(value, bool) and type_name in ("integer", "number")
     infinite = isinstance(value, float) and not math.isfinite(value)
     if not isinstance(value, kind) or confused or infinite:
@@ -131,7 +131,7 @@ def fold(text: str, first: int, then: int) -> list[str]:
 
 
 def signature(tool: Tool) -> str:
-    """`add(a: number, b: number = 1)`; `?` stands after a parameter that may be left out."""
+    """`add(a: number, b: number = 1)`. A `?` follows a parameter that may be left out."""
     properties, required = parameters_of(tool)
     parameters: list[str] = []
     for name, schema in properties.items():

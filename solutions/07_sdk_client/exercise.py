@@ -1,12 +1,12 @@
 """Exercise 07: a client that survives a restart of its server in the middle of a conversation.
 
-As it stands, this client is lost when the stream ends: no later call succeeds, also when the
-server is back, and one that was on its way waits for ever. Make it come back, begin a new
-session, and say truly what became of each call.
+As it is now, this client is lost when the stream ends: every later call fails, even when the
+server is back, and a call that was under way waits for ever. Make it reconnect, begin a new
+session, and tell its caller the truth about each call.
 
-    uv run work/07_sdk_client/exercise.py http://127.0.0.1:8081/sse
+    uv run work/07_sdk_client/exercise.py http://127.0.0.1:8000/sse
 
-It calls a tool once a second and prints what became of it: restart the server meanwhile.
+It calls a tool once a second and prints what became of it. Restart the server while it runs.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Json = dict[str, Any]
 
 HANDSHAKE_SECONDS = 10.0
 POST_SECONDS = 10.0
-# Nothing limits a stream as a whole. One that is silent for so long is dead.
+# No limit on the whole stream. A stream that is silent for this long is dead.
 STREAM_LIMITS = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=60)
 HELLO = {
     "protocolVersion": "2024-11-05",
@@ -41,31 +41,31 @@ HELLO = {
 class Settings:
     """Times in seconds."""
 
-    answer: float = 10.0  # how long a call may take, all in all
-    retry: float = 1.0  # the reconnection time, until the server says another
-    first_backoff: float = 0.5  # how far the first wait is spread at random
-    longest_backoff: float = 30.0  # and the longest, after many failures in a row
-    most_failures: int = 10  # in a row: then it gives up
+    answer: float = 10.0  # how long a call may take, in all
+    retry: float = 1.0  # the reconnection time, until the server asks for another
+    first_backoff: float = 0.5  # the limit of the first wait's random part
+    longest_backoff: float = 30.0  # and its limit after many failures in a row
+    most_failures: int = 10  # in a row, then it gives up
 
 
 class Lost(Exception):
-    """The stream ended before the reply came. The call may have run, or not."""
+    """The stream ended before the reply came. The call may or may not have run."""
 
 
 class NotTaken(Exception):
-    """The server has refused the message, or never had it. The call has not run."""
+    """The server refused the message or never got it. The call has certainly not run."""
 
 
 class Gone(Exception):
-    """There will be no session any more: the text says why."""
+    """There will be no more sessions. The text says why."""
 
 
 class RpcError(Exception):
-    """The server's reply is an error."""
+    """The server replied with an error, or with something that is not a result."""
 
 
 class Client:
-    """One server, and one session with it at a time. `run` keeps it, `call` uses it."""
+    """One server, and one session with it at a time. `run` keeps it open, `call` uses it."""
 
     def __init__(
         self,
@@ -82,28 +82,29 @@ class Client:
         self.stream: aiohttp.ClientResponse | None = None
         self.endpoint: URL | None = None
         self.handshake: asyncio.Task[None] | None = None
-        self.ready = asyncio.Event()  # set while calls may be sent, and when all is over
+        self.ready = asyncio.Event()  # set while calls may be sent, and when it is over
         self.over: Gone | None = None
-        self.waiting: dict[int, asyncio.Future[Json]] = {}  # by the request's id
+        self.waiting: dict[int, asyncio.Future[Json]] = {}  # by request id
         self.last_id = 0
-        self.annotations: dict[str, Json] = {}  # each tool's, as the server lists them
+        self.annotations: dict[str, Json] = {}  # by tool, as the server lists them
 
     async def run(self) -> None:
-        """Keep a session open until there can't be one any more."""
+        """Keep a session open for as long as there can be one."""
         try:
             await self.keep_connected()
         except (Gone, EventTooLarge, ValueError) as why:
-            # A server that sends what nobody can read would send it again.
+            # A server that sends something unreadable would send it again.
             self.say(f"over: {why}")
             self.over = Gone(str(why))
             self.ready.set()
 
     async def keep_connected(self) -> None:
-        """One connection after the other. Raises Gone."""
+        """Open one connection after another. Raises Gone."""
         while True:
-            # TODO 1: `connect` returns when the server ended the stream. It raises
-            # `aiohttp.ClientError` or `OSError` when the connection broke, or when there was
-            # none, as while a server restarts. Come back in each of these cases.
+            # TODO 1: Stay in this loop. `connect` returns when the server ends the stream. It
+            # raises `aiohttp.ClientError` or `OSError` when the connection breaks, when
+            # nothing listens, or when the answer isn't a stream. In each of these cases, say
+            # what happened and go on below. Let every other exception out: `run` needs it.
             # --- solution
             try:
                 await self.connect()
@@ -142,10 +143,9 @@ class Client:
 
     def session_opened(self, endpoint: str) -> None:
         """The stream has named the URI to POST to."""
-        # TODO 2: Each stream is a new session with an endpoint of its own. The server knows
-        # nothing of the last one, least of all after a restart: keep the new endpoint, and
-        # shake hands anew, each time. And see to it in `session_ended` that no call is sent
-        # before that is done.
+        # TODO 2: Every stream is a new session with its own endpoint, and the server knows
+        # nothing about the last one. Store the new endpoint and shake hands again, every
+        # time. Then, in `session_ended`, make sure that no call is sent before that is done.
         # --- solution
         self.endpoint = self.checked(endpoint)
         self.handshake = asyncio.create_task(self.shake_hands())
@@ -156,7 +156,7 @@ class Client:
         # --- end
 
     async def shake_hands(self) -> None:
-        """Say hello, learn the tools; then calls may be sent."""
+        """Initialize, and list the tools. Then calls may be sent."""
         try:
             async with asyncio.timeout(HANDSHAKE_SECONDS):
                 await self.request("initialize", HELLO)
@@ -166,8 +166,9 @@ class Client:
             self.say(f"no handshake: {error!r}")
             self.end_stream()
             return
+        # A tool without annotations may have none, or null.
         self.annotations = {
-            tool["name"]: tool.get("annotations", {}) for tool in listed["tools"]
+            tool["name"]: tool.get("annotations") or {} for tool in listed.get("tools", [])
         }
         self.pace.session_began()
         self.ready.set()
@@ -176,12 +177,13 @@ class Client:
         """The stream is gone, and its session with it."""
         if self.handshake is not None:
             self.handshake.cancel()
-        # (TODO 2) `ready` is what calls wait for before they are sent.
+        # (TODO 2) Calls wait for `self.ready` before they are sent.
         # --- solution
         self.ready.clear()
         # --- end
-        # TODO 3: Nobody will reply to what is in `self.waiting`: the replies would have come on
-        # that stream. Raise Lost in whoever waits there, with `set_exception`, and empty it.
+        # TODO 3: Everything in `self.waiting` waits for a reply that would have come on that
+        # stream. Make each of these waits end with Lost, using `set_exception`. A future that
+        # is done already has its reply: leave it alone. Then empty `self.waiting`.
         # --- solution
         for future in self.waiting.values():
             if not future.done():
@@ -190,18 +192,18 @@ class Client:
         # --- end
 
     def end_stream(self) -> None:
-        """This session is of no use: end its stream, and `keep_connected` opens the next."""
+        """Give this session up: end its stream, and `keep_connected` opens the next one."""
         self.ready.clear()
         if self.stream is not None:
             self.stream.close()
 
     async def call(self, tool: str, arguments: Json) -> Json:
-        """Call a tool, in this session or the next; return its result.
+        """Call a tool, in this session or the next, and return its result.
 
         Raises Lost, Gone, RpcError, and TimeoutError after `settings.answer` seconds.
         """
-        # TODO 4: A reply may never come, though the stream is well. Let none of this take
-        # longer than `self.settings.answer`.
+        # TODO 4: A reply may never come although the stream is fine. Don't let any of this
+        # take longer than `self.settings.answer` seconds.
         # --- solution
         async with asyncio.timeout(self.settings.answer):
             return await self.call_until_told(tool, arguments)
@@ -215,9 +217,9 @@ class Client:
             await self.ready.wait()
             if self.over is not None:
                 raise self.over
-            # TODO 5: After NotTaken the call has surely not run. The server does not know this
-            # session any more: `end_stream`, and go round again. After Lost nobody knows
-            # whether it ran. Go round again if the tool `may_repeat`, else raise Lost.
+            # TODO 5: After NotTaken the call has certainly not run, and this session is no
+            # good: call `end_stream` and go round again. After Lost nobody knows whether the
+            # call ran: go round again if `may_repeat` allows it, otherwise raise Lost.
             # --- solution
             try:
                 return await self.request("tools/call", params)
@@ -231,10 +233,10 @@ class Client:
             # --- end
 
     def may_repeat(self, tool: str) -> bool:
-        """Whether to call it twice does the same as to call it once."""
-        # (TODO 5) So it is when the tool's annotations, in `self.annotations`, say that it
-        # changes nothing (`readOnlyHint`) or that a second call changes nothing more
-        # (`idempotentHint`). What they do not say is false.
+        """Whether calling the tool twice does no more than calling it once."""
+        # (TODO 5) That is so if its annotations, in `self.annotations`, say that it changes
+        # nothing (`readOnlyHint`) or that a second call changes nothing more
+        # (`idempotentHint`). A hint that is missing counts as false.
         # --- solution
         annotations = self.annotations.get(tool, {})
         return bool(annotations.get("readOnlyHint") or annotations.get("idempotentHint"))
@@ -243,17 +245,17 @@ class Client:
         # --- end
 
     def checked(self, endpoint: str) -> URL:
-        """The endpoint as a URL. Raises Gone when it is not the server's own."""
+        """The endpoint as a whole URL. Raises Gone unless it is on the server itself."""
         url = self.url.join(URL(endpoint))
-        # TODO 6: Whatever we POST goes where the server says. Raise Gone unless that is on the
-        # server itself: `origin()` of a URL is its scheme, host and port.
+        # TODO 6: Everything we POST goes where the server says. Raise Gone unless `url` is on
+        # the server that we connected to, `self.url`: same scheme, same host, same port.
         # --- solution
         if url.origin() != self.url.origin():
             raise Gone(f"the endpoint {url} is on another server")
         # --- end
         return url
 
-    # From here on all is given: asking, and being answered.
+    # From here on everything is given: sending requests and taking replies.
 
     async def request(self, method: str, params: Json | None = None) -> Json:
         """Send a request and await its reply. Raises Lost, NotTaken, RpcError."""
@@ -269,12 +271,13 @@ class Client:
             reply = await future
         finally:
             self.waiting.pop(request_id, None)
-        if "error" in reply:
-            raise RpcError(reply["error"]["message"])
-        return reply["result"]
+        result = reply.get("result")
+        if not isinstance(result, dict):
+            raise RpcError(f"{method} failed: {json.dumps(reply.get('error'))}")
+        return result
 
     async def post(self, message: Json) -> None:
-        """POST a message to the endpoint. Raises NotTaken, or Lost where nobody knows."""
+        """POST a message to the endpoint. Raises NotTaken, or Lost if nobody can know."""
         assert self.endpoint is not None
         limits = aiohttp.ClientTimeout(total=POST_SECONDS)
         try:
@@ -285,7 +288,7 @@ class Client:
         except aiohttp.ClientConnectorError:
             raise NotTaken("nothing listens there") from None
         except (aiohttp.ClientError, OSError) as error:
-            # It broke on the way there, or on the way back.
+            # It broke on the way there or on the way back.
             raise Lost(f"the POST broke: {error}") from None
         if 300 <= status < 500:
             raise NotTaken(f"the POST was answered with {status}")
@@ -293,26 +296,26 @@ class Client:
             raise Lost(f"the POST was answered with {status}")
 
     async def take(self, message: Any) -> None:
-        """A message has come: a reply to someone who waits, or a question of the server's.
+        """Take a message that has come: a reply, or a request from the server.
 
-        Raises ValueError when it is no message.
+        Raises ValueError for anything that is not a message.
         """
         if not isinstance(message, dict):
-            raise ValueError("the server sent JSON that is no message")
+            raise ValueError("the server sent JSON that is not a message")
         if "method" not in message:
-            # Nobody waits any more for a reply that comes after the time limit. And true is
-            # no id of ours, though it is an int in Python, and equal to 1.
+            # A reply after the time limit finds nobody waiting. And `true` is not one of our
+            # ids, although in Python it is an int and equals 1.
             reply_id = message.get("id")
             future = self.waiting.get(reply_id) if type(reply_id) is int else None
             if future is not None and not future.done():
                 future.set_result(message)
         elif message["method"] == "ping":
-            with contextlib.suppress(Lost, NotTaken):  # then the stream will not last either
+            with contextlib.suppress(Lost, NotTaken):  # then the stream won't last either
                 await self.post({"jsonrpc": "2.0", "id": message["id"], "result": {}})
 
 
 class Pace:
-    """When to come back."""
+    """How long to wait before reconnecting."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -320,23 +323,23 @@ class Pace:
         self.failures = 0
 
     def session_began(self) -> None:
-        """The hands are shaken: the failures in a row are over."""
+        """The handshake is done, and with it this row of failures."""
         self.failures = 0
 
     def server_asked(self, reconnection_time: int | None) -> None:
         """`reconnection_time` is what the stream asked for, in milliseconds, or None."""
-        # TODO 7: Keep it as `self.retry`, in seconds, until another is asked for.
+        # TODO 7: Store it as `self.retry`, in seconds, until the server asks for another.
         # --- solution
         if reconnection_time is not None:
             self.retry = reconnection_time / 1_000
         # --- end
 
     def next_wait(self) -> float | None:
-        """Seconds to wait before the next connection. None: give up."""
-        # (TODO 7) None after `most_failures` waits in a row that led to no session. Else, as
-        # in lesson 03: at least `self.retry`, and a random time on top, from 0 up to a limit.
-        # The limit is `first_backoff` at first, doubles with each failure, and ends at
-        # `longest_backoff`.
+        """Seconds to wait before the next connection, or None to give up."""
+        # (TODO 7) None after `most_failures` waits in a row that led to no session. Otherwise,
+        # as in lesson 03: `self.retry`, and on top of it a random time from 0 up to a limit.
+        # The limit is `first_backoff` the first time, doubles with each failure, and stops
+        # growing at `longest_backoff`.
         # --- solution
         if self.failures >= self.settings.most_failures:
             return None
@@ -355,7 +358,7 @@ def say_how_it_ended(keeping: asyncio.Task[None]) -> None:
 
 
 async def call_again_and_again(url: str, tool: str, arguments: Json, every: float) -> None:
-    """Call the tool until the server is gone for good, and print what became of each call."""
+    """Call the tool until the server is gone for good. Print what became of each call."""
     async with aiohttp.ClientSession() as http:
         client = Client(http, url, Settings())
         keeping = asyncio.create_task(client.run())

@@ -98,6 +98,8 @@ class Sessions:
                 second = params.get("cursor") == "2"
                 name = "wait" if second else "repeat"
                 tool = {"name": name, "description": f"{name} it.", "inputSchema": SCHEMA}
+                if way == "endless":
+                    return {"tools": [tool], "nextCursor": "1"}
                 return {"tools": [tool], **({} if second else {"nextCursor": "2"})}
             case "tools/call" if params["name"] != "wait":
                 content: list[Json] = [

@@ -1,11 +1,11 @@
-"""Runs a learner's client in a process of its own, on all servers of the checks at once.
+"""Runs a learner's client in a separate process, on all servers of the checks at the same time.
 
 Started with the path of the file and a plan, as JSON:
 
     {"clients": [{"on": "down", "url": …, "settings": {…}, "turns": [["add"], ["pay", …]]}],
      "pace": {"settings": {…}, "of": 60, "waits": 8, "asked": 4000}}
 
-Each turn's calls are made at once, and wait until standard input says that it may begin:
+Each turn's calls are made together, and wait until standard input says that it may begin:
 `down`, once for each turn. Standard output has one JSON object a line:
 
     {"on": "down", "asked": 0}                       the calls of turn 0 are made
@@ -20,11 +20,11 @@ Each turn's calls are made at once, and wait until standard input says that it m
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import json
 import os
 import sys
 import threading
+import time
 import traceback
 from pathlib import Path
 from types import ModuleType
@@ -32,26 +32,18 @@ from typing import Any
 
 import aiohttp
 
+from workshop.learners_file import load
+
 Json = dict[str, Any]
 
-
-def load(path: Path) -> ModuleType:
-    """The learner's file as a module, with what lies beside it."""
-    # Bytecode on disk is told from a newer file by the second and the size: two saves
-    # within one second could look alike.
-    sys.dont_write_bytecode = True
-    sys.path.insert(0, str(path.parent))
-    spec = importlib.util.spec_from_file_location("learners_file", path)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{path} is no Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["learners_file"] = module  # where dataclasses look it up
-    spec.loader.exec_module(module)
-    return module
+NEEDED = (
+    *("Settings", "Client", "Client.run", "Client.call"),
+    *("Pace", "Pace.next_wait", "Pace.session_began", "Pace.server_asked"),
+)
 
 
 class Driver:
-    """The learner's clients, and what is said of them."""
+    """The learner's clients, and the reports about them."""
 
     def __init__(self, module: ModuleType, plan: Json) -> None:
         self.module = module
@@ -124,6 +116,8 @@ class Driver:
     async def call(self, on: str, client: Any, tool: str) -> None:
         try:
             result = await client.call(tool, {})
+            if not isinstance(result, dict) or "content" not in result:
+                raise TypeError(f"`call` returned {result!r:.60}")
             self.tell(on=on, call=tool, result=result["content"][0]["text"])
         except BaseException as error:
             text = f"{error} (line {self.line_of(error)})"
@@ -136,11 +130,15 @@ class Driver:
         return (lines or [0])[-1] or 0
 
     def waits_of(self, settings: Json, of: int, waits: int, asked: int) -> Json:
-        """What `of` Paces say: `waits` waits in a row, and the next after a session began.
+        """What `of` Paces return: `waits` waits in a row, and the next after a session began.
 
-        And what one more says that was told of a reconnection time, and then of none.
+        And what one more returns when the server asked for a time, and then for none.
         """
         try:
+            began = time.monotonic()
+            self.module.Pace(self.module.Settings(**settings)).next_wait()
+            if time.monotonic() - began > 0.5:
+                return {"slept": time.monotonic() - began}
             paces = [self.module.Pace(self.module.Settings(**settings)) for _ in range(of)]
             in_a_row = [[pace.next_wait() for _ in range(waits)] for pace in paces]
             for pace in paces:
@@ -148,18 +146,16 @@ class Driver:
             after = [pace.next_wait() for pace in paces]
             told = self.module.Pace(self.module.Settings(**settings))
             told.server_asked(asked)
+            first = told.next_wait()
             told.server_asked(None)
             kept = told.next_wait()
         except Exception:
             return {"error": traceback.format_exc(limit=-2)}
-        return {"in_a_row": in_a_row, "after_a_session": after, "kept": kept}
+        return {"in_a_row": in_a_row, "after_a_session": after, "asked": first, "kept": kept}
 
 
 def main() -> None:
-    module = load(Path(sys.argv[1]))
-    for name in ("Client", "Settings", "Pace"):
-        if not hasattr(module, name):
-            sys.exit(f"There is no {name} in it")
+    module = load(Path(sys.argv[1]), *NEEDED)
     asyncio.run(Driver(module, json.loads(sys.argv[2])).run())
 
 

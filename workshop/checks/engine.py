@@ -1,9 +1,12 @@
 """Run the checks of a lesson against a program or a URL, and say what each one found.
 
 A check is a function that takes the thing under check and raises `Failed` when
-it is wrong. `Suite` collects the checks of one lesson. A check may stand `after`
+it is wrong. `Suite` collects the checks of one lesson. A check may come `after`
 others: when one of those did not pass, it waits instead of failing, so that one
-mistake gives one failure and the learner sees what to mend first.
+mistake gives one failure and the learner sees what to fix first.
+
+What Python itself says of the learner's file (`Report.complaints`) comes before all that:
+an exception or a missing `await` explains failures that are about something else.
 """
 
 from __future__ import annotations
@@ -17,7 +20,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Generic, Literal, TypeVar
 
-from workshop.running import ProgramError
+from workshop.complaints import Complaint, complaints_in, line_it_ran, todo_of
+from workshop.learners_file import broken, doubts
+from workshop.running import Program, ProgramError, recorded
 
 T = TypeVar("T")
 
@@ -26,13 +31,14 @@ State = Literal["passed", "failed", "waiting"]
 
 STARTS = "starts"
 
-# Hints that any check may give. What a lesson's checks say themselves stands in the lesson.
+# Hints that any check may give. What a lesson's checks say themselves is in the lesson.
 COMMON_HINTS = {
+    "broken-file": "Python can't run the file as it is, so nothing else can be checked yet.",
     "no-connection": "The server closed or refused the connection instead of answering. "
-    "Look at what it printed: an exception there names the line.",
-    "no-answer": "The server took the request and sent no answer in time. "
-    "Does something wait for ever, or block the event loop?",
-    "crashed": "Your code raised an exception. Its last lines name the line to look at.",
+    "If it printed an exception, that names the line.",
+    "no-answer": "The server accepted the request and sent no answer in time. "
+    "Does something wait forever, or block the event loop?",
+    "crashed": "Your code raised an exception. The end of the traceback names the line.",
     "hangs": "Your code was still running after a second. Is there a loop that never ends?",
 }
 
@@ -44,6 +50,7 @@ class Failed(Exception):
     `received` are what went over the wire; `at` is the index of the wrong byte
     in `received`, under which a caret is drawn; `wanted` is what should have come.
     `label` says what `received` is when it is not what came back: "Misread", "Raised".
+    `todo` is set where something else than the check tells which TODO is to blame.
     """
 
     def __init__(
@@ -55,6 +62,7 @@ class Failed(Exception):
         at: int | None = None,
         wanted: str = "",
         label: str = "Came back",
+        todo: int | None = None,
     ) -> None:
         super().__init__(hint)
         self.hint = hint
@@ -63,6 +71,7 @@ class Failed(Exception):
         self.at = at
         self.wanted = wanted
         self.label = label
+        self.todo = todo
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +141,7 @@ class Report:
     subject: str  # the file or URL that was checked
     results: list[Result] = field(default_factory=list)
     seconds: float = 0.0
+    complaints: list[Complaint] = field(default_factory=list)  # only when something failed
 
     @property
     def ok(self) -> bool:
@@ -148,6 +158,7 @@ class Report:
                 "subject": self.subject,
                 "passed": self.ok,
                 "seconds": round(self.seconds, 3),
+                "complaints": [complaint.as_dict() for complaint in self.complaints],
                 "checks": [result.as_dict() for result in self.results],
             },
             indent=2,
@@ -161,7 +172,8 @@ class Suite(Generic[T]):
     `open_program(path)` starts the file at `path` and yields the target;
     it raises ProgramError when that can't be done, which fails the built-in
     check "starts". `open_url(url)` yields a target for a server that already runs;
-    a suite without one can't be run against a URL.
+    a suite without one can't be run against a URL. `printed(target)` is what its programs
+    printed, for a suite that does not start them with `workshop.running`.
     """
 
     def __init__(
@@ -170,6 +182,7 @@ class Suite(Generic[T]):
         *,
         open_program: Callable[[Path], AbstractContextManager[T]],
         open_url: Callable[[str], AbstractContextManager[T]] | None = None,
+        printed: Callable[[T], str] | None = None,
         start_heading: str,
         start_title: str = "The program starts and listens on the port it is given",
         start_hint: str = "Run the file yourself and read the last lines it prints.",
@@ -177,6 +190,7 @@ class Suite(Generic[T]):
         self.slug = slug
         self.open_program = open_program
         self.open_url = open_url
+        self.printed = printed
         self.checks: list[Check[T]] = [
             Check(
                 id=STARTS,
@@ -203,13 +217,13 @@ class Suite(Generic[T]):
         scope: Scope = "lesson",
         alone: bool = False,
     ) -> Callable[[Callable[[T], None]], Callable[[T], None]]:
-        """Add the decorated function to the suite. Its prerequisites stand above it."""
+        """Add the decorated function to the suite. Its prerequisites must be above it."""
         known = {check.id: check for check in self.checks}
         if id in known:
             raise ValueError(f"{self.slug} has two checks called {id!r}")
         for other in after:
             if other not in known:
-                raise ValueError(f"{id!r} stands after {other!r}, which is not above it")
+                raise ValueError(f"{id!r} comes after {other!r}, which is not above it")
             if known[other].alone and not alone:
                 raise ValueError(f"{id!r} can't wait for {other!r}, which runs alone, last")
 
@@ -236,14 +250,17 @@ class Suite(Generic[T]):
 
 def check_program(suite: Suite[T], program: Path) -> Report:
     """Start `program` and run all checks of the suite on it."""
-    return _report(suite, str(program), suite.open_program(program), suite.checks)
+    if complaint := broken(program):
+        results = _not_started(suite, suite.checks, Failed("broken-file"))
+        return Report(suite.slug, str(program), results, complaints=[complaint])
+    return _report(suite, str(program), suite.open_program(program), suite.checks, program)
 
 
 def check_url(suite: Suite[T], url: str) -> Report:
     """Run the protocol's checks of the suite on the server at `url`."""
     if suite.open_url is None:
         raise ValueError(f"The checks of {suite.slug} need a file; they can't check a URL.")
-    # Whoever wrote that server did not fill our TODOs.
+    # The author of that server did not fill in our TODOs.
     wanted = [replace(check, todo=None) for check in suite.checks if check.scope == "protocol"]
     return _report(suite, url, suite.open_url(url), wanted)
 
@@ -258,22 +275,67 @@ def _report(
     subject: str,
     opening: AbstractContextManager[T],
     checks: list[Check[T]],
+    file: Path | None = None,
 ) -> Report:
     began = time.monotonic()
-    try:
-        with opening as target:
-            results = _run(checks, target)
-    except ProgramError as error:
-        results = _not_started(suite, checks, error)
-    return Report(suite.slug, subject, results, time.monotonic() - began)
+    printed: list[str] = []
+    not_started = None
+    with recorded() as programs:
+        try:
+            with opening as target:
+                results = _run(checks, target)
+                if file is not None:
+                    results = _where_it_hangs(results, programs)
+            if suite.printed is not None:
+                printed.append(suite.printed(target))
+        except ProgramError as error:
+            printed.append(str(error))
+            not_started = Failed(
+                "did-not-start",
+                received=str(error),
+                wanted="a program that runs",
+                label="It printed",
+            )
+            results = _not_started(suite, checks, not_started)
+    report = Report(suite.slug, subject, results, time.monotonic() - began)
+    if file is None or report.ok:
+        return report
+    # Some of it is printed only as the programs end.
+    printed += [program.output for program in programs]
+    complaints = _complaints(file, printed)
+    if complaints and not_started is not None:
+        not_started.received = b""  # they say it more clearly
+    return replace(report, complaints=complaints)
 
 
-def _not_started(suite: Suite[T], checks: list[Check[T]], error: ProgramError) -> list[Result]:
-    starts = suite.checks[0]
-    failure = Failed("did-not-start", received=str(error), wanted="a program that runs")
+def _where_it_hangs(results: list[Result], programs: list[Program]) -> list[Result]:
+    """Where an answer did not come, blame the TODO above the line that a program is stuck in.
+
+    That is seldom the TODO that is about the answer.
+    """
+    hang = [one for one in results if one.failure and one.failure.hint == "no-answer"]
+    lines = [line for program in programs if hang and (line := program.line_it_runs())]
+    todo = todo_of(lines[0]) if lines else None
+    if todo is None:
+        return results
+    return [replace(one, todo=todo) if one in hang else one for one in results]
+
+
+def _complaints(file: Path, printed: list[str]) -> list[Complaint]:
+    """What Python printed about the file, and what it did not get to. Each thing once."""
+    found = [line for text in printed if (line := line_it_ran(text, file))]
+    found += [one for text in printed for one in complaints_in(text, file)]
+    known = {(one.line, one.said.partition(". ")[0]) for one in found}
+    found += [
+        one for one in doubts(file) if (one.line, one.said.partition(". ")[0]) not in known
+    ]
+    return list(dict.fromkeys(found))
+
+
+def _not_started(suite: Suite[T], checks: list[Check[T]], failure: Failed) -> list[Result]:
     waiting = [_result(check, "waiting", waits_for=STARTS) for check in checks]
     return [
-        _result(starts, "failed", failure=failure),
+        _result(suite.checks[0], "failed", failure=failure),
         *(result for result in waiting if result.id != STARTS),
     ]
 
@@ -282,7 +344,7 @@ def _run(checks: list[Check[T]], target: T) -> list[Result]:
     """Run the checks side by side, then those that must be alone; keep their order."""
     futures: dict[str, Future[Result]] = {}
     # The pool starts work in the order it was handed in and a check's
-    # prerequisites stand above it, so no check can wait for one that can't start.
+    # prerequisites are above it, so no check can wait for one that can't start.
     with ThreadPoolExecutor(max_workers=16) as pool:
         for check in checks:
             if not check.alone:
@@ -328,7 +390,7 @@ def _result(
         why=check.why,
         read=check.read,
         rule=check.rule,
-        todo=check.todo,
+        todo=failure.todo if failure is not None and failure.todo else check.todo,
         failure=failure,
         hint=hint,
         waits_for=waits_for,

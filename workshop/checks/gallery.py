@@ -40,8 +40,8 @@ class Mistake:
         for find, replace in self.edits:
             if text.count(find) != 1:
                 raise GalleryError(
-                    f"mistake {self.id!r}: this text must stand exactly once in the "
-                    f"solution, and stands {text.count(find)} times:\n{find}"
+                    f"mistake {self.id!r}: this text must be exactly once in the "
+                    f"solution, and is there {text.count(find)} times:\n{find}"
                 )
             text = text.replace(find, replace)
         return text

@@ -23,15 +23,15 @@ from workshop.running import ProgramError
 
 Json = dict[str, Any]
 
-# How long, in seconds, a check waits for a reply. The starts of a dozen children fall into
-# it, on whatever machine this is. Who says nothing at all is found out in less.
+# How long, in seconds, a check waits for a reply. A dozen children start within that time,
+# on whatever machine this is. A server that says nothing at all is found out sooner.
 PATIENCE = 2.0
 SHORT = 0.5
 
 STDIO = "MCP, stdio: MUST"
 JSON_RPC = "JSON-RPC 2.0"
 
-# Answers enough to fill Python's buffer: 8 KiB, and 128 KiB since Python 3.14.
+# Enough answers to fill Python's buffer: 8 KiB, and 128 KiB since Python 3.14.
 MANY = io.DEFAULT_BUFFER_SIZE // 20
 
 
@@ -53,6 +53,7 @@ class Child:
     """The program under check as a child process, and every byte on its pipes."""
 
     def __init__(self, path: Path) -> None:
+        self.path = path
         self.process = subprocess.Popen(
             [sys.executable, str(path)],
             stdin=subprocess.PIPE,
@@ -81,25 +82,35 @@ class Child:
 
     @property
     def out(self) -> bytes:
-        """What came on stdout so far."""
+        """What has come on stdout so far."""
         with self._grew:
             return bytes(self._out)
 
     @property
     def log(self) -> str:
-        """The last lines of stderr, which name the exception if there was one."""
+        """The end of stderr. Of a traceback: the last place in this file, and the exception."""
+        return end_of_log(self.whole_log, self.path)
+
+    @property
+    def whole_log(self) -> str:
+        """All that has come on stderr so far."""
         with self._grew:
-            lines = self._log.decode("utf-8", "replace").splitlines()
-        return "\n".join(lines[-5:])
+            return self._log.decode("utf-8", "replace")
+
+    @property
+    def crashed(self) -> bool:
+        """Whether stderr has a traceback on it."""
+        with self._grew:
+            return b"Traceback (most recent call last):" in self._log
 
     @property
     def ended(self) -> bool:
-        """Whether the program is gone: nobody holds its outputs open any more."""
+        """Whether the program is gone: nothing holds its outputs open any more."""
         with self._grew:
             return self._open == 0
 
     def send(self, raw: bytes) -> None:
-        """Write to the program's stdin. When nobody reads there any more, that shows later."""
+        """Write to the program's stdin. If it no longer reads there, that shows up later."""
         assert self.process.stdin is not None
         stdin = self.process.stdin.fileno()
         deadline = time.monotonic() + SHORT
@@ -127,6 +138,10 @@ class Child:
                 self._grew.wait(left)
             return True
 
+    def wait_for_lines(self, count: int, start: int) -> bool:
+        """Wait until so many line ends have come from byte `start` on."""
+        return self.wait(lambda out: out.count(b"\n", start) >= count)
+
     def status(self, seconds: float) -> int | None:
         """The exit status, or None when the program is still there after `seconds`."""
         try:
@@ -150,19 +165,21 @@ class Child:
         if line is not None:
             return line
         if self.ended:
-            raise Failed("no-connection", sent=raw, received=self.log, wanted="a reply")
+            hint = "crashed" if self.crashed else "no-connection"
+            raise Failed(hint, sent=raw, received=self.log, wanted="a reply")
         raise Failed("no-answer", sent=raw, received=self.out[start:], wanted="a reply")
 
     def replies_before_pong(self, raw: bytes, died: str) -> list[Line]:
         """Send `raw` and a ping; return the lines that come before the ping's answer.
 
-        So that nobody has to wait to find out that nothing comes. Raises Failed with the
-        hint `died` when the ping is not answered.
+        The ping saves a long wait to find out that nothing comes. Raises Failed, with the
+        hint `died` if the program has ended.
         """
         start = len(self.out)
         self.send(raw + as_line(ping("after")))
         if not self.wait(lambda out: b'"after"' in out[start:] and out.endswith(b"\n")):
-            raise Failed(died, sent=raw, received=self.log, wanted="a server that goes on")
+            hint = died if self.ended else "no-answer"
+            raise Failed(hint, sent=raw, received=self.log, wanted="a server that goes on")
         lines = self.out[start:].splitlines(keepends=True)
         return [Line(line, json_object(line)) for line in lines if b'"after"' not in line]
 
@@ -194,7 +211,7 @@ class Target:
 
     @contextmanager
     def session(self) -> Iterator[Child]:
-        """One more child, with the handshake behind it."""
+        """One more child, after its handshake."""
         with self.child() as child:
             child.ask(initialize_request("2025-11-25"))
             child.send(as_line(INITIALIZED))
@@ -207,11 +224,11 @@ def open_program(path: Path) -> Iterator[Target]:
     first = Child(path)
     try:
         first.send(as_line(ping(1)))
-        # Something comes, or it ends, or it stays silent: only the second is our concern.
+        # Something comes, or it ends, or it stays silent: only its end matters here.
         at_once = first.wait(lambda out: out != b"", 2 * SHORT)
         status = first.status(SHORT) if first.ended else None
         if status not in (None, 0) and not first.out:
-            raise ProgramError(f"It ended with status {status}. It printed:\n{first.log}")
+            raise ProgramError(first.whole_log or f"nothing, and ended with status {status}")
         yield Target(path, first, at_once)
     finally:
         first.close()
@@ -220,11 +237,25 @@ def open_program(path: Path) -> Iterator[Target]:
 suite = Suite(
     "04_stdio_server",
     open_program=open_program,
-    start_heading="The exercise",
+    start_heading="Run it",
     start_title="The program starts",
-    start_hint="It ended with an exception, before the first message came or because of it: "
-    "the last line names it.",
+    start_hint="It ended, either before the first message or because of it. If it printed an "
+    "exception, that names the line.",
 )
+
+
+def end_of_log(text: str, path: Path) -> str:
+    """The last lines of a log; of a traceback, the last place in `path` and the exception."""
+    lines = text.splitlines()
+    places = [index for index, line in enumerate(lines) if line.startswith('  File "')]
+    ours = [index for index in places if lines[index].startswith(f'  File "{path}"')]
+    if not ours:
+        return "\n".join(lines[-5:])
+    start = ours[-1]
+    stop = next((index for index in places if index > start), len(lines))
+    exception = [line for line in lines[places[-1] + 1 :] if not line.startswith(" ")]
+    kept = lines[start:stop] + (exception if stop < len(lines) else [])
+    return "\n".join([lines[start].strip().replace(str(path), path.name), *kept[1:]])
 
 
 def as_line(message: Json) -> bytes:
@@ -303,7 +334,11 @@ def check_code(line: Line, wanted: int, sent: bytes, *, hint: str = "wrong-code"
         "only-at-the-end": "The answer came when stdin was closed, which a client does when it "
         "leaves. `read()` and `readlines()` wait for that: loop over the stream instead.",
         "first-line-only": "The first line was answered and the second was not. "
-        "Is a `return` inside the loop, or did an exception end it?",
+        "Is there a `return` or a `break` inside the loop, or no loop at all?",
+        "pieces": "Several lines came at once and were taken for one message. `read` and "
+        "`read1` return whatever has arrived: loop over the stream, which gives you lines.",
+        "wrong-way-round": "The message with an id got no reply, and one without an id did. "
+        "TODO 4 has it the wrong way round: a request has an id, a notification has none.",
     },
 )
 def reads_lines(target: Target) -> None:
@@ -316,37 +351,54 @@ def reads_lines(target: Target) -> None:
     if not came:
         child.close_stdin()
         late = child.wait(lambda out: out != b"", SHORT)
+        if not late and '"jsonrpc"' in child.log:
+            return  # it does answer, on stderr: the next check is about that
         hint = "only-at-the-end" if late else "silent"
+        if not late and answers_a_notification(target):
+            hint = "wrong-way-round"
         received = child.out.partition(b"\n")[0] if late else child.log
         raise Failed(hint, sent=sent, received=received, wanted="a reply while stdin is open")
     before = len(child.out)
     child.send(sent * MANY)
-    if not child.wait(lambda out: len(out) > before):
-        raise Failed("first-line-only", sent=sent, received=child.log, wanted="one more reply")
+    grew = child.wait(lambda out: len(out) > before)
+    if "Extra data" in child.log or b'"error"' in child.out[before:]:
+        received = child.log or child.out[before:].partition(b"\n")[0]
+        raise Failed("pieces", sent=sent * 2, received=received, wanted="a reply to each line")
+    if not grew:
+        hint = "crashed" if child.crashed else "first-line-only"
+        raise Failed(hint, sent=sent, received=child.log, wanted="one more reply")
+
+
+def answers_a_notification(target: Target) -> bool:
+    with target.child() as child:
+        child.send(as_line({"jsonrpc": "2.0", "method": "ping"}))
+        return child.wait(lambda out: out != b"", SHORT)
 
 
 @suite.check(
     "one-line",
-    "On stdout there are messages, one a line, and nothing else",
+    "Stdout carries messages, one per line, and nothing else",
     todo=2,
     after=("reads-lines",),
     read="One message, one line",
     rule=STDIO,
-    why="The client reads up to a line's end and takes what it has for one message.",
+    why="The client reads up to the end of a line and takes what it has as one message.",
     hints={
         "not-flushed": "Nothing came until several kilobytes of answers had piled up: they "
         "wait in Python's buffer. Call `flush()` after each message.",
-        "no-line-end": "The message has come and its line has no end, so the client reads on. "
-        'Add b"\\n".',
-        "line-break-inside": "The JSON stands in several lines, each is taken for a message. "
-        "Leave `indent` out.",
-        "line-end-first": "The line end stands before the message. The client gets an empty "
-        "line, and waits for the end of the next.",
-        "header": "Just the line, and nothing in front of it. `Content-Length` belongs to the "
-        "Language Server Protocol, `data:` to event streams.",
-        "no-json": "This is no JSON object in UTF-8. `json.dumps(message).encode()` makes one "
-        "of the message; `str` makes Python's own notation.",
-        "stray-text": "This is no message. Who printed it? Stdout belongs to the protocol: "
+        "on-stderr": "The reply went to stderr, where the client never looks for one. Write it "
+        "to `outgoing`, which is stdout.",
+        "no-line-end": "The message has come but its line has no end, so the client keeps "
+        'reading. Add b"\\n".',
+        "line-break-inside": "The JSON is spread over several lines, and each one is taken for "
+        "a message. Leave out `indent`.",
+        "line-end-first": "The line end comes before the message. The client gets an empty "
+        "line, and then waits for the end of the next one.",
+        "header": "Send just the line, with nothing in front of it. `Content-Length` belongs "
+        "to the Language Server Protocol, `data:` to event streams.",
+        "no-json": "This is not a JSON object in UTF-8. `json.dumps(message).encode()` turns "
+        "the message into one; `str` gives Python's own notation.",
+        "stray-text": "This is not a message. What printed it? Stdout belongs to the protocol: "
         "print to sys.stderr.",
     },
 )
@@ -356,6 +408,8 @@ def one_line(target: Target) -> None:
         child.send(sent)
         # One that has shown that it can has the time it needs; the other we need not wait for.
         if not child.wait(lambda out: out != b"", PATIENCE if target.at_once else 2 * SHORT):
+            if '"jsonrpc"' in child.log:
+                raise Failed("on-stderr", sent=sent, received=child.log, wanted="it on stdout")
             raise Failed("not-flushed", sent=sent, wanted="one line, now")
         child.wait(lambda out: b"\n" in out, SHORT)
         out = child.out
@@ -379,18 +433,60 @@ def one_line(target: Target) -> None:
 
 
 @suite.check(
-    "only-messages",
-    "Also the rest of a session is messages, to its end",
-    todo=2,
+    "goes-on",
+    "After each message the server reads the next one",
+    todo=1,
     after=("one-line",),
+    read="One message, one line",
+    rule="MCP, Lifecycle, Shutdown: the client ends the session",
+    why="Only the end of stdin ends a session. One bad message costs one message.",
+    hints={
+        "none-sent": "None was sent, as `null`. Send the reply only if it is not None.",
+        "left-at-none": "There was nothing to send for this message, and the server left. "
+        "When `reply_to` returns None, go on with the next line: no `return`, no `break`.",
+        "left-after-error": "This message is wrong, and the server left because of it. Send "
+        "the error and go on with the next line: no `return`, no `break`, no `exit`.",
+    },
+)
+def goes_on(target: Target) -> None:
+    unknown_tool = request("tools/call", {"name": "subtract", "arguments": {}})
+    with target.child() as child:
+        for sent, hint in (
+            (as_line(INITIALIZED), "left-at-none"),
+            (as_line(request("server/discover", {})), "left-after-error"),
+            (as_line(unknown_tool), "left-after-error"),
+            (b"hello\n", "left-after-error"),
+        ):
+            start = len(child.out)
+            child.send(sent + as_line(ping(1)) * 2)
+            # The message may have a reply. A server that read on sends two lines, or three.
+            child.wait_for_lines(2, start)
+            received = child.out[start:]
+            if b"null" in received.splitlines():
+                at = received.find(b"null\n")
+                raise Failed("none-sent", sent=sent, received=received, at=at, wanted="nothing")
+            if received.count(b"\n") >= 2:
+                continue
+            # An exception, or a text on stderr instead of a reply, is not the loop's fault.
+            by_the_loop = b'"error"' in received or child.status(SHORT) == 0
+            if child.ended and not child.crashed and by_the_loop:
+                received = received or child.log.encode()
+                raise Failed(hint, sent=sent, received=received, wanted="a server that goes on")
+            return
+
+
+@suite.check(
+    "only-messages",
+    "The rest of a session is messages too, to its very end",
+    todo=2,
+    after=("one-line", "goes-on"),
     read="Nothing but messages on stdout",
     rule=STDIO,
-    why="Whatever else comes is taken for a message, or spoils the one behind it.",
+    why="Anything else that comes is taken for a message, or spoils the one after it.",
     hints={
-        "stray-text": "This is no message. Who printed it? Stdout belongs to the protocol: "
+        "stray-text": "This is not a message. What printed it? Stdout belongs to the protocol: "
         "print to sys.stderr. A print that is not flushed comes out at the end.",
-        "empty-line": "A line without a message. One line end behind each message is enough.",
-        "none-sent": "None was sent, as `null`. Send the reply only if it is not None.",
+        "empty-line": "A line without a message. One line end after each message is enough.",
     },
 )
 def only_messages(target: Target) -> None:
@@ -409,7 +505,7 @@ def only_messages(target: Target) -> None:
     start = 0
     for line in out.splitlines(keepends=True):
         if json_object(line) is None:
-            hint = {b"": "empty-line", b"null": "none-sent"}.get(line.strip(), "stray-text")
+            hint = "stray-text" if line.strip() else "empty-line"
             raise Failed(hint, sent=sent, received=out, at=start, wanted="messages")
         start += len(line)
 
@@ -422,10 +518,10 @@ def only_messages(target: Target) -> None:
     alone=True,  # a server that stays may do so in a busy loop, which slows the others down
     read="Leaving",
     rule="MCP, Lifecycle, Shutdown: the client closes stdin first",
-    why="Closed stdin is how a client says goodbye. A server that stays is a process leaked.",
+    why="Closing stdin is how a client says goodbye. A server that stays is a leaked process.",
     hints={
-        "stays": 'It is still there. An empty read means the end: leave the loop on b"".',
-        "bad-status": "It left, with an exit status that says something went wrong. The end of "
+        "stays": 'It is still running. An empty read means the end: leave the loop on b"".',
+        "bad-status": "It left with an exit status that says something went wrong. The end of "
         "stdin is the normal end: just return.",
     },
 )
@@ -448,14 +544,14 @@ def leaves(target: Target) -> None:
     after=("only-messages",),
     read="The handshake",
     rule="MCP 2024-11-05 to 2025-11-25, Lifecycle: MUST",
-    why="Until a client has this answer it asks nothing else.",
+    why="Until a client has this answer it asks for nothing else.",
     hints={
         "no-result": "`initialize` must be answered with a result. If the program ended, "
         "its last line says why.",
-        "missing": "Three keys belong in the result: `protocolVersion`, `capabilities` and "
-        "`serverInfo`, spelt exactly so.",
+        "missing": "The result needs three keys: `protocolVersion`, `capabilities` and "
+        "`serverInfo`, spelled exactly like that.",
         "no-tools": "Announce the tools: `capabilities` needs an object `tools`, which may be "
-        "empty. A client does not ask for what nobody announced.",
+        "empty. A client does not ask for what the server has not announced.",
     },
 )
 def initialize(target: Target) -> None:
@@ -486,16 +582,16 @@ def initialize(target: Target) -> None:
     after=("initialize",),
     read="The handshake",
     rule="MCP 2024-11-05 to 2025-11-25, Version Negotiation: MUST",
-    why="From here on both keep to what the version says.",
+    why="From here on both sides follow that version.",
     hints={
         "ignored": "The client asked for a version that you speak, and got another one. "
-        "Agree to what it asks if you can.",
+        "Agree to what it asks for if you can.",
         "not-newest": "You were asked for a version that you don't speak. Offer your newest, "
         "and let the client decide.",
         "echoed": "There is no such version, and you agreed to it. Offer your newest instead: "
         "then the client can leave, or agree.",
-        "refused": "A version that you don't speak is no error: offer your newest, and let the "
-        "client decide.",
+        "refused": "A version that you don't speak is not an error: offer your newest, and let "
+        "the client decide.",
     },
 )
 def version(target: Target) -> None:
@@ -526,12 +622,12 @@ def version(target: Target) -> None:
     after=("only-messages",),
     read="Ids and notifications",
     rule=f"{JSON_RPC}: MUST be the same",
-    why="It is the only thing that says which question this answer belongs to.",
+    why="The id is the only thing that says which question this answer belongs to.",
     hints={
-        "not-the-id": "This is not the id that was asked with. Take it from the message.",
+        "not-the-id": "This is not the id of the request. Take it from the message.",
         "other-type": 'The id changed its type on the way: 7 and "7" are two ids. '
         "Give back the value itself.",
-        "zero-lost": "0 is an id like any other, and is false to Python. "
+        "zero-lost": "0 is an id like any other, but Python treats it as false. "
         'Ask whether "id" is in the message, not whether it is true.',
     },
 )
@@ -560,20 +656,56 @@ def same_id(target: Target) -> None:
 
 
 @suite.check(
+    "any-text",
+    "Line breaks and letters of every script fit in the line",
+    todo=2,
+    after=("id",),
+    read="One message, one line",
+    rule=f"{STDIO} not contain embedded newlines, MUST be UTF-8",
+    why="The reply repeats text that the client chose. It must still be one line of UTF-8.",
+    hints={
+        "line-break": "The text has a line break in it, and now your line has one too. "
+        "`json.dumps` writes it as a backslash and an n: leave that as it is.",
+        "not-utf-8": "The line is not UTF-8. Encode it as UTF-8, or let `json.dumps` escape "
+        "what is not ASCII.",
+        "died": "Sending this text ended the server. Encode it as UTF-8, which has every "
+        "letter, or let `json.dumps` escape what is not ASCII.",
+    },
+)
+def any_text(target: Target) -> None:
+    for id in ("in\ntwo lines", "日本", "é"):
+        sent = as_line(ping(id))
+        with target.child() as child:
+            try:
+                line = child.ask(sent)
+            except Failed as failure:
+                if failure.hint == "crashed":
+                    failure.hint = "died"
+                raise
+        if not is_utf_8(line.raw):
+            raise Failed("not-utf-8", sent=sent, received=line.raw, wanted=sent.decode())
+        if line.message is None:
+            at = len(line.raw) - 1
+            raise Failed("line-break", sent=sent, received=line.raw, at=at, wanted="\\n")
+
+
+@suite.check(
     "notifications",
     "A notification gets no reply",
     todo=4,
     after=("id",),
     read="Ids and notifications",
     rule=f"{JSON_RPC}: MUST NOT",
-    why="Nobody waits for it. A client that gets one takes it for an answer to something else.",
+    why="Nothing waits for it. A client that gets one takes it for the answer to something.",
     hints={
-        "answered": "`notifications/initialized` has no id, so nobody waits for a reply. "
+        "answered": "`notifications/initialized` has no id, so nothing waits for a reply. "
         "Return None before you make one.",
         "unknown-answered": "This has no id, so it is a notification and gets no reply, not "
         "even an error: look for the id, not for the name.",
+        "refused": "A message without an id was refused as invalid. It is valid: it is a "
+        "notification. Let it through, and return None for it.",
         "died": "The server ended at the notification, which is a message without an id. Ask "
-        "whether there is one before you take it. When `reply_to` returns None, go on.",
+        "whether there is one before you use it.",
     },
 )
 def notifications(target: Target) -> None:
@@ -586,6 +718,8 @@ def notifications(target: Target) -> None:
         ):
             sent = as_line(notification)
             for line in child.replies_before_pong(sent, "died")[:1]:
+                if error_code(line) == -32600:
+                    hint = "refused"
                 raise Failed(hint, sent=sent, received=line.raw, at=0, wanted="nothing")
 
 
@@ -598,7 +732,7 @@ def notifications(target: Target) -> None:
     rule="MCP, Tools: MUST",
     why="The list is all that a model knows of a tool: its name, its use and its arguments.",
     hints={
-        "no-tools": "The result must be an object whose `tools` are a list with add and echo.",
+        "no-tools": "The result must be an object whose `tools` is a list with add and echo.",
         "no-schema": "Each tool needs `inputSchema`, an object that says "
         '"type": "object". On the wire the name is written in camel case.',
     },
@@ -626,11 +760,10 @@ def tools_list(target: Target) -> None:
             )
 
 
-def call(target: Target, name: str, arguments: Json) -> tuple[bytes, Line]:
-    """Call a tool in a session of its own. Returns what was sent and what came."""
+def call(child: Child, name: str, arguments: Json) -> tuple[bytes, Line]:
+    """Call a tool. Returns what was sent and what came."""
     sent = as_line(request("tools/call", {"name": name, "arguments": arguments}))
-    with target.session() as child:
-        return sent, child.ask(sent)
+    return sent, child.ask(sent)
 
 
 @suite.check(
@@ -642,20 +775,24 @@ def call(target: Target, name: str, arguments: Json) -> tuple[bytes, Line]:
     rule="MCP, Tools: MUST",
     why="The content is what the model gets to read.",
     hints={
-        "refused": "This call is right, and the answer is an error. The arguments stand in "
+        "refused": "This call is right, and the answer is an error. The arguments are in "
         '`params["arguments"]`.',
         "no-content": "The result needs `content`, a list: "
         '[{"type": "text", "text": "5"}]. A tool may give back several things.',
-        "no-string": "The `text` of a text content is a string, also when it is a number. "
+        "no-string": "The `text` of a text content is a string, even when it is a number. "
         "A client that checks types refuses the whole answer.",
         "no-type": 'Each piece of content says what it is: "type": "text".',
-        "wrong-sum": "The tool gave another sum. Add first, and make a text of the sum.",
-        "is-error": "The tool did what it should, and `isError` says something else. It is "
-        "false, or left out.",
+        "wrong-sum": "This is not the sum. Add first, then turn the sum into text.",
+        "fraction-lost": "2.5 and 0.25 were not added as they came. The schema says number, "
+        "not integer: add what you were given.",
+        "is-error": "The tool worked, and `isError` says that it failed. Make it false, "
+        "or leave it out.",
     },
 )
 def tools_call(target: Target) -> None:
-    sent, line = call(target, "add", {"a": 2, "b": 3})
+    with target.session() as child:
+        sent, line = call(child, "add", {"a": 2, "b": 3})
+        sent_fraction, fraction = call(child, "add", {"a": 2.5, "b": 0.25})
     result = result_in(line)
     content = result.get("content") if isinstance(result, dict) else None
     if error_code(line) is not None:
@@ -675,13 +812,25 @@ def tools_call(target: Target) -> None:
     if result.get("isError", False) is not False:
         at = place_of(line.raw, "isError")
         raise Failed("is-error", sent=sent, received=line.raw, at=at, wanted="false")
+    if text_in(fraction) != "2.75":
+        at, wanted = place_of(fraction.raw, "text"), '"text": "2.75"'
+        raise Failed(
+            "fraction-lost", sent=sent_fraction, received=fraction.raw, at=at, wanted=wanted
+        )
+
+
+def text_in(line: Line) -> Any:
+    """The text of the first content in a reply, or None."""
+    result = result_in(line)
+    content = result.get("content") if isinstance(result, dict) else None
+    return content[0].get("text") if content else None
 
 
 @suite.check(
     "echo",
     "`echo` gives a text back as it came",
     todo=6,
-    after=("tools-call",),
+    after=("tools-call", "any-text"),
     read="Tools",
     rule="this lesson",
     why="Spaces, line breaks and letters of every script are the caller's, not ours.",
@@ -689,11 +838,9 @@ def tools_call(target: Target) -> None:
 )
 def echo(target: Target) -> None:
     message = "  two lines\nand é 日本 \n"
-    sent, line = call(target, "echo", {"message": message})
-    result = result_in(line)
-    content = result.get("content") if isinstance(result, dict) else None
-    text = content[0].get("text") if content else None
-    if text != message:
+    with target.session() as child:
+        sent, line = call(child, "echo", {"message": message})
+    if text_in(line) != message:
         at = place_of(line.raw, "text")
         raise Failed("differs", sent=sent, received=line.raw, at=at, wanted=json.dumps(message))
 
@@ -703,15 +850,15 @@ def echo(target: Target) -> None:
     "A call that can't be made is refused",
     todo=6,
     after=("tools-call",),
-    read="When something is wrong",
+    read="Tools",
     rule="MCP, Tools, Error Handling",
     why="A model guesses names and forgets arguments. It needs to be told, not cut off.",
     hints={
         "died": "The call ended the server, and with it everything else the client wanted. "
         "Turn the exception that its last line names into an RpcError.",
-        "taken": "There is no such tool, and the reply looks like that of one. Raise RpcError.",
+        "taken": "There is no such tool, but the reply looks as if there were. Raise RpcError.",
         "guessed": "The argument `b` is missing, and the tool ran all the same. Say so with an "
-        "RpcError: whoever forgot it would never know.",
+        "RpcError: otherwise a model that forgot it would never know.",
         "wrong-code": "`tools/call` exists, its params are wrong: INVALID_PARAMS.",
     },
 )
@@ -723,11 +870,13 @@ def bad_call(target: Target) -> None:
             try:
                 line = child.ask(sent)
             except Failed as failure:
-                wanted = '"code": -32602'
-                raise Failed("died", sent=sent, received=child.log, wanted=wanted) from failure
+                if failure.hint != "no-answer":
+                    failure.hint = "died"
+                failure.wanted = '"code": -32602'
+                raise
             result = result_in(line)
             if isinstance(result, dict) and result.get("isError") is True:
-                continue  # since 2025-11-25 wrong arguments are rather said so
+                continue  # since 2025-11-25 this is how wrong arguments should be reported
             if result is not None:
                 at = place_of(line.raw, "result")
                 raise Failed(
@@ -743,19 +892,18 @@ def bad_call(target: Target) -> None:
     after=("initialize", "id", "notifications"),
     read="When something is wrong",
     rule=f"{JSON_RPC}, section 5.1",
-    why="Newer clients ask `server/discover` first. Who says nothing makes them wait for it.",
+    why="Newer clients ask `server/discover` first. A server that says nothing stalls them.",
     hints={
         "died": "The question ended the server. Turn the exception into an RpcError.",
         "silent": "No reply came. The client waits until its patience ends: ten seconds, "
         "for the official one.",
-        "taken": "The client believes now that this method exists, and what came is its "
+        "taken": "The client now believes that this method exists and that this is its "
         "result. Raise RpcError.",
         "wrong-code": "The code for a method that does not exist is METHOD_NOT_FOUND.",
-        "id-lost": "The error does not say which request it is about: the client still waits.",
     },
 )
 def unknown_method(target: Target) -> None:
-    sent = as_line({**request("server/discover", {}), "id": "who are you"})
+    sent = as_line(request("server/discover", {}))
     with target.session() as child:
         replies = child.replies_before_pong(sent, "died")
     if not replies:
@@ -765,6 +913,25 @@ def unknown_method(target: Target) -> None:
         at = place_of(line.raw, "result")
         raise Failed("taken", sent=sent, received=line.raw, at=at, wanted='"code": -32601')
     check_code(line, -32601, sent)
+
+
+@suite.check(
+    "error-id",
+    "An error carries the id of its request too",
+    todo=4,
+    after=("unknown-method",),
+    read="Ids and notifications",
+    rule=f"{JSON_RPC}: MUST be the same",
+    why="An error is a response like any other: without the id, the client keeps waiting.",
+    hints={
+        "id-lost": "The error does not say which request it is about. Set `request_id` as soon "
+        "as you have the message: before anything can raise an RpcError.",
+    },
+)
+def error_id(target: Target) -> None:
+    sent = as_line({**request("server/discover", {}), "id": "who are you"})
+    with target.session() as child:
+        line = child.ask(sent)
     if line.message is not None and line.message.get("id") != "who are you":
         at = place_of(line.raw, "id")
         raise Failed("id-lost", sent=sent, received=line.raw, at=at, wanted='"who are you"')
@@ -777,12 +944,13 @@ def unknown_method(target: Target) -> None:
     after=("id",),
     read="When something is wrong",
     rule=f"{JSON_RPC}, section 5.1",
-    why="One line that is garbled should cost one message, not the connection.",
+    why="One garbled line should cost one message, not the connection.",
     hints={
-        "died": "The line ended the server. Catch what `json.loads` raises: ValueError.",
+        "died": "The line ended the server. Catch what `json.loads` raises: ValueError, "
+        "of which JSONDecodeError and UnicodeDecodeError are two kinds.",
         "silent": "No reply came. There is no id to answer with, so the id is null, "
-        "but the client learns that something was garbled.",
-        "wrong-code": "The code for what is not JSON is PARSE_ERROR.",
+        "but the client should learn that something was garbled.",
+        "wrong-code": "The code for a line that is not JSON, or not UTF-8, is PARSE_ERROR.",
     },
 )
 def not_json(target: Target) -> None:
@@ -796,17 +964,17 @@ def not_json(target: Target) -> None:
 
 @suite.check(
     "not-a-request",
-    "JSON that is no request gets error -32600",
+    "JSON that is not a request gets error -32600",
     todo=8,
     after=("not-json",),
     read="When something is wrong",
     rule=f"{JSON_RPC}, section 5.1",
     why="Valid JSON can be anything: a list, a number, an object with other keys.",
     hints={
-        "died": "This is JSON, and not what the next line of your code expects. Ask whether it "
+        "died": "This is JSON, but not what the next line of your code expects. Ask whether it "
         "is a dict with a string under `method` before you use it.",
-        "silent": "No reply came. Whoever sent this believes that it was understood.",
-        "wrong-code": "It is JSON, and no request: INVALID_REQUEST. A method is a string.",
+        "silent": "No reply came. The client that sent this believes that it was understood.",
+        "wrong-code": "It is JSON, but not a request: INVALID_REQUEST. A method is a string.",
     },
 )
 def not_a_request(target: Target) -> None:

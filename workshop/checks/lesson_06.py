@@ -1,9 +1,9 @@
 """The checks of lesson 06: an MCP server of the official SDK, mounted in an app under a prefix.
 
-Those with scope="protocol" fit anybody's server, mounted wherever it is: they know of it
-only the URL of its event stream. All others know the tea shop of the exercise: its
-routes, its public name, and the tools `stock` and `pack`. A packet is scanned with a POST
-to a route, so a check decides when the tool may go on, and progress is seen live.
+Those with scope="protocol" fit any server, wherever it is mounted: all they know is the URL
+of its event stream. The others know the tea shop of the exercise: its routes, its public
+name, and the tools `stock` and `pack`. A packet is scanned with a POST to a route, so a
+check decides when the tool may go on, and can see progress arrive live.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ PUBLIC_NAME = "tea.example"
 @contextmanager
 def open_program(path: Path) -> Iterator[McpServer]:
     """Start the file. Raises ProgramError."""
-    # To import the SDK and FastAPI takes its time on a busy machine.
+    # Importing the SDK and FastAPI takes a while on a busy machine.
     with running(path, seconds=30) as program:
         yield McpServer(f"{program.url}{PREFIX}/sse", program, exact=True)
 
 
 @contextmanager
 def open_url(url: str) -> Iterator[McpServer]:
-    """A server that already runs; `url` is the URL of its event stream."""
+    """A server that is already running; `url` is the URL of its event stream."""
     yield McpServer(url, exact=False)
 
 
@@ -51,9 +51,10 @@ suite = Suite(
     "06_sdk_server",
     open_program=open_program,
     open_url=open_url,
-    start_heading="The exercise",
+    start_heading="The tea shop",
     start_hint="Read the last line that it prints. A TypeError about arguments of `sse_app` "
-    "comes from a habit of v1: in v2 it takes keywords only, and no prefix.",
+    "comes from v1, where the prefix was passed to it: in v2 it takes keywords only, and the "
+    "prefix belongs to `app.mount`.",
 )
 
 
@@ -70,9 +71,14 @@ suite = Suite(
     why="This is the URL that people write into their clients.",
     hints={
         "not-there": "Something else answered. Routes and mounts are tried from top to bottom: "
-        "is the server mounted under /mcp, above the route that catches every path? And is "
-        "the stream's path below the mount still /sse? --url wants the stream's own URL.",
-        "redirected": "The server knows this path only with another last slash, and sends the "
+        "is the app that `sse_app` returns mounted under /mcp, above the route that catches "
+        "every path? And is the stream's path below the mount still /sse? (With --url, give "
+        "the stream's own URL.)",
+        "not-an-app": "Something is mounted there, and it raised an exception: the server's "
+        "last lines name it. `app.mount` takes an ASGI app: what `server.sse_app(…)` returns, "
+        "not the server, and not the method without its parentheses. In the same way, "
+        "`names()` is called.",
+        "redirected": "The server knows this path only with a slash at its end, and sends the "
         "client there. Not every client follows. `sse_path` ends without a slash.",
     },
 )
@@ -84,10 +90,10 @@ def mounted(server: McpServer) -> None:
         if server.exact and stream.status == 421:
             return  # it is there; under which address is the next check's question
         stream.wait_closed()
-        redirected = 300 <= stream.status < 400
+        kinds = {3: "redirected", 5: "not-an-app"}
         received = head_and_body(stream.status, stream.headers, stream.raw)
         raise Failed(
-            "redirected" if redirected else "not-there",
+            kinds.get(stream.status // 100, "not-there"),
             sent=stream.request,
             received=received,
             at=wrong_place(received),
@@ -96,7 +102,7 @@ def mounted(server: McpServer) -> None:
 
 
 def head_and_body(status: int, headers: Message, body: bytes) -> bytes:
-    """What there is to see of an answer: status, where it leads, what it is, what it says."""
+    """The parts of an answer that matter here: status, Location, Content-Type, body."""
     head = f"HTTP status {status}\n"
     for name in ("Location", "Content-Type"):
         if name in headers:
@@ -105,7 +111,7 @@ def head_and_body(status: int, headers: Message, body: bytes) -> bytes:
 
 
 def wrong_place(received: bytes) -> int:
-    """Where the caret stands: where a redirect leads, else at the body, or at the status."""
+    """Where to draw the caret: where a redirect leads, else at the body, else at the status."""
     for mark in (b"\nLocation: ", b"\n\n"):
         place = received.find(mark)
         if 0 <= place < len(received) - len(mark):
@@ -122,8 +128,8 @@ def wrong_place(received: bytes) -> int:
     rule="This course",
     why="The app was there first, and its users know nothing of MCP.",
     hints={
-        "swallowed": "A path that is the shop's was answered by the mounted app. A mount takes "
-        "every path below its prefix, and below / is everything.",
+        "swallowed": "The mounted app answered one of the shop's paths. A mount takes every "
+        "path below its prefix, and everything is below /.",
     },
 )
 def routes(server: McpServer) -> None:
@@ -150,11 +156,12 @@ def routes(server: McpServer) -> None:
     after=("mounted",),
     read="Who may come in",
     rule="The SDK compares Host and Origin with its lists",
-    why="421 is what most people see first of a server in a new place.",
+    why="421 is the first thing that most people see of a server in a new place.",
     hints={
-        "refused": "Under its own address it was refused. The list replaces the one that "
-        "`sse_app` has by itself. A Host has the port behind it, unless that is the scheme's "
-        "own: an entry without a port never fits 127.0.0.1:8000, one with `:*` fits any port.",
+        "refused": "It refused its own address. The list replaces the one that `sse_app` has "
+        "by default. An entry is compared with the whole Host, name and port, which has no "
+        "scheme: an entry without a port never matches 127.0.0.1:8006, one with `:*` at its "
+        "end matches any port, and `*` alone matches nothing.",
     },
 )
 def address(server: McpServer) -> None:
@@ -181,13 +188,13 @@ def want_let_in(server: McpServer, headers: dict[str, str], hint: str) -> None:
     "The endpoint event names a path below the prefix",
     todo=1,
     after=("address",),
-    read="The prefix and the slash",
-    rule=f"This course: everything of MCP is below {PREFIX}, once",
-    why="A proxy that sends /mcp to this app sends nothing else of MCP to it.",
+    read="Inside an app that you already have",
+    rule=f"This course: all of MCP is below {PREFIX}, once",
+    why="A proxy that sends only /mcp to this app would never deliver the other paths.",
     hints={
-        "wrong-prefix": "The prefix must stand in it once. A mount says its prefix to the app "
-        "below, and that puts it in front of `message_path` by itself: so it must not stand "
-        "in `message_path` too, and without a mount nobody says it.",
+        "wrong-prefix": "The prefix must be in it exactly once. A mount tells the app below "
+        "its prefix, and that app puts it in front of `message_path`: so it must not be in "
+        "`message_path` too, and without a mount it is missing.",
     },
 )
 def endpoint(server: McpServer) -> None:
@@ -207,16 +214,16 @@ def endpoint(server: McpServer) -> None:
 
 @suite.check(
     "accepted",
-    "A POST to the endpoint is taken, without a redirect",
+    "A POST to the endpoint is accepted, without a redirect",
     todo=1,
     after=("endpoint",),
-    read="The prefix and the slash",
+    read="Inside an app that you already have",
     rule="The SDKs' convention: 202; any 2xx passes on a server that is not the course's",
     scope="protocol",
-    why="Not every client sends its POST again to where a redirect leads, or its body.",
+    why="Not every client follows a redirect with its POST and the POST's body.",
     hints={
-        "not-taken": "The message went to the very path that the endpoint event named, and was "
-        "not taken. 307 means that this path is known only with a slash at its end: "
+        "not-taken": "The message went to the very path in the endpoint event, and was not "
+        "accepted. 307 means that the server knows this path only with a slash at its end: "
         "`message_path` ends with one.",
     },
 )
@@ -240,22 +247,29 @@ def accepted(server: McpServer) -> None:
 
 @suite.check(
     "names",
-    "It answers under its public name, and its own pages",
+    "It answers to its public name, and to its own pages",
     todo=2,
     after=("address",),
     read="Who may come in",
     rule="The SDK compares Host and Origin with its lists; the names: this exercise",
-    why="A proxy hands on the name that the customer typed, and a browser the page's origin.",
+    why="A proxy passes on the name that the customer typed, and a browser the page's origin.",
     hints={
-        "name-refused": f"Under its public name, {PUBLIC_NAME}, it was refused. Name it in "
-        "`allowed_hosts`, without a port: customers use the scheme's own.",
-        "page-refused": "A page of its own was refused. An Origin is a scheme, :// and a host: "
-        "`allowed_origins` has them so, https:// for the public name, http:// for the others.",
+        "by-default": "It lets in exactly the names that `sse_app` has by default, so what "
+        "`names()` says has not reached it. Does `names()` return the settings, and does "
+        "TODO 1 pass them on, as `transport_security=names()`?",
+        "name-refused": f"It refused its public name, {PUBLIC_NAME}. In `allowed_hosts` it "
+        "has no scheme and no port: the customers' scheme has a port of its own.",
+        "page-refused": "It refused one of its own pages. An Origin is a scheme, :// and a "
+        "host, and nothing after that: https:// for the public name, http:// for the others. "
+        "`:*` matches any port there too, and `*` alone matches nothing.",
     },
 )
 def names(server: McpServer) -> None:
-    want_let_in(server, {"Host": PUBLIC_NAME}, "name-refused")
     parts = urlsplit(server.url)
+    # By default `sse_app` knows this name too, which the exercise doesn't ask for.
+    with server.open("", {"Host": f"[::1]:{parts.port}"}) as stream:
+        by_default = stream.status == 200
+    want_let_in(server, {"Host": PUBLIC_NAME}, "by-default" if by_default else "name-refused")
     for host, scheme in (
         (PUBLIC_NAME, "https"),
         (parts.netloc, "http"),
@@ -267,18 +281,18 @@ def names(server: McpServer) -> None:
 
 @suite.check(
     "strangers",
-    "Nobody comes in under a foreign Host or Origin",
+    "Nobody gets in with a foreign Host or Origin",
     todo=2,
     after=("address",),
     read="Who may come in",
     rule="HTTP+SSE 2024-11-05: MUST validate Origin; the SDKs' convention: Host too",
     scope="protocol",
-    why="Any page that its visitor opens could call these tools through the browser.",
+    why="Any page that you open could call these tools through your browser.",
     hints={
-        "host-let-in": "Under another's name it was let in. With `host=` other than this "
+        "host-let-in": "It let in a request for another name. With `host=` other than this "
         "machine's own, or with the protection switched off, the SDK compares nothing.",
-        "origin-let-in": "A page from elsewhere was let in. A guard of the Host alone is half "
-        "a guard: a page may know the server's right name.",
+        "origin-let-in": "It let in a page from elsewhere. Checking only the Host is half a "
+        "guard: a page may know the server's right name.",
     },
 )
 def strangers(server: McpServer) -> None:
@@ -287,7 +301,7 @@ def strangers(server: McpServer) -> None:
     for headers, hint in (
         ({"Host": f"rebound.example{port}"}, "host-let-in"),
         ({"Origin": "https://evil.example"}, "origin-let-in"),
-        ({"Origin": "null"}, "origin-let-in"),  # as a page in a sandbox, or a file, has it
+        ({"Origin": "null"}, "origin-let-in"),  # what a sandboxed page or a file sends
     ):
         with server.open("", headers) as stream:
             if not 400 <= stream.status < 500:
@@ -311,38 +325,43 @@ def strangers(server: McpServer) -> None:
     after=("accepted",),
     read="A tool that fails",
     rule="MCP 2024-11-05, tools: a tool's own errors are results with isError",
-    why="A model that reads what is wrong and what would be right calls again, rightly.",
+    why="A model that reads what was wrong, and what would be right, can call again.",
     hints={
-        "no-help": "The tool failed, and the text does not help. Of any other exception "
-        "the SDK sends the tool's name and nothing else (v1 sent its text too). Raise "
+        "refused": "A tea that the shop has is refused. Is the condition the wrong way round?",
+        "no-help": "The tool failed, and the text does not help. For any exception but "
+        "ToolError the SDK sends the tool's name and nothing else (v1 sent its text too): for "
+        "a KeyError, and for a returned text where `-> int` promises a number. Raise "
         "ToolError, with the teas that there are in its text.",
-        "not-said": "The tool failed, and its result reads like a success: a text that says "
-        "`error` is a text. Raise ToolError, and the SDK sets isError.",
-        "protocol-error": "The reply is a JSON-RPC error. MCPError makes one, for the program "
-        "that called; the model sees none of it. ToolError makes a result.",
-        "sold-out": "For a tea that is sold out the answer is 0. 0 is false to `if`: ask "
+        "not-said": "There is no such tea, and the result is a success: a number such as 0 "
+        "or -1 is a number of packets, and a text that says `error` is a text. Raise "
+        "ToolError, and the SDK sets isError.",
+        "protocol-error": "The reply is a JSON-RPC error. That is what MCPError makes, for the "
+        "program that called; the model never sees it. ToolError makes a result.",
+        "sold-out": "For a tea that is sold out the answer is 0. `if` takes 0 for false: test "
         "whether the tea is `in` STOCK.",
     },
     alone=True,
 )
 def tool_error(server: McpServer) -> None:
     with Session.open(server) as session:
-        sold_out = ask_stock(session, "gyokuro")
-        if sold_out.result.get("isError") or text_of(sold_out.result) != "0":
-            raise Failed(
-                "sold-out",
-                sent=sold_out.sent,
-                received=sold_out.raw,
-                at=sold_out.at('"text"'),
-                wanted='"content": [{"type": "text", "text": "0"}], "isError": false',
-            )
+        for tea, packets, kind in (("assam", 40, "refused"), ("gyokuro", 0, "sold-out")):
+            known = ask_stock(session, tea)
+            if known.result.get("isError") or text_of(known.result) != str(packets):
+                raise Failed(
+                    kind,
+                    sent=known.sent,
+                    received=known.raw,
+                    at=known.at('"text"'),
+                    wanted=f'"content": [{{"type": "text", "text": "{packets}"}}], '
+                    '"isError": false',
+                )
         reply = ask_stock(session, "coffee")
         if reply.error:
             hint, field = "protocol-error", '"error"'
         elif reply.result.get("isError") is not True:
             hint, field = "not-said", '"isError"'
         elif not all(tea in text_of(reply.result) for tea in ("assam", "sencha")):
-            # Where its text ends, the teas should have come.
+            # The teas are missing where its text ends.
             hint, field = "no-help", '","type":"text"'
         else:
             return
@@ -361,7 +380,7 @@ def ask_stock(session: Session, tea: str) -> Reply:
     params = {"name": "stock", "arguments": {"tea": tea}}
     call = request(session.next_id(), "tools/call", params)
     sent = session.post(call).request
-    # Longer than for other replies: of a tool that crashes, the SDK first draws a traceback
+    # Longer than for other replies: when a tool crashes, the SDK may first draw a traceback
     # of a hundred lines, and on a busy machine that alone takes a second.
     event = session.reply(call["id"], after=before, seconds=3 * SOON)
     if event is None:
@@ -425,9 +444,9 @@ def is_reply_to(event: ReceivedEvent, call: dict[str, Any]) -> bool:
     after=("accepted",),
     read="A tool that blocks everybody",
     rule="This course",
-    why="The scan that the tool waits for comes over a route: who blocks it waits for ever.",
+    why="The scan comes in over a route: a tool that blocks the route waits for ever.",
     hints={
-        "frozen": "While the tool waited, nobody else was answered. time.sleep, and everything "
+        "frozen": "While the tool waited, nobody else was answered. time.sleep, and anything "
         "else in an `async def` that waits without `await`, stops the whole event loop.",
     },
     alone=True,
@@ -455,13 +474,22 @@ def others_go_on(server: McpServer) -> None:
     after=("others-go-on",),
     read="A tool that takes its time",
     rule="MCP 2024-11-05, progress: notifications/progress with the request's token",
-    why="Who waits for a minute wants to see that something goes on: now, not afterwards.",
+    why="During a long wait, people want to see that something is happening.",
     hints={
-        "not-waiting": "The result came while a packet was still to be scanned. The tool "
-        "itself has to `await` each scan before it returns; a task beside it does not keep it "
-        "waiting.",
-        "nothing": "No progress came at all. `ctx.report_progress(…)` without `await` makes a "
-        "coroutine that never runs. Python warns of it: look at what the server prints.",
+        "failed": "The tool raised an exception. The client reads only that it failed; the "
+        "server's log has the traceback, whose last lines name the line to look at.",
+        "not-waiting": "The result came while a packet was still to be scanned. The tool has "
+        "to `await` every scan before it returns: `get()` without `await` is a coroutine that "
+        "never runs, and a task on the side does not make the tool wait.",
+        "stream-ended": "The stream ended, because the SDK could not write the progress as "
+        "JSON: the server's log has the traceback. The message must be a text. Without "
+        "`await`, `get()` gives a coroutine and no tea.",
+        "nothing": "The tool came to its end and reported nothing. `ctx.report_progress(…)` "
+        "without `await` makes a coroutine that never runs. Python warns of it: look at what "
+        "the server prints. (`ctx.info` would send a log message, which is not progress.)",
+        "stuck": "Two packets were scanned into the box, and the tool neither reported one "
+        "nor came to its end. What does it wait for? The scans of this box come from "
+        "`scans[box]`.",
         "at-the-end": "The first progress came after the last scan. Report each packet before "
         "you wait for the next one.",
     },
@@ -482,21 +510,40 @@ def live(server: McpServer) -> None:
             )
 
         event = first_word()
-        if event is not None and is_progress(event):
-            return
-        if event is not None:
-            raw = session.bytes_of(event)
+        if session.stream.closed:
+            raise Failed(
+                "stream-ended", sent=sent, received=session.since(before), wanted=wanted
+            )
+        reported = event is not None and is_progress(event)
+        if reported:
+            # A tool that has not waited comes to its end at once: before this is answered.
+            session.ask("ping")
+        result = result_of(session, call, before)
+        if result is not None:
+            raw = session.bytes_of(result)
             at = max(raw.find(b'"result"'), 0)
-            raise Failed("not-waiting", sent=sent, received=raw, at=at, wanted=wanted)
+            kind = "failed" if has_failed(result) else "not-waiting"
+            raise Failed(kind, sent=sent, received=raw, at=at, wanted=wanted)
+        if reported:
+            return
         sent += "\n\n" + scan(server, 2, "sencha")
         event = first_word()
-        late = event is not None and is_progress(event)
-        raise Failed(
-            "at-the-end" if late else "nothing",
-            sent=sent,
-            received=session.since(before),
-            wanted=wanted,
-        )
+        came = "at-the-end" if event is not None and is_progress(event) else "nothing"
+        kind = "stuck" if event is None else came
+        raise Failed(kind, sent=sent, received=session.since(before), wanted=wanted)
+
+
+def result_of(session: Session, call: dict[str, Any], after: int) -> ReceivedEvent | None:
+    """The reply to this call, if it is among the events that have come."""
+    came = session.stream.events[after:]
+    return next((event for event in came if is_reply_to(event, call)), None)
+
+
+def has_failed(event: ReceivedEvent) -> bool:
+    """Whether the event is the result of a tool that failed, or an error."""
+    message = parsed(event) or {}
+    result = message.get("result")
+    return "error" in message or (isinstance(result, dict) and bool(result.get("isError")))
 
 
 @suite.check(
@@ -509,7 +556,7 @@ def live(server: McpServer) -> None:
     why="A call without a reply is a client that waits for ever.",
     hints={
         "no-result": "As many packets as were asked for have been scanned, and the tool waits "
-        "for one more. range(n) has n numbers in it, range(n + 1) has one more.",
+        "for another one. range(n) has n numbers in it, range(n + 1) has one more.",
     },
     alone=True,
 )
@@ -523,7 +570,8 @@ def packed(
 ) -> tuple[Reply, list[ReceivedEvent]]:
     """Have these teas packed; the result, and all progress that came with it.
 
-    Raises Failed("no-result") when the result does not come.
+    Raises Failed("no-result") when the result does not come, Failed("crashed") when it is
+    that the tool failed.
     """
     before = len(session.stream.events)
     call = call_pack(session, box, len(teas), token)
@@ -538,7 +586,9 @@ def packed(
             received=session.since(before),
             wanted="the result of the call",
         )
-    # What was said after the result comes before the reply to a ping.
+    if has_failed(event):
+        raise Failed("crashed", sent=sent, received=session.bytes_of(event), wanted="a result")
+    # Anything sent after the result comes before the reply to a ping.
     session.ask("ping")
     progress = [one for one in session.stream.events[before:] if is_progress(one)]
     return Reply(sent, session.bytes_of(event), parsed(event) or {}), progress
@@ -553,8 +603,8 @@ def packed(
     rule="MCP 2025-03-26, progress: MUST increase; total and message are optional",
     why="A client draws a bar of progress and total, and writes the message beside it.",
     hints={
-        "numbers": "`progress` is how far the whole work is, not what this step adds: it goes "
-        "up with every notification, and with the last one it has reached `total`.",
+        "numbers": "`progress` says how far the whole work is, not what this step adds: it "
+        "goes up with every notification, and the last one reaches `total`.",
         "no-tea": "The message does not name the tea that was scanned. It is the third "
         "argument, for people to read.",
     },
@@ -572,7 +622,7 @@ def steps(server: McpServer) -> None:
         grows = len(numbers) == len(said) >= len(teas) and all(
             one < following for one, following in pairwise(numbers)
         )
-        # A notification before the first packet, with 0, is as good.
+        # Another notification before the first packet, with 0, is fine.
         named = [str(one.get("message")) for one in said[-len(teas) :]]
         if not grows or total is None or numbers[-1] != total:
             hint, field = "numbers", '"progress":'
@@ -597,10 +647,10 @@ def steps(server: McpServer) -> None:
     after=("ends",),
     read="A tool that takes its time",
     rule="MCP 2024-11-05, progress: only tokens given in an active request",
-    why="The token is all that tells a client which of its calls goes on.",
+    why="Only the token tells a client which of its calls the progress is about.",
     hints={
-        "other-token": "Progress came with a token that the client never gave. Its request's "
-        "id is not its token. `ctx.report_progress` knows the token, and says nothing when "
+        "other-token": "Progress came with a token that the client never gave. The request's "
+        "id is not its token. `ctx.report_progress` knows the token, and sends nothing when "
         "there is none.",
     },
     alone=True,
@@ -633,9 +683,9 @@ def progress_token(server: McpServer) -> None:
     rule="HTTP+SSE 2024-11-05: handles several clients",
     why="One client would see what another one buys.",
     hints={
-        "crossed": "The progress of one session's box did not come on its stream, while "
-        "another session's tool was at work too. Use the `ctx` that this call was given, and "
-        "keep none in a variable that all calls share.",
+        "crossed": "While another session's tool was at work too, the progress of one "
+        "session's box did not come on its own stream. Use the `ctx` that this call was "
+        "given, and keep none in a variable that all calls share.",
     },
     alone=True,
 )
@@ -645,7 +695,7 @@ def apart(server: McpServer) -> None:
         call = call_pack(first, 6, 1, token="mine")
         sent = first.post(call).request
         sent += "\n\n" + second.post(call_pack(second, 7, 1, token="mine")).request
-        # Messages are taken in order: when these are answered, both tools are at work.
+        # Messages are handled in order: when these are answered, both tools are at work.
         first.ask("ping")
         second.ask("ping")
         sent += "\n\n" + scan(server, 6, "assam")

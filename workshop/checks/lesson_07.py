@@ -2,7 +2,7 @@
 
 The learner's client speaks with all of the servers below at once. Each is a small MCP
 server over HTTP+SSE that goes wrong in one way: it ends the stream, breaks it, goes away
-for a while, forgets a session. Whatever goes over the wire is kept.
+for a while, forgets a session. Everything that goes over the wire is recorded.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ SSE = "HTML standard, 9.2"
 TRANSPORT = "HTTP+SSE 2024-11-05"
 LIFECYCLE = "MCP: the initialization phase"
 
-# How long, in seconds, a check waits for what should come at once.
+# How long, in seconds, a check waits for something that should come at once.
 PATIENCE = 1.5
 
 # What the clients are told, in seconds.
@@ -44,17 +44,17 @@ FEW_FAILURES = 4
 ASKED_RETRY = 300  # milliseconds
 AWAY = 0.2  # how long nothing listens while a server restarts
 
-# Those of the waits that are asked for without a wire.
+# The same for the waits, which are asked for without a wire.
 PACE = {
     "settings": {
         **SETTINGS,
         "retry": 1.0,
-        "first_backoff": 1.0,
-        "longest_backoff": 8.0,
+        "first_backoff": 2.0,
+        "longest_backoff": 16.0,
     },
     "of": 60,
     "waits": 8,
-    "asked": 4_000,  # milliseconds
+    "asked": 40_000,  # milliseconds, and longer than `longest_backoff`
 }
 
 TOOLS = {
@@ -64,6 +64,9 @@ TOOLS = {
     "send": {},
 }
 SESSIONS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+
+# What a mistake in the learner's own code raises, whichever TODO it is in.
+BUGS = ("AttributeError", "KeyError", "NameError", "TypeError", "UnboundLocalError")
 
 Json = dict[str, Any]
 
@@ -111,6 +114,17 @@ class Stream:
             self.writer.write(b"0\r\n\r\n")
         self.done.set()
 
+    def reply_and_end(self, request_id: object) -> None:
+        """Reply and end in one piece, so that the client reads both at once."""
+        self.open = False
+        result = {"content": [{"type": "text", "text": self.session}]}
+        reply = json.dumps({"jsonrpc": "2.0", "id": request_id, "result": result})
+        piece = f"event: message\ndata: {reply}\n\n".encode()
+        self.site.saw(f"<- the result, and the stream of session {self.session} ends")
+        with suppress(OSError):
+            self.writer.write(b"%x\r\n%s\r\n0\r\n\r\n" % (len(piece), piece))
+        self.done.set()
+
     def cut(self) -> None:
         """Break off, within an event."""
         self.open = False
@@ -129,7 +143,7 @@ def name_of(message: Json) -> str:
 
 
 class Site:
-    """One server of the checks. As it stands it is a good one."""
+    """One server of the checks. This one makes no mistakes."""
 
     turns: ClassVar[list[list[str]]] = [["look"]]
     settings: ClassVar[Json] = {}
@@ -154,7 +168,7 @@ class Site:
         self.port = self._server.sockets[0].getsockname()[1]
 
     def go_away(self) -> None:
-        """As a server that is stopped: nothing listens, all connections break."""
+        """Like a server that is stopped: nothing listens, all connections break."""
         self.saw("<- the server is stopped: nothing listens")
         if self._server is not None:
             self._server.close()
@@ -181,7 +195,7 @@ class Site:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
         method, target = head.split(" ", 2)[:2]
         if method == "GET" and target.partition("?")[0] != "/sse":
-            # Somebody else's client, which looks for a server that had this port before.
+            # Another client, which looks for a server that had this port before.
             writer.write(b"HTTP/1.1 404 X\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
             return
         if method == "GET":
@@ -255,7 +269,7 @@ class Site:
         elif method == "tools/call":
             await self.called(stream, message)
 
-    # --- What a bad server does in another way ---
+    # --- What a bad server does differently ---
 
     def refuses(self, number: int) -> bool:
         """Whether the GET of this number, from 1, is answered with 503."""
@@ -275,7 +289,7 @@ class Site:
 
 
 class Interrupting(Site):
-    """Replies to a call, and interrupts the stream when the client has the result."""
+    """Replies to a call, and interrupts the stream once the client has the result."""
 
     turns: ClassVar[list[list[str]]] = [["look"], ["look"]]
 
@@ -315,7 +329,7 @@ class Restarting(Interrupting):
     """Goes away for a while."""
 
     async def start(self) -> None:
-        # No port that the kernel chooses: it could be gone when the server comes back.
+        # Not a port that the kernel chooses: it could be taken when the server comes back.
         self.port = self.port or free_port()
         await super().start()
 
@@ -372,7 +386,7 @@ class Hurried(Site):
     async def _handle(self, stream: Stream, message: Json) -> None:
         await super()._handle(stream, message)
         if message.get("method") == "tools/list":
-            # Not sooner: the short time limit is for the call and not for the handshake.
+            # Not sooner: the short time limit is for the call, not for the handshake.
             self.lab.go(self.name)
 
 
@@ -430,14 +444,14 @@ class LooksAlike(Site):
 
 
 class Wrong(Site):
-    """Gets what one of the last two has sent there."""
+    """Takes what the client of one of the last two sends there."""
 
     def saw(self, line: str) -> None:
         self.lab.sites[self.name.removeprefix("not_")].saw(f"{line} (on the other server)")
 
 
 class Leaving(Ending):
-    """Ends the stream, and from then on has only 503."""
+    """Ends the stream, and from then on answers 503."""
 
     settings: ClassVar[Json] = {"most_failures": FEW_FAILURES}
 
@@ -445,6 +459,28 @@ class Leaving(Ending):
         if number == 2:
             self.lab.go(self.name)
         return number > 1
+
+
+class Settled(Site):
+    """Replies to a call and ends the stream in the same piece."""
+
+    async def called(self, stream: Stream, call: Json) -> None:
+        if stream.session == "one":
+            stream.reply_and_end(call["id"])
+        else:
+            stream.result_of(call)
+
+
+class Unreadable(Site):
+    """Sends something that is not JSON."""
+
+    async def opened(self, stream: Stream, number: int) -> None:
+        if number == 1:
+            self.lab.go(self.name)
+        if number > 3:
+            await asyncio.sleep(PATIENCE)  # a client that comes back each time
+        self.saw("<- event: message, data: what is this?")
+        stream.event("message", "what is this?")
 
 
 class Asking(Site):
@@ -477,6 +513,8 @@ SITES: dict[str, type[Site]] = {
     "absolute": Absolute,
     "elsewhere": Elsewhere,
     "looks_alike": LooksAlike,
+    "settled": Settled,
+    "unreadable": Unreadable,
     "leaving": Leaving,
     "asking": Asking,
 }
@@ -574,7 +612,7 @@ class Lab:
         self._loop.call_soon_threadsafe(self._news.set)
 
     def keep(self, work: Any) -> None:
-        """Let it run beside the rest."""
+        """Run it beside the rest."""
         task: asyncio.Task[None] = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -606,6 +644,14 @@ class Lab:
         """How a call ended, the one of this number among those of the tool; or None."""
         lines = [line for line in list(self.said[name]) if line.get("call") == tool]
         return lines[number] if len(lines) > number else None
+
+    def crashed(self, name: str) -> bool:
+        """Whether an exception came out of `run`."""
+        return any("crashed" in line for line in self.said[name])
+
+    def waits_said(self, name: str) -> int:
+        """How often the client said that it waits before it reconnects."""
+        return sum(str(line.get("says", "")).startswith("waits") for line in self.said[name])
 
     def calls(self, name: str, tool: str) -> list[str]:
         """The sessions in which the tool was called, in order, whether taken or not."""
@@ -669,57 +715,157 @@ suite = Suite(
     start_heading="The exercise",
     start_title="The file can be loaded, and has a `Client`, `Settings` and `Pace`",
     start_hint="Python can't read the file, or it ends at once. The last line says why.",
+    printed=lambda lab: "".join(lab.other_output),
 )
+
+
+@suite.check(
+    "opens-a-stream",
+    "It opens the stream",
+    todo=1,
+    why="This works in the starter. Until it works again, nothing else can be checked.",
+    read="When the server restarts",
+    rule=TRANSPORT,
+    hints={
+        "no-get": "No GET came. `connect` is a coroutine: `await self.connect()`.",
+    },
+)
+def opens_a_stream(lab: Lab) -> None:
+    site = lab.sites["ending"]
+    if not lab.wait(lambda: bool(site.gets)) or not site.gets:
+        raise lab.fail("no-get", "ending", "GET /sse")
+
+
+@suite.check(
+    "takes-a-path",
+    "It takes an endpoint that is only a path",
+    todo=6,
+    after=("opens-a-stream",),
+    why="This is what most servers send. Joined to the URL of the stream it is a whole URL.",
+    read="Where the client may be sent",
+    rule=TRANSPORT,
+    hints={
+        "refused": "The endpoint was a path on the server itself, and `checked` refused it. "
+        "Compare `url`, which is a whole URL already, and not the text of the endpoint.",
+    },
+)
+def takes_a_path(lab: Lab) -> None:
+    lab.wait(lambda: bool(lab.outcome("ending", "look") or lab.sites["ending"].posts))
+    outcome = lab.outcome("ending", "look") or {}
+    if outcome.get("raised") == "Gone" and not lab.sites["ending"].posts:
+        raise lab.fail("refused", "ending", "POST /message?session_id=one", at="/message")
 
 
 @suite.check(
     "talks",
-    "It shakes hands and calls a tool",
-    why="This works in the starter. If it does not any more, nothing else can be checked.",
-    read="What went over the wire",
+    "It shakes hands",
+    todo=2,
+    after=("opens-a-stream", "takes-a-path"),
+    why="This works in the starter. Until it works again, nothing else can be checked.",
+    read="What goes over the wire",
     rule=LIFECYCLE,
     hints={
-        "no-result": "The first call of all had no result. Look at the last lines: what was "
-        "sent, what came, and did `run` crash?"
+        "nothing-sent": "The stream named its endpoint, and nothing was sent there. "
+        "`session_opened` stores the URL that `checked` returns, and starts `shake_hands` as a "
+        "task: `asyncio.create_task(self.shake_hands())`.",
+        "no-session": "The very first handshake was not finished. Look at the last lines: what "
+        "was sent, what came, and did a task raise an exception?",
     },
 )
 def talks(lab: Lab) -> None:
+    def shaken() -> bool:
+        names = [name_of(message) for _, message in list(lab.sites["ending"].posts)]
+        return "tools/list" in names
+
+    if not lab.wait(shaken) or not shaken():
+        hint = "no-session" if lab.sites["ending"].posts else "nothing-sent"
+        raise lab.fail(hint, "ending", "POST /message?session_id=one tools/list")
+
+
+@suite.check(
+    "returns-the-result",
+    "`call` returns the result",
+    todo=4,
+    after=("talks",),
+    why="Whatever else a client survives, this is what it is for.",
+    read="A POST that fails",
+    rule=LIFECYCLE,
+    hints={
+        "no-result": "The server was ready, and the very first call did not return its result. "
+        "The last lines say what happened instead. Both `call` (TODO 4) and `call_until_told` "
+        "(TODO 5) have to `return await` what they call.",
+        "too-soon": "The limit is 20 s, and the first call ended at once with TimeoutError. "
+        "`settings.answer` is in seconds, as `asyncio.timeout` wants it.",
+    },
+)
+def returns_the_result(lab: Lab) -> None:
     lab.wait(lambda: lab.outcome("ending", "look") is not None)
-    if (lab.outcome("ending", "look") or {}).get("result") != "one":
-        raise lab.fail("no-result", "ending", "a result out of session one")
+    outcome = lab.outcome("ending", "look") or {}
+    if outcome.get("result") != "one":
+        hint = "too-soon" if outcome.get("raised") == "TimeoutError" else "no-result"
+        raise lab.fail(hint, "ending", "look returns a result of session one", at="** look")
+
+
+@suite.check(
+    "first-wait",
+    "`next_wait` returns a time",
+    todo=7,
+    why="Without it the client gives up after the first stream.",
+    read="How long to wait",
+    rule=COURSE,
+    hints={
+        "none": "The first `next_wait` of all returned None, as if it were time to give up. "
+        "Is there a `return` in front of the sum?",
+        "sleeps": "`next_wait` took as long as the wait. It only says how long to wait: "
+        "`keep_connected` then sleeps, with `asyncio.sleep`, so that nobody else has to wait.",
+    },
+)
+def first_wait(lab: Lab) -> None:
+    if "slept" in lab.pace:
+        slept = f"{lab.pace['slept']:.1f} s"
+        raise Failed("sleeps", received=slept, wanted="at once", label="`next_wait` took")
+    waits = [waits[0] for waits in paces(lab, "in_a_row")]
+    if None in waits:
+        raise Failed("none", received=repr(waits[0]), wanted="1 to 3", label="Returned")
 
 
 @suite.check(
     "comes-back-after-the-end",
-    "It comes back when the stream ends in good order",
+    "It reconnects when the stream ends in good order",
     todo=1,
-    after=("talks",),
-    why="A server that is told to leave ends its streams without an error. To the client that "
+    after=("returns-the-result", "first-wait"),
+    why="A server that is told to stop ends its streams without an error. To the client this "
     "looks like a stream that has nothing more to say.",
     read="When the server restarts",
     rule=SSE + ".3",
     hints={
         "gave-up": "The stream ended, and nobody opened another. `connect` returned: the loop "
         "in `keep_connected` must go on.",
+        "no-wait": "The stream ended, and the client was back without having waited. After "
+        "`connect`, whichever way it ended, go on below: `session_ended`, `next_wait`, sleep.",
     },
 )
 def comes_back_after_the_end(lab: Lab) -> None:
     site = lab.sites["ending"]
     if not lab.wait(lambda: len(site.gets) > 1) or len(site.gets) < 2:
-        raise lab.fail("gave-up", "ending", "a second GET /sse")
+        hint = "crashed" if lab.crashed("ending") else "gave-up"
+        raise lab.fail(hint, "ending", "a second GET /sse", at="** run()")
+    if not lab.waits_said("ending"):
+        raise lab.fail("no-wait", "ending", "a wait before the second GET", at="-> GET")
 
 
 @suite.check(
     "comes-back-after-a-cut",
-    "It comes back when the connection breaks",
+    "It reconnects when the connection breaks",
     todo=1,
     after=("comes-back-after-the-end",),
-    why="A server that crashed says no good-bye: aiohttp then raises an error.",
+    why="A server that crashes doesn't end its streams in good order. aiohttp then raises an "
+    "error.",
     read="When the server restarts",
     rule=SSE + ".3",
     hints={
         "crashed": "The connection broke, and `run` ended. Catch `aiohttp.ClientError`: it is "
-        "the parent of all that aiohttp raises for a lost connection.",
+        "the base class of everything that aiohttp raises for a lost connection.",
     },
 )
 def comes_back_after_a_cut(lab: Lab) -> None:
@@ -730,10 +876,11 @@ def comes_back_after_a_cut(lab: Lab) -> None:
 
 @suite.check(
     "outlives-a-restart",
-    "It comes back after a time in which nothing listened",
+    "It reconnects after a time in which nothing listened",
     todo=1,
     after=("comes-back-after-a-cut",),
-    why="While a server restarts its port refuses. The first try is nearly always too early.",
+    why="While a server restarts, its port refuses connections. The first attempt is nearly "
+    "always too early.",
     read="When the server restarts",
     rule=COURSE,
     hints={
@@ -748,8 +895,57 @@ def outlives_a_restart(lab: Lab) -> None:
 
 
 @suite.check(
+    "outlives-a-refusal",
+    "It tries again when the answer is not a stream",
+    todo=1,
+    after=("outlives-a-restart",),
+    why="While a server starts, a proxy in front of it answers 503.",
+    read="When the server restarts",
+    rule=COURSE,
+    hints={
+        "gave-up": "The answer was 503, and the client gave up. `connect` raises "
+        "ConnectionError then, which is an OSError: catch that too.",
+        "spins": "The answer was 503, and the client asked again without waiting. After the "
+        "`except`, don't `continue`: go on below, where it waits.",
+    },
+)
+def outlives_a_refusal(lab: Lab) -> None:
+    site = lab.sites["leaving"]
+    lab.wait(lambda: len(site.gets) > 2)
+    wanted = "a wait, and another GET /sse"
+    if len(site.gets) < 3:
+        raise lab.fail("gave-up", "leaving", wanted, at="<- 503")
+    # One wait before each GET but the first. What was said may still be on its way.
+    if lab.waits_said("leaving") < 2:
+        lab.wait(lambda: lab.waits_said("leaving") > 1, seconds=0.3)
+    if lab.waits_said("leaving") < 2:
+        raise lab.fail("spins", "leaving", wanted, at="-> GET")
+
+
+@suite.check(
+    "catches-no-more",
+    "It doesn't reconnect to a server that sends nonsense",
+    todo=1,
+    after=("comes-back-after-the-end",),
+    why="It would send the same nonsense again. `run` has an `except` for this.",
+    read="When the server restarts",
+    rule=COURSE,
+    hints={
+        "everything": "The server sent something that is not JSON, and the client came back. "
+        "Catch `aiohttp.ClientError` and `OSError` in `keep_connected`, and nothing else: "
+        "`except Exception` also swallows Gone and ValueError, with which `run` ends.",
+    },
+)
+def catches_no_more(lab: Lab) -> None:
+    site = lab.sites["unreadable"]
+    lab.wait(lambda: lab.outcome("unreadable", "look") is not None or len(site.gets) > 1)
+    if (lab.outcome("unreadable", "look") or {}).get("raised") != "Gone":
+        raise lab.fail("everything", "unreadable", "look raises Gone", at="-> GET")
+
+
+@suite.check(
     "new-session",
-    "On the new stream it shakes hands anew, at the new endpoint",
+    "On the new stream it shakes hands again, at the new endpoint",
     todo=2,
     after=("comes-back-after-the-end",),
     why="A session lives in the server's memory, and ends with its stream. The new process "
@@ -759,10 +955,10 @@ def outlives_a_restart(lab: Lab) -> None:
     hints={
         "nothing-sent": "The second stream named its endpoint, and nothing was sent there. "
         "Every `endpoint` event begins a session.",
-        "old-endpoint": "After the second stream was open something was sent to the endpoint "
-        "of the first. Keep what the newest `endpoint` event says.",
+        "old-endpoint": "With the second stream open, something was sent to the endpoint of "
+        "the first. Store what the newest `endpoint` event says.",
         "no-initialize": "The first message to the new endpoint was not `initialize`. The "
-        "server knows nothing of the handshake in the last session.",
+        "server knows nothing about the handshake in the last session.",
     },
 )
 def new_session(lab: Lab) -> None:
@@ -776,7 +972,8 @@ def new_session(lab: Lab) -> None:
     later = sent_later()
     wanted = "POST …=two initialize"
     if not later:
-        raise lab.fail("nothing-sent", "ending", wanted, at="-> GET")
+        hint = "crashed" if lab.crashed("ending") else "nothing-sent"
+        raise lab.fail(hint, "ending", wanted, at="-> GET")
     session, name = later[0]
     if session == "one":
         raise lab.fail("old-endpoint", "ending", wanted, at=f"=one {name}")
@@ -789,7 +986,7 @@ def new_session(lab: Lab) -> None:
     "A call waits until the new session is ready",
     todo=2,
     after=("new-session", "outlives-a-restart"),
-    why="Whoever calls a tool should not have to know that the server restarts just now.",
+    why="The caller of a tool should not have to know that the server is restarting.",
     read="When the server restarts",
     rule=LIFECYCLE,
     hints={
@@ -817,17 +1014,17 @@ def waits_for_the_session(lab: Lab) -> None:
 
 @suite.check(
     "tells-of-the-loss",
-    "A call whose stream ended does not wait any longer",
+    "A call whose stream ended does not go on waiting",
     todo=3,
-    after=("new-session",),
+    after=("new-session", "returns-the-result"),
     why="The reply would have come on the stream that is gone. Nobody will send it again.",
-    read="When the server restarts",
+    read="Calls that are lost",
     rule=COURSE,
     hints={
-        "waits-for-ever": "The stream ended while `pay` waited for its reply, and it waits "
-        "still. Set Lost as the exception of every future in `self.waiting`.",
-        "not-lost": "The call ended, but not with Lost. A future that is cancelled looks to "
-        "its caller as if he himself had been cancelled.",
+        "waits-for-ever": "The stream ended while `pay` waited for its reply, and it is still "
+        "waiting. Set Lost as the exception of every future in `self.waiting`.",
+        "not-lost": "The call ended, but not with Lost. (If you cancel a future, its caller "
+        "believes that it was cancelled itself.)",
     },
 )
 def tells_of_the_loss(lab: Lab) -> None:
@@ -838,33 +1035,63 @@ def tells_of_the_loss(lab: Lab) -> None:
     for outcome in outcomes():
         if outcome is None:
             raise lab.fail("waits-for-ever", "forgetting", "pay and send raise Lost")
-        if outcome.get("raised", "Lost") != "Lost":
+        if outcome.get("raised", "Lost") not in ("Lost", *BUGS):
             raise lab.fail("not-lost", "forgetting", "pay and send raise Lost", at="raises")
+
+
+@suite.check(
+    "keeps-what-came",
+    "A reply that came just before the end still counts",
+    todo=3,
+    after=("tells-of-the-loss",),
+    why="A reply and the end of the stream may arrive in one piece. The future is done then, "
+    "but its caller has not run yet, so it is still in `self.waiting`.",
+    read="Calls that are lost",
+    rule=COURSE,
+    hints={
+        "done-already": "The reply had come, then the stream ended, and setting an exception "
+        "raised InvalidStateError: a future is done only once. Ask `future.done()` first.",
+    },
+)
+def keeps_what_came(lab: Lab) -> None:
+    site = lab.sites["settled"]
+    lab.wait(
+        lambda: (
+            lab.outcome("settled", "look") is not None
+            and (len(site.gets) > 1 or lab.crashed("settled"))
+        )
+    )
+    result = (lab.outcome("settled", "look") or {}).get("result")
+    if lab.crashed("settled") or result != "one":
+        wanted = "look returns, and the client reconnects"
+        raise lab.fail("done-already", "settled", wanted, at="** run()")
 
 
 @suite.check(
     "has-a-time-limit",
     "A call that is never answered ends at its time limit",
     todo=4,
-    after=("talks",),
+    after=("returns-the-result",),
     why="A server that hangs keeps its stream open, heartbeats and all.",
     read="A POST that fails",
     rule="MCP, timeouts: SHOULD",
     hints={
         "waits-for-ever": f"No reply came for a second, and the limit was {SHORT_ANSWER:g} s. "
-        "Put `asyncio.timeout(self.settings.answer)` around the whole of the call.",
+        "Put `asyncio.timeout(self.settings.answer)` around the whole call.",
         "another-error": "The call ended, but not with TimeoutError. Let it through.",
-        "asked-again": "After its time limit the call was sent once more. The time is over for "
-        "the caller: let TimeoutError through.",
+        "asked-again": "After its time limit the call was sent once more. The caller's time is "
+        "up: let TimeoutError through.",
     },
 )
 def has_a_time_limit(lab: Lab) -> None:
-    lab.wait(lambda: lab.outcome("slow", "look") is not None, seconds=1.0)
+    # A little less than the server takes to reply after all.
+    lab.wait(lambda: lab.outcome("slow", "look") is not None, seconds=0.9)
     wanted = f"look raises TimeoutError after {SHORT_ANSWER:g} s"
-    # No error: it waits still, or has had the late reply.
-    raised = (lab.outcome("slow", "look") or {}).get("raised")
-    if raised is None and len(lab.calls("slow", "look")) > 1:
+    outcome = lab.outcome("slow", "look")
+    if outcome is None and len(lab.calls("slow", "look")) > 1:
         raise lab.fail("asked-again", "slow", wanted, at="-> POST")
+    # Without an error it is still waiting, or has had the late reply.
+    raised = (outcome or {}).get("raised")
     if raised is None:
         raise lab.fail("waits-for-ever", "slow", wanted)
     if raised != "TimeoutError":
@@ -873,16 +1100,16 @@ def has_a_time_limit(lab: Lab) -> None:
 
 @suite.check(
     "limits-the-wait",
-    "A call that finds no session ends at its time limit, too",
+    "A call that finds no session ends at its time limit too",
     todo=4,
-    after=("has-a-time-limit", "waits-for-the-session"),
-    why="To the caller it is the same whether the server does not answer or is not there.",
+    after=("has-a-time-limit", "waits-for-the-session", "keeps-what-came"),
+    why="To the caller it makes no difference whether the server is slow or not there.",
     read="A POST that fails",
     rule=COURSE,
     hints={
         "waits-for-ever": "For a second there was no session, the limit was "
-        f"{SHORT_ANSWER:g} s, and the call waits still. Put the limit around the whole of "
-        "`call_until_told`: waiting for a session takes the caller's time as well.",
+        f"{SHORT_ANSWER:g} s, and the call is still waiting. Put the limit around all of "
+        "`call_until_told`: waiting for a session takes the caller's time too.",
     },
 )
 def limits_the_wait(lab: Lab) -> None:
@@ -897,32 +1124,37 @@ def limits_the_wait(lab: Lab) -> None:
     "A reply that comes too late disturbs nobody",
     todo=4,
     after=("has-a-time-limit",),
-    why="The server does not know that nobody waits any more, and replies all the same.",
+    why="The server doesn't know that nobody is waiting any more, and replies anyway.",
     read="A POST that fails",
     rule="JSON-RPC 2.0",
     hints={
         "disturbed": "A reply came after its call had given up, and the next call had no "
-        "result. Pass over a reply that nobody waits for.",
+        "result. Ignore a reply that nobody waits for.",
+        "ended": "After its time limit the call ended the session, for all other calls as "
+        "well. The stream is fine and only this call is over: let TimeoutError through.",
     },
 )
 def late_reply(lab: Lab) -> None:
     lab.wait(lambda: lab.outcome("slow", "look", number=1) is not None)
+    wanted = "the second call returns, in the same session"
+    if len(lab.sites["slow"].gets) > 1:
+        raise lab.fail("ended", "slow", wanted, at="-> GET")
     if (lab.outcome("slow", "look", number=1) or {}).get("result") != "one":
-        raise lab.fail("disturbed", "slow", "the second call returns, in the same session")
+        raise lab.fail("disturbed", "slow", wanted)
 
 
 @suite.check(
     "repeats-what-is-safe",
-    "A lost call is sent again when its tool says that this does no harm",
+    "A lost call is sent again if its tool says that this does no harm",
     todo=5,
     after=("tells-of-the-loss",),
-    why="To look twice is to look once: there the caller need not hear of the restart.",
-    read="When the server restarts",
+    why="Looking twice is as good as looking once: here the caller need not hear of the loss.",
+    read="Calls that are lost",
     rule="MCP: tool annotations",
     hints={
         "read-only": "`look` says `readOnlyHint: true`, and its call was lost. Send it again.",
         "idempotent": "`store` says `idempotentHint: true`: a second call changes nothing that "
-        "the first has not. Send it again.",
+        "the first one has not changed. Send it again.",
     },
 )
 def repeats_what_is_safe(lab: Lab) -> None:
@@ -942,17 +1174,24 @@ def repeats_what_is_safe(lab: Lab) -> None:
     "No other lost call is ever sent twice",
     todo=5,
     after=("repeats-what-is-safe",),
-    why="The server may have done it before it went. To pay again is to pay twice.",
-    read="When the server restarts",
+    why="The server may have run it before it stopped. Paying again is paying twice.",
+    read="Calls that are lost",
     rule="MCP: tool annotations",
     hints={
-        "not-idempotent": "`pay` says `idempotentHint: false`, and was sent twice. That it is "
-        "not destructive does not help: two payments destroy nothing, either.",
-        "says-nothing": "`send` says nothing of itself, and was sent twice. What a tool does "
-        "not say is false.",
+        "not-idempotent": "`pay` says `idempotentHint: false`, was lost, and was sent twice. "
+        "(Not being destructive doesn't make it safe: two payments destroy nothing either. And "
+        "is it Lost that you raise in TODO 3? NotTaken means that it has not run.)",
+        "says-nothing": "`send` has no annotations, and was sent twice. A hint that is missing "
+        "counts as false.",
+        "not-raised": "`pay` was lost and may not be repeated, and its caller did not get "
+        "Lost. The lines with `**` say what it got instead. A hint that is missing counts as "
+        "false: ask with `.get`. Then raise Lost as it came.",
     },
 )
 def repeats_nothing_else(lab: Lab) -> None:
+    for tool in ("pay", "send"):
+        if (lab.outcome("forgetting", tool) or {}).get("raised") in BUGS:
+            raise lab.fail("not-raised", "forgetting", f"{tool} raises Lost", at=f"** {tool}")
     for tool, hint in (("pay", "not-idempotent"), ("send", "says-nothing")):
         if lab.calls("forgetting", tool) != ["one"]:
             raise lab.fail(
@@ -965,15 +1204,15 @@ def repeats_nothing_else(lab: Lab) -> None:
     "A call that was refused with 404 is sent in a new session",
     todo=5,
     after=("waits-for-the-session",),
-    why="404 says that the session is gone. The call has surely not run, so that even a "
-    "payment can be sent again: where there is a session for it.",
+    why="404 says that the session is gone. The call has certainly not run, so even a payment "
+    "can be sent again, in a session that the server knows.",
     read="A POST that fails",
     rule=COURSE,
     hints={
         "passed-on": "The POST was answered with 404, and the caller got an error for it. "
         "Catch NotTaken, and go round again.",
         "same-session": "The POST was answered with 404, and the client kept that session. "
-        "Call `end_stream`: the stream it belongs to is of no use any more.",
+        "Call `end_stream`: the stream that it belongs to is of no more use.",
     },
 )
 def refused(lab: Lab) -> None:
@@ -991,20 +1230,21 @@ def refused(lab: Lab) -> None:
 
 @suite.check(
     "endpoint-origin",
-    "It sends nothing to another server than the one it was told",
+    "It sends nothing to any server but the one it connected to",
     todo=6,
-    after=("talks",),
-    why="The endpoint is data from outside. A server that may choose it freely has the client "
-    "send requests to any machine that the client reaches.",
+    after=("returns-the-result", "catches-no-more"),
+    why="The endpoint is data from outside. A server that may choose it freely can make the "
+    "client send requests to any machine that the client can reach.",
     read="Where the client may be sent",
     rule=COURSE,
     hints={
         "went-there": "The endpoint was on another port, and was POSTed to. Compare the "
-        "`origin()` of both URLs, and raise Gone.",
+        "`origin()` of both URLs and raise Gone. (`session_opened` has to store the URL that "
+        "`checked` returns.)",
         "looks-alike": "The endpoint only begins like the server's URL: what stands before an "
         "`@` is a user's name. Compare the `origin()` of both URLs.",
-        "came-back": "The endpoint was refused, and the stream opened again. A server that "
-        "names such an endpoint once will again: raise Gone.",
+        "came-back": "The endpoint was refused, but the call did not end with Gone. A server "
+        "that names such an endpoint will name it again: raise Gone, and nothing else.",
     },
 )
 def endpoint_origin(lab: Lab) -> None:
@@ -1026,13 +1266,13 @@ def endpoint_origin(lab: Lab) -> None:
     "own-origin",
     "It takes an absolute URL on the same server",
     todo=6,
-    after=("talks",),
+    after=("returns-the-result",),
     why="The specification says that the endpoint is a URI. Many servers send a whole one.",
     read="Where the client may be sent",
     rule=TRANSPORT,
     hints={
         "refused": "The endpoint was an absolute URL on the server itself, and was refused. "
-        "`origin()` is all that has to be the same.",
+        "Only `origin()` has to be the same.",
     },
 )
 def own_origin(lab: Lab) -> None:
@@ -1042,14 +1282,14 @@ def own_origin(lab: Lab) -> None:
 
 
 def paces(lab: Lab, key: str) -> Any:
-    """What the Paces said. Raises Failed("crashed")."""
+    """What the learner's Paces returned. Raises Failed("crashed")."""
     if "error" in lab.pace:
         raise Failed("crashed", received=lab.pace["error"], label="Raised")
     return lab.pace[key]
 
 
 def nth(lab: Lab, number: int) -> list[float]:
-    """The waits with this index, of all Paces; one that gave up counts as none at all."""
+    """The waits with this index, of all Paces. One that gave up counts as 0."""
     return [waits[number] or 0.0 for waits in paces(lab, "in_a_row")]
 
 
@@ -1062,53 +1302,71 @@ def fail_pace(hint: str, waits: list[float], wanted: str) -> Failed:
     "backs-off",
     "It waits longer with each failure in a row",
     todo=7,
-    why="A server that comes up under a storm of clients goes down again.",
-    read="When the server restarts",
+    after=("first-wait",),
+    why="A server that starts under a storm of clients goes down again.",
+    read="How long to wait",
     rule=SSE + ".3",
     hints={
-        "same-range": "At the fourth failure no wait was longer than at the first. Double the "
-        "limit of the random part with each failure in a row.",
+        "same-range": "With `retry` 1 s and `first_backoff` 2 s, no fourth wait was longer "
+        "than a first one may be. Double the limit of the random part with each failure.",
+        "not-doubled": "With `retry` 1 s and `first_backoff` 2 s, fourth waits should reach up "
+        "to 17 s. The limit of the random part is `first_backoff`, doubled once for each "
+        "failure before this one: 2, 4, 8, 16.",
         "not-at-least": "A wait was shorter than the reconnection time. Add the random part to "
         "`self.retry`.",
+        "first": "The first wait was longer than `retry` and `first_backoff` together. Double "
+        "only after the first wait.",
     },
 )
 def backs_off(lab: Lab) -> None:
     if min(nth(lab, 0)) < 1:
-        raise fail_pace("not-at-least", nth(lab, 0), "the first waits: from 1 to 2 s")
-    if max(nth(lab, 3)) <= 2:
-        raise fail_pace("same-range", nth(lab, 3), "the fourth waits: from 1 to 9 s")
+        raise fail_pace("not-at-least", nth(lab, 0), "the first waits: from 1 to 3 s")
+    # What is a little above is for the check of the spread.
+    if max(nth(lab, 0)) > 3.5:
+        raise fail_pace("first", nth(lab, 0), "the first waits: from 1 to 3 s")
+    if max(nth(lab, 3)) <= 3.5:
+        raise fail_pace("same-range", nth(lab, 3), "the fourth waits: from 1 to 17 s")
+    if max(nth(lab, 3)) <= 11:
+        raise fail_pace("not-doubled", nth(lab, 3), "the fourth waits: from 1 to 17 s")
 
 
 @suite.check(
     "honours-retry",
     "It waits at least as long as the stream asked",
     todo=7,
-    after=("comes-back-after-the-end", "backs-off"),
+    after=("comes-back-after-the-end", "backs-off", "keeps-what-came"),
     why="`retry` is how a server says how long its restart takes.",
-    read="When the server restarts",
+    read="How long to wait",
     rule=SSE + ".2",
     hints={
-        "too-soon": f"The stream asked for {ASKED_RETRY} ms, and the client was back sooner. "
-        "Keep what `server_asked` is told, and start from `self.retry`.",
-        "seconds": f"The stream asked for {ASKED_RETRY} ms, and a second later the client was "
-        "not back. `retry` is in milliseconds.",
-        "forgotten": "A stream asked for 4 s, the next one asked for nothing, and the wait was "
-        "shorter. None changes nothing: keep a reconnection time until another is asked for.",
+        "too-soon": "The stream asked for a reconnection time, and the client's wait was "
+        "shorter. Store what `server_asked` is told, and start from `self.retry`.",
+        "capped": "The stream asked for 40 s, `longest_backoff` was 16 s, and the wait was not "
+        "40 s. `longest_backoff` limits the random part only, not the sum.",
+        "seconds": "The stream asked for 40,000, and the wait was that many seconds. `retry` "
+        "is in milliseconds.",
+        "forgotten": "A stream asked for 40 s, the next one asked for nothing, and the wait "
+        "was shorter. None changes nothing: keep the time until the server asks for another.",
     },
 )
 def honours_retry(lab: Lab) -> None:
+    seconds = PACE["asked"] / 1_000
+    wanted = "40 s, and a little more"
+    asked, kept = paces(lab, "asked") or 0.0, paces(lab, "kept") or 0.0
+    if asked > 100 * seconds:
+        raise fail_pace("seconds", [asked], wanted)
+    if asked < seconds:
+        longest = PACE["settings"]["longest_backoff"]
+        raise fail_pace("capped" if asked >= longest else "too-soon", [asked], wanted)
+    if kept < seconds:
+        raise fail_pace("forgotten", [kept], wanted)
     site = lab.sites["asking"]
     assert isinstance(site, Asking)
     lab.wait(lambda: len(site.gets) > 1)
     wanted = f"the second GET {ASKED_RETRY} ms after the end, and a little more"
-    if len(site.gets) < 2:
-        raise lab.fail("seconds", "asking", wanted)
     # A millisecond less is a clock's grain.
-    if site.gets[1] - site.ended < ASKED_RETRY / 1_000 - 0.005:
+    if len(site.gets) < 2 or site.gets[1] - site.ended < ASKED_RETRY / 1_000 - 0.005:
         raise lab.fail("too-soon", "asking", wanted, at="-> GET")
-    kept = paces(lab, "kept") or 0.0
-    if kept < PACE["asked"] / 1_000:
-        raise fail_pace("forgotten", [kept], "4 s, and a little more")
 
 
 @suite.check(
@@ -1116,28 +1374,34 @@ def honours_retry(lab: Lab) -> None:
     "Clients that fail together do not come back together",
     todo=7,
     after=("backs-off",),
-    why="A restart throws out all clients in one moment. Without chance in it they all come "
-    "back in one moment, too.",
-    read="When the server restarts",
+    why="A restart throws out all clients at one moment. If their waits are nearly the same, "
+    "they all come back at one moment too.",
+    read="How long to wait",
     rule=COURSE,
     hints={
-        "together": "Sixty clients failed together, and their waits are the same. Use "
+        "together": "Sixty clients failed together, and several of them wait for exactly the "
+        "same time. Use `random.uniform(0, limit)`.",
+        "little": "Sixty clients failed together, and their waits lie close together although "
+        "the limit of the random part was 8 s. Spread them over all of it: "
         "`random.uniform(0, limit)`.",
     },
 )
 def spreads(lab: Lab) -> None:
     waits = nth(lab, 2)
     if len(set(waits)) < len(waits):
-        raise fail_pace("together", waits, "sixty different waits")
+        raise fail_pace("together", waits, "sixty different waits, from 1 to 9 s")
+    # Half of the limit is a well-known variant. Of sixty, the outermost come near its ends.
+    if max(waits) - min(waits) < 2.5:
+        raise fail_pace("little", waits, "waits all over 1 to 9 s")
 
 
 @suite.check(
     "bounded",
-    "No wait grows without end",
+    "No wait grows without limit",
     todo=7,
-    after=("backs-off",),
+    after=("backs-off", "spreads"),
     why="Doubled twenty times, half a second is six days.",
-    read="When the server restarts",
+    read="How long to wait",
     rule=COURSE,
     hints={
         "unbounded": "A wait was longer than `retry` and `longest_backoff` together.",
@@ -1145,42 +1409,42 @@ def spreads(lab: Lab) -> None:
 )
 def bounded(lab: Lab) -> None:
     waits = nth(lab, 6) + nth(lab, 7)
-    if max(waits) > 9.001:
-        raise fail_pace("unbounded", sorted(waits, reverse=True), "9 s at most")
+    if max(waits) > 17.001:
+        raise fail_pace("unbounded", sorted(waits, reverse=True), "17 s at most")
 
 
 @suite.check(
     "starts-over",
     "A session makes it forget the failures",
     todo=7,
-    after=("backs-off",),
-    why="The failures of this morning must not slow down tonight's restart.",
-    read="When the server restarts",
+    after=("backs-off", "spreads"),
+    why="This morning's failures must not slow down tonight's reconnection.",
+    read="How long to wait",
     rule=COURSE,
     hints={
         "remembers": "A session had begun, and the next wait was as long as after eight "
-        "failures. Set the count back.",
+        "failures. Reset the count.",
     },
 )
 def starts_over(lab: Lab) -> None:
     waits = [wait or 0.0 for wait in paces(lab, "after_a_session")]
-    if max(waits) > 2:
-        raise fail_pace("remembers", sorted(waits, reverse=True), "from 1 to 2 s")
+    if max(waits) > 3.001:
+        raise fail_pace("remembers", sorted(waits, reverse=True), "from 1 to 3 s")
 
 
 @suite.check(
     "gives-up",
-    "When the server stays away it gives up, and says so to whoever waits",
+    "When the server stays away it gives up, and tells the callers that wait",
     todo=7,
-    after=("backs-off", "waits-for-the-session"),
+    after=("backs-off", "waits-for-the-session", "outlives-a-refusal"),
     why="A program that waits for ever for a server that was switched off seems to hang.",
-    read="When the server restarts",
+    read="How long to wait",
     rule=COURSE,
     hints={
-        "never": f"After {FEW_FAILURES} failures in a row the client still tries. Return None "
-        "from `next_wait`.",
-        "too-soon": f"The client gave up after fewer than {FEW_FAILURES} tries. The end of the "
-        "session comes before the first of them, and counts for none.",
+        "never": f"After {FEW_FAILURES} failures in a row the client is still trying. Return "
+        "None from `next_wait`.",
+        "too-soon": f"The client gave up after fewer than {FEW_FAILURES} attempts. The first "
+        "wait comes before the first attempt: look at the count before you add to it.",
     },
 )
 def gives_up(lab: Lab) -> None:
@@ -1191,7 +1455,7 @@ def gives_up(lab: Lab) -> None:
             or len(site.gets) > FEW_FAILURES + 3
         )
     )
-    wanted = f"{FEW_FAILURES} tries, and then Gone"
+    wanted = f"{FEW_FAILURES} attempts, and then Gone"
     if len(site.gets) > FEW_FAILURES + 1:
         raise lab.fail("never", "leaving", wanted)
     outcome = lab.outcome("leaving", "look", number=1) or {}

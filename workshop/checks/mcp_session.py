@@ -63,7 +63,7 @@ class Reply:
         return error if isinstance(error, dict) else {}
 
     def at(self, text: str) -> int | None:
-        """Where `text` stands in the reply's bytes, for the caret."""
+        """Where `text` is in the reply's bytes, for the caret."""
         place = self.raw.find(text.encode())
         return place if place >= 0 else None
 
@@ -204,7 +204,7 @@ def request(request_id: object, method: str, params: object = None) -> dict[str,
 
 
 def notification(method: str) -> dict[str, Any]:
-    """A JSON-RPC notification: it has no id, so nobody may answer it."""
+    """A JSON-RPC notification: it has no id, so it must not be answered."""
     return {"jsonrpc": "2.0", "method": method}
 
 
@@ -218,7 +218,7 @@ def handshake(version: str = "2024-11-05") -> dict[str, Any]:
 
 
 def parsed(event: ReceivedEvent) -> dict[str, Any] | None:
-    """The event's data as a JSON object, or None when it is none."""
+    """The event's data as a JSON object, or None when it is not one."""
     try:
         message = read_json(event.data)
     except ValueError:

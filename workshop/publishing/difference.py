@@ -21,11 +21,11 @@ class Difference:
     diff: str
     """The difference, line by line; or what is wrong with the source."""
     curable: bool = True
-    """False when an author must mend the source: `publish` could not make it again."""
+    """False when an author must fix the source: `publish` could not write it."""
 
 
 def unified(is_now: str, should_be: str) -> str:
-    """The lines that differ: `-` stands in the file, `+` is what the source makes."""
+    """The lines that differ: `-` is in the file, `+` is what the source makes."""
     lines = difflib.unified_diff(
         is_now.splitlines(), should_be.splitlines(), "in the file", "made now", lineterm=""
     )

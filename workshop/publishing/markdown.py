@@ -17,7 +17,7 @@ class Fence:
     """One fenced block."""
 
     info: str
-    """What stands behind the opening fence, such as "console terminal=server"."""
+    """What follows the opening fence, such as "console terminal=server"."""
     line: int
     """The opening fence's line; the first line of the text is 1."""
     end: int
@@ -53,7 +53,7 @@ def fences(text: str, name: str) -> list[Fence]:
         if not opening.lstrip().startswith(token.markup):
             if is_snippet(token.info) or token.info.split()[:1] == ["console"]:
                 raise PublishError(
-                    f"{name}, line {first + 1}: begin this block on a line of its own, "
+                    f"{name}, line {first + 1}: begin this block on its own line, "
                     "outside a quotation."
                 )
             continue

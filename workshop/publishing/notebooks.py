@@ -47,7 +47,7 @@ def notebook_text(source: str, name: str, root: Path, number: str, starter: str 
                 if rest.strip():
                     raise PublishError(
                         f"{name}: the cell of {shown[1]} is filled in from there. "
-                        "Move its own lines to a cell of their own."
+                        "Move its other lines to a separate cell."
                     )
                 text = f"{first.rstrip()}\n{snippet(shown[1], root).rstrip()}"
             made = nbformat.v4.new_code_cell(text)

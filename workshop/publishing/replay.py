@@ -82,7 +82,7 @@ def _environment(folder: Path) -> dict[str, str]:
 
 @contextmanager
 def _sandbox(root: Path) -> Iterator[Path]:
-    """A folder that looks like the repository, with a `work/` folder of its own."""
+    """A folder that looks like the repository, with its own `work/` folder."""
     with tempfile.TemporaryDirectory(prefix="workshop-") as name:
         folder = Path(name).resolve() / "course"
         folder.mkdir()
@@ -242,5 +242,5 @@ def _what(line: int, step: Step) -> str:
 
 
 def _writable(lines: list[str]) -> bool:
-    """Whether the lines can stand in a block without being read as something else."""
+    """Whether the lines can be in a block without being read as something else."""
     return not any(line.startswith("$ ") or line == "^C" for line in lines)

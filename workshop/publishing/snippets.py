@@ -67,7 +67,7 @@ def _definition(text: str, path: str, wanted: str) -> str:
     nodes = [node for name, node in found if name == wanted]
     if not nodes:
         names = list(dict.fromkeys(name for name, _ in found))
-        # Who forgets the class, or the function around it, means its last word.
+        # If the class or the function around it was left out, its last word is meant.
         near = [name for name in names if name.split(".")[-1] == wanted]
         near = near or difflib.get_close_matches(wanted, names, cutoff=0.5)
         raise PublishError(
@@ -99,7 +99,7 @@ def _definitions(body: list[ast.stmt], within: str = "") -> Iterator[tuple[str, 
                 if isinstance(target, ast.Name):
                     yield f"{within}{target.id}", node
         else:
-            # What stands under `if`, `try` or `with` belongs to the scope around it.
+            # What is under `if`, `try` or `with` belongs to the scope around it.
             for field in ("body", "orelse", "finalbody"):
                 yield from _definitions(getattr(node, field, []), within)
             for handler in getattr(node, "handlers", []):

@@ -91,7 +91,7 @@ def _split(source: str, name: str) -> list[_Line]:
             match marker[1], part:
                 case "solution", "":
                     if todo == 0:
-                        raise wrong(number, "no `# TODO 1: …` stands above this solution.")
+                        raise wrong(number, "there is no `# TODO 1: …` above this solution.")
                     part, opened, todo_has_span = "solution", number, True
                 case "starter", "solution":
                     part = "starter"
@@ -118,7 +118,7 @@ def _split(source: str, name: str) -> list[_Line]:
             if not found[1] or not found[2] or not found[3].strip():
                 raise wrong(number, "a TODO reads `# TODO 1: what is wanted`.")
             if int(found[1]) != todo + 1:
-                raise wrong(number, f"TODO {found[1]} stands where TODO {todo + 1} should be.")
+                raise wrong(number, f"TODO {found[1]} is where TODO {todo + 1} should be.")
             if not todo_has_span:
                 raise wrong(number, f"TODO {todo} above has no `# --- solution`.")
             todo, todo_has_span = todo + 1, False

@@ -1,5 +1,5 @@
 // One connection to an MCP server over HTTP+SSE: EventSource listens, fetch speaks.
-// Nothing here knows of the page: what happens is told to `watcher`, an object with these
+// Nothing here knows about the page. `watcher` is told what happens: an object with these
 // methods (page.js has one, which draws them):
 //
 //     state(name, text)        "connecting", "shaking hands", "ready", "broken" or "closed"
@@ -7,14 +7,14 @@
 //     received(title, text, id)  an event came; the id is that of the request it replies to
 //     heartbeat()              a heartbeat came
 //     notice(text)             what a person should read
-//     ready(result)            hands are shaken; the result of initialize
+//     ready(result)            the handshake is done; the result of initialize
 
 const PROTOCOL_VERSION = "2024-11-05";
 const ENDPOINT_SECONDS = 5; // from an open stream to its endpoint event
 const REPLY_SECONDS = 30; // from a request to its reply
 const PROBE_SECONDS = 5; // to find out why there is no stream
 
-// A reply that is an error, or a request that will get no reply.
+// A reply that is an error, or a request that won't get a reply.
 export class RequestFailed extends Error {}
 
 export class Connection {
@@ -24,7 +24,7 @@ export class Connection {
   #endpoint = null; // where to POST; null while there is no session
   #endpointTimer;
   #waiting = new Map(); // a request's id -> how to settle it
-  #lastId = 0; // never begins again: a new session must not reuse the ids of the old one
+  #lastId = 0; // never reset: a new session must not reuse the ids of the old one
   #explained = false;
 
   constructor(url, watcher) {
@@ -44,7 +44,7 @@ export class Connection {
       asked = null;
       const late = `no endpoint event came within ${ENDPOINT_SECONDS} s`;
       this.#endpointTimer = setTimeout(() => {
-        this.close(`The stream is open, but ${late}: this is no MCP server over SSE.`);
+        this.close(`The stream is open, but ${late}: this is not an MCP server over SSE.`);
       }, ENDPOINT_SECONDS * 1000);
     };
     this.#stream.onerror = () => {
@@ -86,7 +86,7 @@ export class Connection {
     } else {
       this.#watcher.state("broken", "no stream; the browser tries again");
     }
-    // It tries for ever. Once is enough to say why.
+    // It tries for ever. Saying why once is enough.
     if (!this.#explained) {
       this.#explained = true;
       whyNoStream(this.#url).then((why) => this.#watcher.notice(why));
@@ -99,18 +99,18 @@ export class Connection {
     for (const id of [...this.#waiting.keys()]) this.#fail(id, `Lost: ${why}.`);
   }
 
-  // Every endpoint event begins a session, also that of a stream which came back: the server
-  // knows nothing of the old one, so shake hands anew.
+  // Every endpoint event begins a session, even on a stream that came back: the server knows
+  // nothing about the old one, so shake hands again.
   async #beginSession(data) {
     clearTimeout(this.#endpointTimer);
     this.#watcher.received("event: endpoint", data);
     this.#endSession("the server began another session");
     const endpoint = URL.canParse(data, this.#url) ? new URL(data, this.#url) : null;
     if (endpoint === null) {
-      this.close("Refused: the endpoint is no URL.");
+      this.close("Refused: the endpoint is not a URL.");
       return;
     }
-    // Whoever could name another place would get all that this page says.
+    // A server that could name another place could make this page send it everything.
     if (endpoint.origin !== this.#url.origin) {
       const where = `is on ${endpoint.origin}, the stream on ${this.#url.origin}`;
       this.close(`Refused: the endpoint ${where}.`);
@@ -179,7 +179,7 @@ export class Connection {
     waiting?.reject(new RequestFailed(why));
   }
 
-  // Who waits for this reply, once.
+  // The one who waits for this reply. Only once.
   #take(id) {
     const waiting = this.#waiting.get(id);
     this.#waiting.delete(id);
@@ -187,7 +187,7 @@ export class Connection {
     return waiting;
   }
 
-  // A server may ask, too. Whoever gets no answer may wait for ever.
+  // A server may ask too. Without an answer it may wait for ever.
   #answer({ id, method }) {
     const unknown = { error: { code: -32601, message: `Method not found: ${method}` } };
     const answer = method === "ping" ? { result: {} } : unknown;
@@ -214,7 +214,7 @@ export class Connection {
     });
   }
 
-  // Without an id, so without a reply. Whether it arrived, the conversation shows.
+  // Without an id, so without a reply. The conversation shows whether it arrived.
   async notify(method, params) {
     await this.#post({ jsonrpc: "2.0", method, params }, `POST ${method}`).catch(() => {});
   }
@@ -236,7 +236,7 @@ export class Connection {
       });
       body = await answer.text();
     } catch {
-      // Whether the server got it, nobody knows.
+      // Nobody knows whether the server got it.
       const why = "Lost: the server is gone, redirects, or its CORS says no.";
       sent.lost(why);
       throw new RequestFailed(why);
@@ -257,8 +257,8 @@ async function whyNoStream(url) {
     const answer = await fetch(url, { ...options, headers: { Accept: "text/event-stream" } });
     const kind = answer.headers.get("Content-Type");
     if (!answer.ok) return `${url} answered ${answer.status}. Is the path right? It is often /sse.`;
-    if (kind?.startsWith("text/event-stream")) return "Now the server answers.";
-    return `${url} is no event stream: its content type is ${kind}.`;
+    if (kind?.startsWith("text/event-stream")) return "The server answers now.";
+    return `${url} is not an event stream: its content type is ${kind}.`;
   } catch {
     // The same error when nobody is there and when CORS keeps the answer from this page.
     return await whyNoAnswer(url, options);
@@ -274,13 +274,18 @@ async function whyNoAnswer(url, options) {
     await fetch(url, { ...options, mode: "no-cors" });
   } catch {
     return (
-      `Nothing answers at ${url.origin}. Is the server running? Start it with\n` +
-      `--allow-origin ${location.origin}\nelse CORS keeps its answers from this page.`
+      `Nothing answers at ${url.origin}. Is the server running? ` +
+      `It must let this page in, as this one does:\n${serverForThisPage()}`
     );
   }
   return (
     `Something answers at ${url.origin}, but the browser keeps the answer from this page: ` +
     `it does not carry Access-Control-Allow-Origin: ${location.origin} (CORS). ` +
-    `Start the server with\n--allow-origin ${location.origin}`
+    `That server does not let pages in. One that does:\n${serverForThisPage()}`
   );
+}
+
+// Lesson 05's server takes this option; the calculator of lesson 06 has none like it.
+function serverForThisPage() {
+  return `uv run scripts/05_sse_server/sse_server.py --allow-origin ${location.origin}`;
 }

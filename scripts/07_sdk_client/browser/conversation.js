@@ -11,6 +11,9 @@ function element(tag, className, text = "") {
 // Of a message, in characters. A page that shows a megabyte of it stands still for seconds.
 const MOST_SHOWN = 20_000;
 
+// A page that stays open for days must not keep every message of those days.
+const MOST_ROWS = 500;
+
 // The text as it went over the wire. JSON has no spaces there: let its lines break at commas.
 function wire(text) {
   const block = element("pre", "");
@@ -24,6 +27,7 @@ function wire(text) {
 export class Conversation {
   #list;
   #number = 0;
+  #dropped = null; // the row that says how many older ones are gone
   #requests = new Map(); // a request's id -> its row, for the reply to point at
 
   constructor(list) {
@@ -75,6 +79,7 @@ export class Conversation {
     this.#number += 1;
     const item = element("li", `row ${from}`);
     item.id = `message-${this.#number}`;
+    if (from === "client" && id !== undefined) item.dataset.request = String(id);
     const card = element("div", "card");
     const head = element("p", "head", title);
     if (id !== undefined) {
@@ -101,7 +106,25 @@ export class Conversation {
     // Follow the conversation, unless someone has scrolled up to read.
     const atEnd = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < 60;
     this.#list.append(item);
+    if (this.#list.childElementCount > MOST_ROWS) this.#dropOldest();
     if (atEnd) scroller.scrollTop = scroller.scrollHeight;
+  }
+
+  #dropOldest() {
+    if (this.#dropped === null) {
+      this.#dropped = element("li", "notice");
+      this.#dropped.dataset.count = "0";
+      this.#list.prepend(this.#dropped);
+    }
+    let count = Number(this.#dropped.dataset.count);
+    while (this.#list.childElementCount > MOST_ROWS) {
+      const oldest = this.#dropped.nextElementSibling;
+      this.#requests.delete(Number(oldest.dataset.request));
+      oldest.remove();
+      count += 1;
+    }
+    this.#dropped.dataset.count = String(count);
+    this.#dropped.textContent = `${count} older messages are no longer shown.`;
   }
 }
 

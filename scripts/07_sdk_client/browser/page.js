@@ -16,7 +16,7 @@ const watcher = {
     byId("state").dataset.state = name;
     byId("connect").textContent = name === "closed" ? "Connect" : "Close";
     byId("url").disabled = name !== "closed";
-    // A tool can be called in a session only.
+    // A tool can only be called in a session.
     byId("tools").disabled = name !== "ready";
     if (name === "closed") connection = null;
   },
@@ -32,7 +32,7 @@ const watcher = {
     const talking = connection;
     try {
       const { tools } = await talking.request("tools/list");
-      // After a restart they are most likely the same: then keep what was typed.
+      // After a restart they are probably the same. Then keep what was typed.
       if (JSON.stringify(tools) === listed) return;
       listed = JSON.stringify(tools);
       const forms = tools.map((tool) => {
@@ -54,7 +54,7 @@ byId("connection").addEventListener("submit", (event) => {
   }
   const url = byId("url").value.trim();
   if (!URL.canParse(url) || !/^https?:/.test(url)) {
-    conversation.notice("That is no URL. It should look like http://127.0.0.1:8081/sse");
+    conversation.notice("That is not a URL. It should look like http://127.0.0.1:8000/sse");
     return;
   }
   byId("server-origin").textContent = new URL(url).origin;

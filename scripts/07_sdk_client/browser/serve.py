@@ -14,8 +14,8 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 
-# What the page may do, told to the browser: run the scripts of this folder and no others,
-# whatever a server's tool might slip in, and connect to any MCP server.
+# What the browser lets the page do: run the scripts of this folder and no others, whatever a
+# server's tool might slip in, and connect to any MCP server.
 POLICY = "; ".join(
     (
         "default-src 'none'",
@@ -36,7 +36,7 @@ class Page(SimpleHTTPRequestHandler):
     def end_headers(self) -> None:
         self.send_header("Content-Security-Policy", POLICY)
         self.send_header("X-Content-Type-Options", "nosniff")
-        # You will change these files: the browser shall ask for them each time.
+        # You will change these files: the browser must ask for them each time.
         self.send_header("Cache-Control", "no-store")
         super().end_headers()
 
@@ -53,7 +53,7 @@ def main() -> None:
     if not 0 <= port <= 65535:
         parser.error("--port must be between 0 and 65535")
 
-    # Some systems have another idea of it, and then browsers refuse the scripts.
+    # Some systems map .js to another type, and then browsers refuse the scripts.
     mimetypes.add_type("text/javascript", ".js")
     handler = partial(Page, directory=str(HERE))
     try:
@@ -62,7 +62,7 @@ def main() -> None:
         if error.errno == errno.EADDRINUSE:
             sys.exit(f"Port {port} is in use. Choose another: --port {port + 1}")
         sys.exit(f"Cannot listen on {host}, port {port}: {error}")
-    # On all addresses, it is reached on any local one.
+    # A server on all addresses can be reached on any local one.
     origin = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{server.server_port}"
     print(f"The page is on {origin}. Start a server that lets it in, in another terminal:")
     print(f"  uv run scripts/05_sse_server/sse_server.py --allow-origin {origin}", flush=True)

@@ -1,10 +1,10 @@
 // A client of the official TypeScript SDK over HTTP+SSE: it lists the tools, or calls one.
 //
 //     npm install --prefix scripts/07_sdk_client/node
-//     node scripts/07_sdk_client/node/client.mjs http://127.0.0.1:8081/sse
-//     node scripts/07_sdk_client/node/client.mjs http://127.0.0.1:8081/sse add 2 5
+//     node scripts/07_sdk_client/node/client.mjs http://127.0.0.1:8000/sse
+//     node scripts/07_sdk_client/node/client.mjs http://127.0.0.1:8000/sse add 2 5
 //
-// Arguments stand in the order of the tool's schema, or as one JSON object: '{"a": 2, "b": 5}'.
+// Arguments come in the order of the tool's schema, or as one JSON object: '{"a": 2, "b": 5}'.
 // Exit status 0, or 1 and a line that says what is wrong.
 
 import path from "node:path";
@@ -12,7 +12,7 @@ import { fileURLToPath } from "node:url";
 
 const USAGE = "Usage: node client.mjs [--conversation] [--timeout SECONDS] URL [TOOL [VALUE …]]";
 
-// An expected failure: its text is all that the user needs.
+// An expected failure: its text is all the user needs.
 class Failure extends Error {}
 
 // What a server sends is shown and never obeyed: no control characters reach a terminal.
@@ -29,7 +29,7 @@ function print(text) {
 function commandLine(given) {
   const options = { conversation: false, timeout: 30 };
   const rest = [...given];
-  // Options stand before the URL: what follows a tool may well begin with a minus.
+  // Options come before the URL: what follows a tool may well begin with a minus.
   while (rest[0]?.startsWith("--")) {
     const name = rest.shift();
     if (name === "--conversation") options.conversation = true;
@@ -90,21 +90,25 @@ function whyNoStream(url, error, connected) {
   if (error.event.message === undefined) return "The stream ended, and with it the session";
   if (connected) return `The stream broke, and with it the session: ${reason}`;
   if (error.code === undefined) return `Nothing answers at ${url.origin}: ${reason}`;
-  if (error.code === 200) return `${url} is no event stream: ${reason}`;
+  if (error.code === 200) return `${url} is not an event stream: ${reason}`;
   if (error.code === 404) return `${url.origin} has no ${url.pathname}. It is often /sse.`;
   return `${url} answered ${error.code}: ${reason}`;
 }
 
 // --- Listing and calling ------------------------------------------------------------------
 
+// A server could name a next page for ever.
+const MOST_PAGES = 100;
+
 async function listTools(client) {
   const tools = [];
   let cursor;
-  do {
-    const page = await client.listTools({ cursor });
-    tools.push(...page.tools);
-    cursor = page.nextCursor;
-  } while (cursor !== undefined);
+  for (let page = 0; page < MOST_PAGES; page += 1) {
+    const listed = await client.listTools({ cursor });
+    tools.push(...listed.tools);
+    cursor = listed.nextCursor;
+    if (cursor === undefined) break;
+  }
   return tools;
 }
 
@@ -164,7 +168,7 @@ async function call(client, tools, { tool: name, values, timeout }) {
     },
   );
   const texts = result.content.map((each) => each.text ?? `(${each.type})`);
-  // The call went well, the tool did not: that stands in the result and throws nothing.
+  // The call went well, the tool did not: the result says so, and nothing is thrown.
   if (result.isError) throw new Failure(texts.join("\n"));
   print(texts.join("\n"));
 }

@@ -1,0 +1,184 @@
+"""What Python has to say about a learner's file: which line, and what is wrong with it.
+
+`complaints_in` reads what a program printed: exceptions, and coroutines that were
+never awaited. `line_it_ran` reads what a program prints when it is aborted: where it was.
+What can be seen without running the file is found by `workshop/learners_file.py`.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    """One sentence about a file, and its line where one is to blame.
+
+    `column` is the place in `code`, counted from 0, under which a caret is drawn.
+    """
+
+    path: Path
+    said: str
+    line: int | None = None
+    code: str = ""
+    column: int | None = None
+
+    def __str__(self) -> str:
+        """As Python prints a warning: `complaints_in` reads it again."""
+        place = f"{self.path}:{self.line}" if self.line else str(self.path)
+        rows = [f"{place}: {self.said}"]
+        if self.code:
+            rows.append(f"  {self.code}")
+        if self.column is not None:
+            rows.append(" " * (2 + self.column) + "^")
+        return "\n".join(rows)
+
+    def as_dict(self) -> dict[str, object]:
+        """The complaint as JSON values, for `workshop check --json`."""
+        return {
+            "file": str(self.path),
+            "line": self.line,
+            "column": self.column,
+            "code": self.code,
+            "said": self.said,
+        }
+
+
+# What `learners_file` says of a name that a driver looks for in vain, and of an exit.
+NEEDED = "The checks need "
+ENDS = "The program ends here, before it has done anything."
+
+_FRAME = re.compile(
+    r'^[ |+]*File "(?P<path>[^"\n]+)", line (?P<line>\d+).*\n'
+    r"(?P<lead>[ |]*)(?P<code>.*)(?:\n(?P<marks>[ |]*[~^]+)$)?",
+    re.MULTILINE,
+)
+_ERROR = re.compile(r"^(?: *\| *)?([A-Za-z_][\w.]*(?::.*)?)$", re.MULTILINE)
+_NOT_AWAITED = re.compile(r"RuntimeWarning: (coroutine '([^'\n]+)' was never awaited)$", re.M)
+_NEEDED = re.compile(
+    rf"^[^\n]*?\.py(?::(?P<line>\d+))?: (?P<said>{NEEDED}.*)$"
+    r"(?:\n  (?P<code>\S.*)\n(?P<caret> *\^)$)?",
+    re.MULTILINE,
+)
+_ABORTED = re.compile(r'^  File "([^"\n]+)", line (\d+) in (.*)$', re.MULTILINE)
+
+_UNREADABLE = ("SyntaxError", "IndentationError", "TabError")
+
+# How a program ends when it is stopped with streams open.
+_NO_FAULT = ("asyncio.exceptions.CancelledError", "KeyboardInterrupt")
+
+# Below these a program does nothing but wait for the next thing to do.
+_WAITING = {"selectors.py", "base_events.py", "socketserver.py", "threading.py"}
+
+
+def complaints_in(printed: str, file: Path) -> list[Complaint]:
+    """What Python printed about the learner's `file`: missing awaits first, then exceptions.
+
+    An exception's line is the last one of the file that the traceback names: below it
+    come only the libraries that it called.
+    """
+    found = [_not_awaited(file, *match) for match in _NOT_AWAITED.findall(printed)]
+    for match in _NEEDED.finditer(printed):
+        line = int(match["line"]) if match["line"] else None
+        column = len(match["caret"]) - 3 if match["caret"] else None
+        found.append(Complaint(file, match["said"], line, match["code"] or "", column))
+    return list(dict.fromkeys([*found, *_exceptions_in(printed, file)]))
+
+
+def _not_awaited(file: Path, said: str, name: str) -> Complaint:
+    """Look for the call: Python's warning names the line that ran when it noticed."""
+    called = name.rpartition(".")[2]
+    said = f"{said}: `await` is missing."
+    try:
+        tree = ast.parse(file.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, SyntaxError):
+        return Complaint(file, said)
+    # A coroutine that is handed to something is awaited there, most likely.
+    handed_on = {
+        part
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Await | ast.Call)
+        for part in ([node.value] if isinstance(node, ast.Await) else node.args)
+    }
+    calls = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and node not in handed_on
+        if ast.unparse(node.func).rpartition(".")[2] == called
+    ]
+    if len(calls) != 1:
+        return Complaint(file, said)
+    code = code_at(file, calls[0].lineno)
+    start = code.find(ast.unparse(calls[0].func))
+    return Complaint(file, said, calls[0].lineno, code, start if start >= 0 else None)
+
+
+def _exceptions_in(printed: str, file: Path) -> list[Complaint]:
+    found = []
+    for block in printed.split("Traceback (most recent call last):\n"):
+        error = _ERROR.search(block)
+        frames = [
+            frame
+            for frame in _FRAME.finditer(block, 0, error.start() if error else 0)
+            if _beside(frame["path"], file)
+        ]
+        if not error or not frames or error[1].startswith(_NO_FAULT):
+            continue
+        own = [frame for frame in frames if Path(frame["path"]).name == file.name]
+        # What cannot be read at all is the file that was imported last.
+        frame = frames[-1] if error[1].startswith(_UNREADABLE) or not own else own[-1]
+        marks = frame["marks"]
+        column = marks.index("^") - len(frame["lead"]) if marks and "^" in marks else None
+        path = file.with_name(Path(frame["path"]).name)
+        said = ENDS if error[1].startswith("SystemExit") else error[1]
+        found.append(Complaint(path, said, int(frame["line"]), frame["code"], column))
+    return found
+
+
+def line_it_ran(printed: str, file: Path) -> Complaint | None:
+    """The line of `file` that ran when the program was aborted; None if it only waited.
+
+    See `workshop.running.abort`.
+    """
+    _, fatal, stack = printed.rpartition("Fatal Python error: Aborted")
+    # The current thread comes last of all threads, and its innermost call first.
+    _, _, current = stack.rpartition("Current thread ")
+    if not fatal:
+        return None
+    for path, line, _ in _ABORTED.findall(current):
+        if _beside(path, file):
+            code = code_at(file.with_name(Path(path).name), int(line))
+            said = "It was still running this line when time was up."
+            return Complaint(file.with_name(Path(path).name), said, int(line), code)
+        if Path(path).name in _WAITING:
+            return None
+    return None
+
+
+def todo_of(complaint: Complaint) -> int | None:
+    """The TODO whose comment is the last one above the complaint's line, if there is one."""
+    todo = None
+    for text in _lines(complaint.path)[: complaint.line or 0]:
+        if found := re.match(r"\s*# TODO (\d+)\b", text):
+            todo = int(found[1])
+    return todo
+
+
+def code_at(path: Path, line: int) -> str:
+    """What is written in a line of a file, without its indentation."""
+    return "".join(_lines(path)[line - 1 : line]).strip()
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
+
+
+def _beside(path: str, file: Path) -> bool:
+    """Whether a path that Python printed is the file, or another one of its folder."""
+    return Path(path).absolute().parent.name == file.absolute().parent.name
