@@ -211,7 +211,11 @@ STATISTICS = Tools(
     ("tools", "request_", "calls"),
     [
         (WEATHER, "What's the weather in Paris?", [("get_weather", {"city": "Paris"})]),
-        (WEATHER, "what is the weather like in oslo", [("get_weather", {"city": "oslo"})]),
+        (
+            WEATHER,
+            "what is the weather like in new york?",
+            [("get_weather", {"city": "new york"})],
+        ),
         (
             WEATHER,
             "Weather in New York in imperial units, please",

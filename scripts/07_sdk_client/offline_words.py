@@ -362,10 +362,21 @@ class Form:
             found.sort(key=lambda fit: fit.index)
         else:
             found = found[:1]
+        if found and not is_list:
+            self.join_words(found[0], item)
         for fit in found:
             self.tokens[fit.index].kind = "used"
         values = [fit.value for fit in found]
         return [values] if is_list and values else values
+
+    def join_words(self, first: Fit, schema: Json) -> None:
+        """Plain words that follow each other are one value: "new york"."""
+        for index in range(first.index, len(self.tokens)):
+            if self.tokens[index].kind != "word" or not self.fit(index, schema):
+                break
+            if index > first.index:
+                first.value += f" {self.tokens[index].text}"
+                self.tokens[index].kind = "used"
 
     def fit(self, index: int, schema: Json) -> Fit | None:
         """The token as a value of the schema, if it can be one."""

@@ -128,7 +128,6 @@ def less(value: object, wanted: int) -> bool:
 @suite.check(
     "answers",
     "GET /mcp-sse is answered with status 200",
-    todo=1,
     scope="protocol",
     read="Run it",
     rule=f"{STANDARD}: any other status is the end for EventSource",
@@ -138,7 +137,7 @@ def less(value: object, wanted: int) -> bool:
         "raised": "500 says that your code raised an exception, in the function for "
         "`/mcp-sse` or in what it calls, or that this function returned nothing.",
         "empty": "The response ended without a single byte. Does `updates` yield each event, "
-        "and is what it yields text?",
+        "and does `event` return text?",
     },
 )
 def answers(server: Server) -> None:
@@ -399,8 +398,11 @@ def ends(server: Server) -> None:
     rule="this course",
     why="Everything that the feed gives must arrive, unchanged and in order.",
     hints={
+        "raised": RAISED,
         "starts-at-one": "The first event is `Update 1`. The feed's first number is 0: "
         "send the number as it is.",
+        "too-few": "The response ended before the last event. Does the Response get the whole "
+        "generator, and does the loop in `updates` go on to the end of the feed?",
         "wrong-text": "This event's data is not what is wanted. "
         "It is the word `Update`, a space and the feed's number, nothing else.",
     },
@@ -412,6 +414,7 @@ def numbers(server: Server) -> None:
         wanted = [f"Update {number}" for number in range(5)]
         if texts == wanted:
             return
+        look_for_traceback(server, stream.request)
         wrong = next(
             (
                 event.start
@@ -420,8 +423,9 @@ def numbers(server: Server) -> None:
             ),
             len(stream.raw),
         )
+        hint = "starts-at-one" if texts[:1] == ["Update 1"] else "wrong-text"
         raise Failed(
-            "starts-at-one" if texts[:1] == ["Update 1"] else "wrong-text",
+            "too-few" if texts == wanted[: len(texts)] else hint,
             sent=stream.request,
             received=stream.raw,
             at=wrong,
@@ -439,8 +443,8 @@ def numbers(server: Server) -> None:
     rule="this course",
     why="A server that does not know who is there can neither limit nor end it.",
     hints={
-        "not-counted": "Two streams are open, and `listeners` stays as it was. "
-        "Call `listeners.up()` where the stream begins.",
+        "not-counted": "Two streams are open, and `listeners` stays as it was. Call "
+        "`listeners.up()` where a stream begins, and `listeners.down()` only where it ends.",
         "wrong-count": "Two streams are open, and `listeners` is not two higher. "
         "Count each of them in once, not once for each event.",
     },

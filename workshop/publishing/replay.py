@@ -75,7 +75,10 @@ def _environment(folder: Path) -> dict[str, str]:
         }
     )
     # A lesson shows what happens without a key, and `uv` finds the environment itself.
-    for name in ("OPENAI_API_KEY", "VIRTUAL_ENV", "PYTHONUNBUFFERED", "FORCE_COLOR"):
+    for name in (
+        *("OPENAI_API_KEY", "OPENAI_BASE_URL", "VIRTUAL_ENV"),
+        *("PYTHONUNBUFFERED", "FORCE_COLOR"),
+    ):
         env.pop(name, None)
     return env
 
