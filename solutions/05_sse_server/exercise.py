@@ -142,12 +142,13 @@ async def open_stream() -> StreamingResponse:
 
 async def receive_message(request: Request) -> Response:
     """The answer to POST /message."""
-    body = await read_body(request)
     # TODO 4: Find the session that the query parameter `session_id` names; 404 when there is
-    # none. `read_message(body)` gives the message. A message that cannot be read gets no reply
-    # on the stream, but an answer here: 400, with error.reply() as JSON. Then answer 202 at
-    # once: `in_background` sends the reply on this session's stream when it is ready.
+    # none. `await read_body(request)` gives the body, `read_message` the message in it. If that
+    # raises RpcError, no reply on the stream could answer it: the answer is 400, here, with
+    # error.reply() as JSON. Then answer 202 at once: `in_background` sends the reply on this
+    # session's stream when it is ready.
     # --- solution
+    body = await read_body(request)
     session = sessions.get(request.query_params.get("session_id", ""))
     if session is None:
         return Response("No such session: open GET /sse again\n", 404)

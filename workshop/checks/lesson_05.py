@@ -1315,7 +1315,7 @@ def bounded(server: McpServer) -> None:
     big = {"name": "echo", "arguments": {"message": "x" * BIG}}
     with sleeping_stream(server) as endpoint:
         hello = as_json(request("hello", "initialize", handshake())).encode()
-        server.request("POST", endpoint, hello, JSON_HEADERS)
+        answer = server.request("POST", endpoint, hello, JSON_HEADERS)
         for number in range(TOO_MANY):
             body = as_json(request(number, "tools/call", big)).encode()
             answer = server.request("POST", endpoint, body, JSON_HEADERS)
