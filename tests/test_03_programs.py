@@ -114,6 +114,6 @@ def bodies_after(program: str) -> list[float]:
 @linux
 @pytest.mark.quiet
 def test_naming_the_protocol_turns_nagles_algorithm_off() -> None:
-    assert statistics.median(bodies_after("nagle_broken.py")) > 30
-    # The machine may be busy: the best of three runs counts.
+    # The machine may be busy: the clearest of three runs counts.
+    assert any(statistics.median(bodies_after("nagle_broken.py")) > 30 for _ in range(3))
     assert min(statistics.median(bodies_after("nagle_fixed.py")) for _ in range(3)) < 10
