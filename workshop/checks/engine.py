@@ -294,7 +294,7 @@ def _report(
                 "did-not-start",
                 received=str(error),
                 wanted="a program that runs",
-                label="It printed",
+                label="Result",
             )
             results = _not_started(suite, checks, not_started)
     report = Report(suite.slug, subject, results, time.monotonic() - began)
