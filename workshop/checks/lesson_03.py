@@ -712,9 +712,13 @@ def does_not_block(follower: Follower) -> None:
             blocked += (over and slept_after) or (number > 0 and slept_before)
     if blocked > 1:
         lines = follower.path.read_text(encoding="utf-8").splitlines()
-        places = [f", line {n}" for n, line in enumerate(lines, 1) if "time.sleep(" in line]
-        wanted = "events of other streams during the wait" + "".join(places[:1])
-        raise follower.fail("blocked", "patient", wanted)
+        places = [number for number, line in enumerate(lines, 1) if "time.sleep(" in line]
+        wanted = "events of other streams during the wait"
+        failure = follower.fail("blocked", "patient", wanted)
+        if places:
+            failure.wanted += f", line {places[0]}"
+            failure.todo = todo_of(Complaint(follower.path, "", places[0]))
+        raise failure
 
 
 @suite.check(
