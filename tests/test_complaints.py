@@ -245,6 +245,20 @@ def test_the_course_itself_has_nothing_of_the_kind(slug: str) -> None:
         assert broken(path) is None and doubts(path) == []
 
 
+def test_a_function_that_forgets_to_return_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "exercise.py"
+    path.write_text(
+        "import json\n\n\ndef read(line: bytes) -> dict:\n    message = json.loads(line)\n\n\n"
+        "def log(line: bytes) -> None:\n    print(line)\n\n\n"
+        "def never(line: bytes) -> dict:\n    raise ValueError(line)\n\n\n"
+        "def maybe(line: bytes) -> dict | None:\n    print(line)\n",
+        encoding="utf-8",
+    )
+    (complaint,) = doubts(path)
+    assert complaint.said == "`read` never returns anything: is a `return` missing?"
+    assert complaint.line == 4
+
+
 def renamed(source: str) -> Iterator[tuple[str, str]]:
     """For each class and function: its name, and the file in which it is called otherwise."""
     for node in ast.parse(source).body:

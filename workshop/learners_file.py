@@ -11,6 +11,7 @@ import ast
 import builtins
 import difflib
 import importlib.util
+import re
 import sys
 import traceback
 import warnings
@@ -56,7 +57,7 @@ def doubts(path: Path) -> list[Complaint]:
         tree = ast.parse(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, SyntaxError):
         return []
-    return [*_exits(path, tree), *_unknown_names(path, tree)]
+    return [*_exits(path, tree), *_unknown_names(path, tree), *_no_returns(path, tree)]
 
 
 def _at(path: Path, said: str, line: int, column: int) -> Complaint:
@@ -92,6 +93,26 @@ def _unknown_names(path: Path, tree: ast.Module) -> Iterator[Complaint]:
             line = path.read_text(encoding="utf-8-sig").splitlines()[node.lineno - 1]
             column = len(line.encode()[: node.col_offset].decode(errors="ignore"))
             yield _at(path, said, node.lineno, column)
+
+
+def _no_returns(path: Path, tree: ast.Module) -> Iterator[Complaint]:
+    """Each function that is said to return something, runs to its end, and returns nothing."""
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) or not node.returns:
+            continue
+        promised = ast.unparse(node.returns)
+        if re.search(r"\b(None|NoReturn|Never|Optional|Any)\b", promised):
+            continue
+        # A stub, or one that raises or loops.
+        last = node.body[-1]
+        if isinstance(last, ast.Raise | ast.While | ast.Pass) or (
+            isinstance(last, ast.Expr) and isinstance(last.value, ast.Constant)
+        ):
+            continue
+        gives = (ast.Return, ast.Yield, ast.YieldFrom)
+        if not any(isinstance(inner, gives) for inner in ast.walk(node)):
+            said = f"`{node.name}` never returns anything: is a `return` missing?"
+            yield _at(path, said, node.lineno, node.col_offset)
 
 
 def _running(tree: ast.AST) -> Iterator[ast.AST]:

@@ -6,6 +6,7 @@ lesson's faulty proxy, from a small hub that is scripted here, stream by stream.
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import itertools
 import json
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from workshop.checks.engine import Failed, Suite
+from workshop.complaints import Complaint, complaints_in, line_it_ran, todo_of
 from workshop.running import ProgramError, abort, environment
 from workshop.wire import ROOT, load
 
@@ -142,7 +144,9 @@ async def primed(number: int, after: int) -> AsyncIterator[bytes | int]:
 
 
 async def done(number: int, after: int) -> AsyncIterator[bytes | int]:
-    yield b"retry: 20\n\n" + event(1) + b"data: [DONE]\n\n"
+    """An event that only mentions it, and then the real end."""
+    mentioned = event(1, '{"n": 1, "text": "not [DONE] yet"}')
+    yield b"retry: 20\n\n" + mentioned + b"data: [DONE]\n\n"
 
 
 async def page(number: int, after: int) -> AsyncIterator[bytes | int]:
@@ -150,11 +154,11 @@ async def page(number: int, after: int) -> AsyncIterator[bytes | int]:
 
 
 async def patient(number: int, after: int) -> AsyncIterator[bytes | int]:
-    """Asks for 250 ms twice, then for 20 ms, and ends each time."""
-    if number > 3:
+    """Asks for 250 ms twice, then for 20 ms, for 250 and for none, and ends each time."""
+    if number > 5:
         yield 204
     else:
-        yield b"retry: 20\n\n" if number == 3 else b"retry: 250\n\n"
+        yield b"retry: %d\n\n" % (250, 250, 20, 250, 0)[number - 1]
 
 
 async def recovering(number: int, after: int) -> AsyncIterator[bytes | int]:
@@ -189,6 +193,8 @@ class ScriptedHub:
         self.scripts = scripts
         self.asked: dict[str, list[tuple[float, str]]] = {}
         self.beats: dict[str, int] = {}
+        self.empty_ids: set[str] = set()  # the paths asked for with a Last-Event-ID of nothing
+        self.not_accepted: set[str] = set()  # and those without the right Accept
 
     async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -203,6 +209,10 @@ class ScriptedHub:
         path = head.split(" ", 2)[1]
         found = re.search(r"\r\nlast-event-id:[ \t]*([^\r\n]*)", head, re.IGNORECASE)
         last_event_id = found.group(1) if found else ""
+        if found and not last_event_id:
+            self.empty_ids.add(path)
+        if not re.search(r"\r\naccept:[^\r\n]*text/event-stream", head, re.IGNORECASE):
+            self.not_accepted.add(path)
         asked = self.asked.setdefault(path, [])
         asked.append((time.monotonic(), last_event_id))
         after = int(last_event_id) if last_event_id.isdecimal() else 0
@@ -242,6 +252,7 @@ STREAMS: dict[str, tuple[Script, Json | None]] = {
     "over": (history, {"status": 204}),
     "refused": (history, {"status": 404}),
     "gone": (history, {"status": 410}),
+    "bad": (history, {"status": 400}),
     "done": (done, None),
     "page": (page, None),
     "json": (page, None),
@@ -256,7 +267,7 @@ STREAMS: dict[str, tuple[Script, Json | None]] = {
 # Those that soon have something to say in any program that runs.
 SETTLING = (
     *("ending", "cut", "unfinished", "silent_second", "primed", "error", "over", "refused"),
-    *("gone", "done", "page", "json", "odd_data", "patient", "recovering", "failing"),
+    *("gone", "bad", "done", "page", "json", "odd_data", "patient", "recovering", "failing"),
 )
 # What `read` raises when its TODOs are not done yet; all else is a mistake in the code.
 EXPECTED = re.compile(r"(Client|Server|Socket|Connection|Timeout|OS|JSONDecode)\w*\(")
@@ -370,6 +381,11 @@ class Follower:
         """What it printed that is not about a stream: tracebacks, prints of the learner."""
         return "".join(self._other)
 
+    def complaints(self) -> list[Complaint]:
+        """What Python has said of the file so far."""
+        with self._changed:
+            return complaints_in(self.rest, self.path)
+
     def silent_for(self) -> float:
         """Seconds since its last line."""
         with self._changed:
@@ -402,6 +418,16 @@ class Follower:
             elif named := re.match(r"\s*# \(?(TODO \d+)\b", line):
                 todo = f", at {named[1]}"
         return todo
+
+    def returns(self, name: str) -> bool:
+        """Whether there is a `return` in the function of this name, or no such function."""
+        tree = ast.parse(self.path.read_text(encoding="utf-8-sig"))
+        found = [
+            node
+            for node in tree.body
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == name
+        ]
+        return not found or any(isinstance(node, ast.Return) for node in ast.walk(found[0]))
 
     def lines(self, name: str, number: int = 0) -> list[Json]:
         """What was said about a stream, in order, each with its `time`."""
@@ -508,6 +534,8 @@ def stops(follower: Follower, name: str, hint: str) -> None:
     hints={
         "crashed": "Your code raised an exception that has nothing to do with the network. "
         "The last line shows it, and the line of your file that it came from.",
+        "not-a-text": "What came back as the reason for the end is not a text. `read` returns "
+        "a text or None. An error is raised, not returned.",
         "hangs": "The program has stopped printing, although events keep coming. Is there a "
         "loop that never ends, or a call that waits for long without `await`?",
     },
@@ -523,11 +551,24 @@ def goes_on(follower: Follower) -> None:
     follower.wait(lambda: bool(crashed()) or all(map(settled, SETTLING)), seconds=SLOW)
     for name in crashed():
         todo = follower.todo_at(follower.mistake(name))
-        raise follower.fail("crashed", name, f"no {follower.mistake(name).split('(')[0]}{todo}")
+        wanted = f"no {follower.mistake(name).split('(')[0]}{todo}"
+        failure = follower.fail("crashed", name, wanted)
+        if "over=" in follower.mistake(name) and "serializable" in follower.mistake(name):
+            failure.hint, failure.wanted = "not-a-text", "a text, or None"
+            todo = ", at TODO 3"
+        # A missing `await` breaks something else, somewhere below.
+        forgotten = [each for each in follower.complaints() if "never awaited" in each.said]
+        failure.todo = int(todo[-1]) if todo else None
+        if forgotten:
+            failure.hint, failure.wanted = "crashed", wanted
+            failure.todo = todo_of(forgotten[0]) or failure.todo
+        raise failure
     if not all(map(settled, SETTLING)) and follower.silent_for() > 1:
         follower.abort()
+        line = line_it_ran(follower.rest, follower.path)
         raise Failed(
             "hangs",
+            todo=todo_of(line) if line else None,
             received=follower.rest[-900:],
             wanted="a line for each event and each wait",
             label="Printed",
@@ -593,10 +634,28 @@ def reads_a_stream(follower: Follower) -> None:
     "event from each piece loses the others.",
     read="Your client",
     rule=STANDARD + ".6",
-    hints={"lost": "Some events of one piece were not handled. `parser.feed` returns a list."},
+    hints={
+        "lost": "Some events of one piece were not handled. `parser.feed` returns a list.",
+        "twice": "Each event came once and was handled twice. `handle` must be called in one "
+        "place only: inside the `try` (TODO 4).",
+        "skipped-too": "Events that are all right were handled, and then skipped as well. What "
+        "the line says was raised beside `handle`, in your own `try` (TODO 4). `handle` is no "
+        "coroutine: it is called without `await`.",
+    },
 )
 def arrives(follower: Follower) -> None:
-    all_arrive(follower, "burst", 30, "lost")
+    try:
+        all_arrive(follower, "burst", 30, "lost")
+    except Failed as failure:
+        numbers = follower.numbers("burst")
+        once = len(follower.lab.requests("burst")) == 1
+        if failure.hint == "lost" and once and len(numbers) != len(set(numbers)):
+            failure.hint, failure.todo = "twice", 4
+        raise
+    if follower.said("burst", "skipped"):
+        failure = follower.fail("skipped-too", "burst", "nothing skipped")
+        failure.todo = 4
+        raise failure
 
 
 @suite.check(
@@ -653,9 +712,13 @@ def does_not_block(follower: Follower) -> None:
             blocked += (over and slept_after) or (number > 0 and slept_before)
     if blocked > 1:
         lines = follower.path.read_text(encoding="utf-8").splitlines()
-        places = [f", line {n}" for n, line in enumerate(lines, 1) if "time.sleep(" in line]
-        wanted = "events of other streams during the wait" + "".join(places[:1])
-        raise follower.fail("blocked", "patient", wanted)
+        places = [number for number, line in enumerate(lines, 1) if "time.sleep(" in line]
+        wanted = "events of other streams during the wait"
+        failure = follower.fail("blocked", "patient", wanted)
+        if places:
+            failure.wanted += f", line {places[0]}"
+            failure.todo = todo_of(Complaint(follower.path, "", places[0]))
+        raise failure
 
 
 @suite.check(
@@ -761,6 +824,10 @@ def catches_both(follower: Follower) -> None:
         "old-id": "The second request carries the wrong id. Remember what the parser says at "
         "the end of each connection.",
         "lost-or-doubled": "The ids were sent, and still not every event was handled once.",
+        "empty-id": "The first request carries a `Last-Event-ID` with nothing in it. Send it "
+        "only if there is an id.",
+        "accept-lost": "The id was sent, and `Accept: text/event-stream` was not sent with it. "
+        "Add the id to the headers that are there: a new dict replaces them.",
     },
 )
 def resumes(follower: Follower) -> None:
@@ -774,6 +841,10 @@ def resumes(follower: Follower) -> None:
     if ids != ["5", "10"]:
         raise follower.fail("old-id", "cut", "Last-Event-ID: 5, and then 10")
     all_arrive(follower, "cut", 30, "lost-or-doubled")
+    if "/events/cut" in follower.lab.hub.empty_ids:
+        raise follower.fail("empty-id", "cut", "no Last-Event-ID in the first request")
+    if "/events/cut" in follower.lab.hub.not_accepted:
+        raise follower.fail("accept-lost", "cut", "Accept: text/event-stream in each request")
 
 
 @suite.check(
@@ -863,7 +934,8 @@ def anywhere(follower: Follower) -> None:
     rule=COURSE,
     hints={
         "gave-up": "A 503 ended the stream for good. Only 204, a 4xx and a 200 that is not an "
-        "event stream do that: raise ConnectionError for all else, and the loop comes back."
+        "event stream do that: raise ConnectionError for all else, and the loop comes back. "
+        "Look at the status first: the page that comes with a 503 is no event stream either."
     },
 )
 def server_errors(follower: Follower) -> None:
@@ -880,11 +952,19 @@ def server_errors(follower: Follower) -> None:
     rule=STANDARD + ".1",
     hints={
         "came-back": "The answer was 204, and your client asked for the stream again. `read` "
-        "must return a text, and `follow` must return that text."
+        "must return a text, and `follow` must return that text.",
+        "never-returns": "The answer was 204, and your client asked for the stream again. "
+        "There is no `return` in `follow`, so it goes on whatever `read` says: when `read` "
+        "returns a text, return it (TODO 1).",
     },
 )
 def stops_at_204(follower: Follower) -> None:
-    stops(follower, "over", "came-back")
+    try:
+        stops(follower, "over", "came-back")
+    except Failed as failure:
+        if failure.hint == "came-back" and not follower.returns("follow"):
+            failure.hint, failure.todo = "never-returns", 1
+        raise
 
 
 @suite.check(
@@ -900,11 +980,14 @@ def stops_at_204(follower: Follower) -> None:
         "text for every status from 400 to 499.",
         "not-all": "It stopped at 404, and came back after 410. Return a text for every status "
         "from 400 to 499, and not only for those that you know.",
+        "off-by-one": "It stopped at 404, and came back after 400. That is a 4xx, too: "
+        "`400 <= response.status < 500`.",
     },
 )
 def stops_at_4xx(follower: Follower) -> None:
     stops(follower, "refused", "came-back")
     stops(follower, "gone", "not-all")
+    stops(follower, "bad", "off-by-one")
 
 
 @suite.check(
@@ -921,11 +1004,15 @@ def stops_at_4xx(follower: Follower) -> None:
         "text: `break` and `return None` only end this connection.",
         "raised": "`[DONE]` came, and raised an error. Compare the text of `event.data` "
         "before anything tries to read it as JSON.",
+        "too-early": "An event whose data has `[DONE]` somewhere in it ended the stream. Only "
+        "the whole of the data counts: compare with `==`, not with `in`.",
         "handled": "`[DONE]` was handled as an event. Look for it before you call `handle`.",
     },
 )
 def stops_at_done(follower: Follower) -> None:
     stops(follower, "done", "raised" if follower.said("done", "crashed") else "came-back")
+    if not follower.said("done", "data") and not follower.said("done", "skipped"):
+        raise follower.fail("too-early", "done", "one event, and then the end")
     if follower.said("done", "skipped") or len(follower.said("done", "data")) != 1:
         raise follower.fail("handled", "done", "one event, and then the end")
 
@@ -1073,19 +1160,23 @@ def stays(follower: Follower) -> None:
         "shorter. That limit is for the random part alone: add `self.retry` afterwards.",
         "never-smaller": "The stream asked for 250 ms and later for 20 ms, and the wait was "
         "still 250 ms. What it asked for last counts.",
+        "zero-ignored": "The stream asked for 0 ms, and the wait was still 250 ms. 0 is a "
+        "number like any other, but Python takes it as false: ask whether it `is not None`.",
     },
 )
 def honours_retry(follower: Follower) -> None:
     def waits() -> list[float]:
         return follower.said("patient", "waits")
 
-    follower.wait(lambda: len(waits()) > 2 or bool(follower.said("patient", "over")))
+    follower.wait(lambda: len(waits()) > 4 or bool(follower.said("patient", "over")))
     wait = (waits() or [0])[0]
     if wait < 0.25:
         hint = "capped" if abs(wait - LONGEST_BACKOFF) < 1e-9 else "too-soon"
         raise follower.fail(hint, "patient", "a wait of 0.25 s and a little more")
     if len(waits()) > 2 and waits()[2] >= 0.25:
         raise follower.fail("never-smaller", "patient", "a third wait of less than 0.25 s")
+    if len(waits()) > 4 and waits()[4] >= 0.25:
+        raise follower.fail("zero-ignored", "patient", "a fifth wait of less than 0.25 s")
 
 
 @suite.check(

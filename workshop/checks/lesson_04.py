@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import io
 import json
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from workshop.checks.engine import Failed, Suite
+from workshop.complaints import Complaint, complaints_in, todo_of
 from workshop.running import ProgramError
 
 Json = dict[str, Any]
@@ -366,7 +368,15 @@ def reads_lines(target: Target) -> None:
         raise Failed("pieces", sent=sent * 2, received=received, wanted="a reply to each line")
     if not grew:
         hint = "crashed" if child.crashed else "first-line-only"
-        raise Failed(hint, sent=sent, received=child.log, wanted="one more reply")
+        raised = complaints_in(child.whole_log, target.path)
+        raise Failed(
+            hint,
+            sent=sent,
+            received=child.log,
+            wanted="one more reply",
+            # What ends it after a reply to the same message need not be the loop.
+            todo=todo_of(raised[-1]) if raised else None,
+        )
 
 
 def answers_a_notification(target: Target) -> bool:
@@ -495,8 +505,10 @@ def only_messages(target: Target) -> None:
         INITIALIZED,
         request("tools/list", {}),
         request("tools/call", {"name": "add", "arguments": {"a": 2, "b": 3}}),
+        request("tools/call", {"name": "add", "arguments": {"a": 2}}),
+        request("server/discover", {}),
     ]
-    sent = b"".join(map(as_line, messages))
+    sent = b"".join(map(as_line, messages)) + b"hello\n"
     with target.child() as child:
         child.send(sent)
         child.close_stdin()
@@ -506,8 +518,20 @@ def only_messages(target: Target) -> None:
     for line in out.splitlines(keepends=True):
         if json_object(line) is None:
             hint = "stray-text" if line.strip() else "empty-line"
-            raise Failed(hint, sent=sent, received=out, at=start, wanted="messages")
+            todo = todo_of_the_print(target.path) if line.strip() else None
+            raise Failed(hint, sent=sent, received=out, at=start, wanted="messages", todo=todo)
         start += len(line)
+
+
+def todo_of_the_print(path: Path) -> int | None:
+    """The TODO above the only `print` to stdout; None when there is none, or several."""
+    found = [
+        node.lineno
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8-sig")))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "print"
+        if not any(keyword.arg == "file" for keyword in node.keywords)
+    ]
+    return todo_of(Complaint(path, "", found[0])) if len(found) == 1 else None
 
 
 @suite.check(
@@ -550,6 +574,10 @@ def leaves(target: Target) -> None:
         "its last line says why.",
         "missing": "The result needs three keys: `protocolVersion`, `capabilities` and "
         "`serverInfo`, spelled exactly like that.",
+        "wrong-kind": "The key is there, but its value is of the wrong kind. "
+        "`protocolVersion` is one string. `capabilities` and `serverInfo` are objects.",
+        "wrapped": "There is a result in the result. Return only what is inside: `reply_to` "
+        "adds `jsonrpc`, `id` and `result`.",
         "no-tools": "Announce the tools: `capabilities` needs an object `tools`, which may be "
         "empty. A client does not ask for what the server has not announced.",
     },
@@ -568,8 +596,11 @@ def initialize(target: Target) -> None:
         raise Failed("no-result", sent=sent, received=line.raw, wanted='"result": {…}')
     for key, kind in (("protocolVersion", str), ("capabilities", dict), ("serverInfo", dict)):
         if not isinstance(result.get(key), kind):
-            at = place_of(line.raw, "result")
-            raise Failed("missing", sent=sent, received=line.raw, at=at, wanted=f'"{key}"')
+            hint = "wrapped" if "result" in result else "missing"
+            if result.get(key) is not None:
+                hint = "wrong-kind"
+            at = place_of(line.raw, key) or place_of(line.raw, "result")
+            raise Failed(hint, sent=sent, received=line.raw, at=at, wanted=f'"{key}"')
     if not isinstance(result["capabilities"].get("tools"), dict):
         at = place_of(line.raw, "capabilities")
         raise Failed("no-tools", sent=sent, received=line.raw, at=at, wanted='{"tools": {}}')
@@ -668,6 +699,8 @@ def same_id(target: Target) -> None:
         "`json.dumps` writes it as a backslash and an n: leave that as it is.",
         "not-utf-8": "The line is not UTF-8. Encode it as UTF-8, or let `json.dumps` escape "
         "what is not ASCII.",
+        "not-read": "The line is JSON in UTF-8, and was refused as if it were not. "
+        "`json.loads` takes the bytes as they came (TODO 8).",
         "died": "Sending this text ended the server. Encode it as UTF-8, which has every "
         "letter, or let `json.dumps` escape what is not ASCII.",
     },
@@ -684,6 +717,10 @@ def any_text(target: Target) -> None:
                 raise
         if not is_utf_8(line.raw):
             raise Failed("not-utf-8", sent=sent, received=line.raw, wanted=sent.decode())
+        if error_code(line) == -32700:
+            at = place_of(line.raw, "error")
+            wanted = f'"id": {json.dumps(id)}'
+            raise Failed("not-read", sent=sent, received=line.raw, at=at, wanted=wanted, todo=8)
         if line.message is None:
             at = len(line.raw) - 1
             raise Failed("line-break", sent=sent, received=line.raw, at=at, wanted="\\n")
@@ -859,14 +896,22 @@ def echo(target: Target) -> None:
         "taken": "There is no such tool, but the reply looks as if there were. Raise RpcError.",
         "guessed": "The argument `b` is missing, and the tool ran all the same. Say so with an "
         "RpcError: otherwise a model that forgot it would never know.",
-        "wrong-code": "`tools/call` exists, its params are wrong: INVALID_PARAMS.",
+        "echo-guessed": "`echo` was called without its `message`, and answered all the same. "
+        "`get` gives None for a missing argument: refuse the call with an RpcError.",
+        "wrong-code": "`tools/call` exists, its params are wrong: INVALID_PARAMS. RpcError "
+        "takes the code first, and then the text.",
     },
 )
 def bad_call(target: Target) -> None:
     unknown = as_line(request("tools/call", {"name": "subtract", "arguments": {}}))
     missing = as_line(request("tools/call", {"name": "add", "arguments": {"a": 2}}))
+    silent_echo = as_line(request("tools/call", {"name": "echo", "arguments": {}}))
     with target.session() as child:
-        for sent, taken in ((unknown, "taken"), (missing, "guessed")):
+        for sent, taken in (
+            (unknown, "taken"),
+            (missing, "guessed"),
+            (silent_echo, "echo-guessed"),
+        ):
             try:
                 line = child.ask(sent)
             except Failed as failure:
@@ -899,7 +944,8 @@ def bad_call(target: Target) -> None:
         "for the official one.",
         "taken": "The client now believes that this method exists and that this is its "
         "result. Raise RpcError.",
-        "wrong-code": "The code for a method that does not exist is METHOD_NOT_FOUND.",
+        "wrong-code": "The code for a method that does not exist is METHOD_NOT_FOUND. RpcError "
+        "takes the code first, and then the text.",
     },
 )
 def unknown_method(target: Target) -> None:
@@ -951,14 +997,35 @@ def error_id(target: Target) -> None:
         "silent": "No reply came. There is no id to answer with, so the id is null, "
         "but the client should learn that something was garbled.",
         "wrong-code": "The code for a line that is not JSON, or not UTF-8, is PARSE_ERROR.",
+        "read-as-text": "This line is not UTF-8, and something decoded it before `json.loads` "
+        "saw its bytes. `sys.stdin` gives text: `incoming` gives the bytes (TODO 1).",
     },
 )
 def not_json(target: Target) -> None:
     with target.child() as child:
         for sent in (b"hello\n", b'{"jsonrpc": "2.0", "id": 1, "method": "\xff"}\n'):
-            replies = child.replies_before_pong(sent, "died")
+            try:
+                replies = child.replies_before_pong(sent, "died")
+            except Failed as failure:
+                # Not even `serve` got the line: its loop decodes before it hands on.
+                raised = complaints_in(child.whole_log, target.path)[-1:]
+                if any(one.said.startswith("UnicodeDecodeError") for one in raised) and (
+                    todo_of(raised[0]) == 1
+                ):
+                    failure.hint, failure.todo = "read-as-text", 1
+                raise
             if not replies:
                 raise Failed("silent", sent=sent, wanted='"code": -32700')
+            # How Python keeps a byte in a text that can't have it.
+            if b"udcff" in replies[0].raw:
+                raise Failed(
+                    "read-as-text",
+                    sent=sent,
+                    received=replies[0].raw,
+                    at=replies[0].raw.find(b"udcff") - 1,
+                    wanted='"code": -32700',
+                    todo=1,
+                )
             check_code(replies[0], -32700, sent)
 
 
