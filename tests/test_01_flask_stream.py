@@ -430,7 +430,7 @@ def test_the_page_shows_the_events_and_the_surprise(chromium: Browser) -> None:
             "connecting",
             "open",
             *(f"Update {number}" for number in range(5)),
-            "error: the stream ended, a new try follows",
+            "error: the stream ended, will try again",
             "open",
         ]
         assert lines[-1] == "closed by you"
