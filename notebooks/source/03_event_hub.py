@@ -36,8 +36,9 @@ show_stream(hub.url + "/events/orders", events=4)
 
 # %% [markdown]
 # First came the id at which this reader begins, and how long it should wait before it
-# reconnects. Then came heartbeats: comments, from time to time, because nobody publishes. Start
-# the hub with fewer of them, open the stream again and keep it; it is read in the background.
+# reconnects. Then came heartbeats: comments, from time to time, because nobody is publishing.
+# Start the hub with fewer of them, open the stream again and keep it; it is read in the
+# background.
 
 # %%
 hub = start("scripts/03_event_hub/hub_server.py", "--first-id", "1")
@@ -90,7 +91,7 @@ with listen(hub.url + "/events/orders?last_event_id=1") as late:
 # %% [markdown]
 # ## The client, through a bad network
 #
-# The faulty proxy stands between the two and cuts each connection after two events. The client
+# The faulty proxy sits between the two and cuts each connection after two events. The client
 # reconnects by itself. Watch when the events come, and what the client says about its
 # connection.
 
@@ -117,8 +118,8 @@ async with SSEClient(proxy.url, report=report) as client, SSEClient(hub.url) as 
 print(proxy.output)
 
 # %% [markdown]
-# Six events over three connections or more, none lost, none doubled. In the exercise you write
-# the loop that does it.
+# Six events over three connections or more, none lost, none duplicated. In the exercise you
+# write the loop that does it.
 
 # %% [markdown]
 # ## The end of a type

@@ -254,7 +254,7 @@ def main() -> None:
     # it ignore Ctrl-C.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
-    print(f"Events a second, median of {options.rounds} rounds, and this hub as a multiple\n")
+    print(f"Events per second, median of {options.rounds} rounds, and this hub as a multiple\n")
     print(f"{'subscribers':>11}  {'this hub':>9}  {'sse-starlette':>17}  {'fastapi.sse':>17}")
     with contextlib.suppress(KeyboardInterrupt):
         for subscribers in options.subscribers:

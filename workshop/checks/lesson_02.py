@@ -91,7 +91,7 @@ class Driver:
         return json.loads(answer)
 
     def stop(self) -> None:
-        """End the process, whatever it is doing."""
+        """Kill the process, whatever it is doing."""
         self._process.kill()
         with suppress(BrokenPipeError):  # a question may stand in the buffer unsent
             self._process.communicate()
@@ -103,7 +103,7 @@ class Parser:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        # No SimpleQueue: its `get` forgets the timeout in Python 3.11, if another thread is
+        # Not SimpleQueue: its `get` forgets the timeout in Python 3.11, if another thread is
         # quicker in just that moment, and waits for ever.
         self._idle: queue.Queue[Driver] = queue.Queue()
         self._idle.put(Driver(path))

@@ -102,7 +102,7 @@ async def few(number: int, after: int) -> AsyncIterator[bytes | int]:
 
 
 async def ending(number: int, after: int) -> AsyncIterator[bytes | int]:
-    """Three events, and an orderly end."""
+    """Three events, and a clean end."""
     yield b"retry: 20\n\n" + events(after + 1, after + 3)
     if number > 1:
         async for beat in beats():
@@ -576,7 +576,7 @@ def does_not_hurry(follower: Follower) -> None:
 )
 def reads_a_stream(follower: Follower) -> None:
     def gave_up() -> bool:
-        # On a busy machine a connection may be given up once without reason.
+        # On a busy machine a connection may be given up once for no reason.
         tries = len(follower.said("burst", "waits"))
         return tries > 3 or any(follower.said("burst", key) for key in ("over", "crashed"))
 
@@ -587,13 +587,13 @@ def reads_a_stream(follower: Follower) -> None:
 
 @suite.check(
     "arrives",
-    "Events that come in one piece are all handled",
+    "Events that come in one chunk are all handled",
     after=("reads-a-stream",),
     why="A proxy may collect events and pass them on together. A client that takes one "
     "event from each piece loses the others.",
     read="Your client",
     rule=STANDARD + ".6",
-    hints={"lost": "Some events of one piece were not handled. `parser.feed` returns a list."},
+    hints={"lost": "Some events of one chunk were not handled. `parser.feed` returns a list."},
 )
 def arrives(follower: Follower) -> None:
     all_arrive(follower, "burst", 30, "lost")
@@ -660,7 +660,7 @@ def does_not_block(follower: Follower) -> None:
 
 @suite.check(
     "comes-back-after-the-end",
-    "It comes back when the server ends the connection in good order",
+    "It comes back when the server ends the connection cleanly",
     todo=1,
     after=("does-not-block",),
     why="A hub that restarts, or that cuts off a slow reader, ends the stream without an "
@@ -755,8 +755,8 @@ def catches_both(follower: Follower) -> None:
     rule=STANDARD + ".3",
     hints={
         "no-id": "The second request carries no `Last-Event-ID`. Put the id into the headers.",
-        "after-an-end-only": "After an orderly end the id was sent, after a broken connection "
-        "it was not. Remember the id in both cases: a line in the `try`, behind `read`, does "
+        "after-an-end-only": "After a clean end the id was sent, after a broken connection "
+        "it was not. Remember the id in both cases: a line in the `try`, after `read`, does "
         "not run when `read` raises.",
         "old-id": "The second request carries the wrong id. Remember what the parser says at "
         "the end of each connection.",
@@ -880,7 +880,7 @@ def server_errors(follower: Follower) -> None:
     rule=STANDARD + ".1",
     hints={
         "came-back": "The answer was 204, and your client asked for the stream again. `read` "
-        "must return a text, and `follow` must return that text."
+        "must return a string, and `follow` must return that string."
     },
 )
 def stops_at_204(follower: Follower) -> None:
@@ -897,8 +897,8 @@ def stops_at_204(follower: Follower) -> None:
     rule=STANDARD + ".1",
     hints={
         "came-back": "The answer was 404, and your client asked for the stream again. Return a "
-        "text for every status from 400 to 499.",
-        "not-all": "It stopped at 404, and came back after 410. Return a text for every status "
+        "string for every status from 400 to 499.",
+        "not-all": "It stopped at 404, and came back after 410. Return a string for each status "
         "from 400 to 499, and not only for those that you know.",
     },
 )
@@ -918,7 +918,7 @@ def stops_at_4xx(follower: Follower) -> None:
     rule=COURSE,
     hints={
         "came-back": "`[DONE]` came, and your client asked for the stream again. Return a "
-        "text: `break` and `return None` only end this connection.",
+        "string: `break` and `return None` only end this connection.",
         "raised": "`[DONE]` came, and raised an error. Compare the text of `event.data` "
         "before anything tries to read it as JSON.",
         "handled": "`[DONE]` was handled as an event. Look for it before you call `handle`.",
@@ -943,7 +943,7 @@ def stops_at_done(follower: Follower) -> None:
         "came-back": "The answer was `text/html` with 200, and your client asked for the "
         "stream again. Look at `response.content_type`.",
         "not-all": "It stopped at `text/html`, and came back after `application/json`. Only "
-        "`text/event-stream` is an event stream: return a text for all else.",
+        "`text/event-stream` is an event stream: return a string for all else.",
     },
 )
 def stops_at_a_page(follower: Follower) -> None:

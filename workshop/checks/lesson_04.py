@@ -512,7 +512,7 @@ def only_messages(target: Target) -> None:
 
 @suite.check(
     "leaves",
-    "When stdin ends, the server leaves with status 0",
+    "When stdin ends, the server exits with status 0",
     todo=1,
     after=("one-line",),
     alone=True,  # a server that stays may do so in a busy loop, which slows the others down
@@ -521,7 +521,7 @@ def only_messages(target: Target) -> None:
     why="Closing stdin is how a client says goodbye. A server that stays is a leaked process.",
     hints={
         "stays": 'It is still running. An empty read means the end: leave the loop on b"".',
-        "bad-status": "It left with an exit status that says something went wrong. The end of "
+        "bad-status": "It exited with a status that says something went wrong. The end of "
         "stdin is the normal end: just return.",
     },
 )
@@ -892,7 +892,7 @@ def bad_call(target: Target) -> None:
     after=("initialize", "id", "notifications"),
     read="When something is wrong",
     rule=f"{JSON_RPC}, section 5.1",
-    why="Newer clients ask `server/discover` first. A server that says nothing stalls them.",
+    why="Newer clients send `server/discover` first. A server that says nothing stalls them.",
     hints={
         "died": "The question ended the server. Turn the exception into an RpcError.",
         "silent": "No reply came. The client waits until its patience ends: ten seconds, "
