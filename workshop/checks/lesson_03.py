@@ -898,8 +898,8 @@ def stops_at_204(follower: Follower) -> None:
     hints={
         "came-back": "The answer was 404, and your client asked for the stream again. Return a "
         "string for every status from 400 to 499.",
-        "not-all": "It stopped at 404, and came back after 410. Return a string for each status "
-        "from 400 to 499, and not only for those that you know.",
+        "not-all": "It stopped at 404, and came back after 410. Return a string for every "
+        "status from 400 to 499, and not only for those that you know.",
     },
 )
 def stops_at_4xx(follower: Follower) -> None:
