@@ -55,7 +55,7 @@ orders.show(None, seconds=0.5)
 
 # %% [markdown]
 # The stream began with an id and no data: that is where this reader begins. The news is not in
-# the stream, but it has an id as well: ids count over the whole hub.
+# the stream, but it has an id as well: ids are numbered across the whole hub.
 
 # %% [markdown]
 # ## Resuming

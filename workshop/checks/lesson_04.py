@@ -467,7 +467,7 @@ def goes_on(target: Target) -> None:
                 raise Failed("none-sent", sent=sent, received=received, at=at, wanted="nothing")
             if received.count(b"\n") >= 2:
                 continue
-            # An exception, or a text on stderr instead of a reply, is not the loop's fault.
+            # An exception, or text on stderr instead of a reply, is not the loop's fault.
             by_the_loop = b'"error"' in received or child.status(SHORT) == 0
             if child.ended and not child.crashed and by_the_loop:
                 received = received or child.log.encode()
@@ -779,7 +779,7 @@ def call(child: Child, name: str, arguments: Json) -> tuple[bytes, Line]:
         '`params["arguments"]`.',
         "no-content": "The result needs `content`, a list: "
         '[{"type": "text", "text": "5"}]. A tool may give back several things.',
-        "no-string": "The `text` of a text content is a string, even when it is a number. "
+        "no-string": "The `text` of a text item is a string, even when it is a number. "
         "A client that checks types refuses the whole answer.",
         "no-type": 'Each piece of content says what it is: "type": "text".',
         "wrong-sum": "This is not the sum. Add first, then turn the sum into text.",
@@ -828,7 +828,7 @@ def text_in(line: Line) -> Any:
 
 @suite.check(
     "echo",
-    "`echo` gives a text back as it came",
+    "`echo` returns its text unchanged",
     todo=6,
     after=("tools-call", "any-text"),
     read="Tools",
