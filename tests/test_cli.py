@@ -447,7 +447,7 @@ def test_square_brackets_are_no_markup(course: Course) -> None:
 def test_the_end_of_a_long_traceback_is_what_is_shown(course: Course) -> None:
     console = screen()
     trace = "\n".join(f"line {n}" for n in range(40)) + "\nValueError: here\n"
-    failure = Failed("did-not-start", received=trace, label="It printed")
+    failure = Failed("did-not-start", received=trace, label="Result")
     show_report(console, course, course.lesson("1"), report(failure))
     text = printed(console)
     assert "ValueError: here" in text and "line 39" in text and "line 3\n" not in text

@@ -148,9 +148,10 @@ class Program:
                     f"The program printed:\n{self.output}"
                 ) from None
             self._reader.join(timeout=1)
+            printed = f":\n{self.output}" if self.output else " nothing."
             raise ProgramError(
                 f"The program ended with status {status} before it listened on port "
-                f"{self.port}. It printed:\n{self.output}"
+                f"{self.port}. It printed{printed}"
             )
 
     def stop(self, how: signal.Signals = signal.SIGTERM, *, seconds: float = 5.0) -> float:

@@ -31,7 +31,7 @@ INDENT = 5  # of everything under a check's title
 LABEL = 11  # width of "Came back" and the like
 MOST_COMPLAINTS = 3
 # Labels of what is a text. Under all others are bytes, which are shown to the last one.
-TEXTS = ("It printed", "Printed", "Raised", "Returned", "Stuck in")
+TEXTS = ("Result", "Printed", "Raised", "Returned", "Stuck in")
 MOST_LINES = 12  # of what was sent, came back, or was printed
 
 
