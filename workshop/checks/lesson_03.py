@@ -593,7 +593,7 @@ def reads_a_stream(follower: Follower) -> None:
     "event from each piece loses the others.",
     read="Your client",
     rule=STANDARD + ".6",
-    hints={"lost": "Some events of one chunk were not handled. `parser.feed` returns a list."},
+    hints={"lost": "Some events of one piece were not handled. `parser.feed` returns a list."},
 )
 def arrives(follower: Follower) -> None:
     all_arrive(follower, "burst", 30, "lost")
@@ -880,7 +880,7 @@ def server_errors(follower: Follower) -> None:
     rule=STANDARD + ".1",
     hints={
         "came-back": "The answer was 204, and your client asked for the stream again. `read` "
-        "must return a string, and `follow` must return that string."
+        "must return a text, and `follow` must return that text."
     },
 )
 def stops_at_204(follower: Follower) -> None:
