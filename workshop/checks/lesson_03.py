@@ -897,9 +897,9 @@ def stops_at_204(follower: Follower) -> None:
     rule=STANDARD + ".1",
     hints={
         "came-back": "The answer was 404, and your client asked for the stream again. Return a "
-        "string for every status from 400 to 499.",
-        "not-all": "It stopped at 404, and came back after 410. Return a string for every "
-        "status from 400 to 499, and not only for those that you know.",
+        "text for every status from 400 to 499.",
+        "not-all": "It stopped at 404, and came back after 410. Return a text for every status "
+        "from 400 to 499, and not only for those that you know.",
     },
 )
 def stops_at_4xx(follower: Follower) -> None:
