@@ -430,11 +430,11 @@ def test_the_page_shows_the_events_and_the_surprise(chromium: Browser) -> None:
             "connecting",
             "open",
             *(f"Update {number}" for number in range(5)),
-            "error: the stream ended, a new try follows",
+            "error: the stream ended, will try again",
             "open",
         ]
         assert lines[-1] == "closed by you"
-        assert "connected again by itself" in page.inner_text("#surprise")
+        assert "reconnected by itself" in page.inner_text("#surprise")
         # How long Chromium waits when the stream does not say: about three seconds.
         gaps = page.locator("#log span").all_inner_texts()
         waited = float(gaps[8].removeprefix("+").removesuffix(" s"))

@@ -374,7 +374,7 @@ async def test_unsubscribing_closes_the_stream_also_from_its_own_handler(hub: Pr
             await client.unsubscribe("once")
 
         await client.subscribe("once", once)
-        with pytest.raises(ValueError, match="subscribed already"):
+        with pytest.raises(ValueError, match="already subscribed"):
             await client.subscribe("once", once)
         assert (await client.send_event("once", {"n": 1}))["receivers"] == 1
         await until(lambda: "once" not in client._streams)
@@ -564,7 +564,7 @@ def test_the_demonstration_loses_and_doubles_nothing() -> None:
         timeout=30,
     )
     assert done.returncode == 0, done.stderr
-    assert "Published 8, lost 0, doubled 0." in done.stdout
+    assert "Published 8, lost 0, duplicated 0." in done.stdout
     assert done.stdout.count("the connection was cut") == 3
     assert done.stderr == ""
 

@@ -58,7 +58,7 @@ def test_the_client_prints_every_message_numbered_and_within_80_columns() -> Non
     numbered = re.findall(r"^ ?(\d+) (client|server) [>!]", output, re.MULTILINE)
     assert [int(number) for number, _ in numbered] == list(range(1, 12))
     assert [who for _, who in numbered].count("client") == 6
-    assert "The server left after its stdin was closed, exit status 0." in lines
+    assert "The server exited after its stdin was closed, exit status 0." in lines
 
 
 def test_the_client_says_when_a_server_is_silent_and_ends_it_as_the_spec_has_it(
@@ -69,7 +69,7 @@ def test_the_client_says_when_a_server_is_silent_and_ends_it_as_the_spec_has_it(
     status, output = run(CLIENT, "--timeout", "0.2", str(deaf))
     assert status == 1
     assert "No answer to request 1, initialize, within 0.2 s." in output
-    assert f"The server left after SIGTERM, exit status {-signal.SIGTERM}." in output
+    assert f"The server exited after SIGTERM, exit status {-signal.SIGTERM}." in output
 
 
 def test_a_server_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ def test_a_server_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
     )
     status, output = run(CLIENT, "--timeout", "0.2", str(stubborn))
     assert status == 1
-    assert f"The server left after SIGKILL, exit status {-signal.SIGKILL}." in output
+    assert f"The server exited after SIGKILL, exit status {-signal.SIGKILL}." in output
 
 
 @pytest.mark.parametrize(

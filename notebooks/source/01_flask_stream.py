@@ -6,7 +6,7 @@
 # [lessons/01_flask_stream.md](../lessons/01_flask_stream.md).
 #
 # It teaches Server-Sent Events (SSE), a part of the HTML standard. MCP's HTTP+SSE transport
-# of 2024-11-05, deprecated by now, was built on it, and today's Streamable HTTP streams its
+# of 2024-11-05, now deprecated, was built on it, and today's Streamable HTTP streams its
 # answers in the same format.
 #
 # Run the cells from top to bottom with Shift-Enter.
@@ -22,15 +22,15 @@ from workshop.notebook import check, listen, show_stream, start
 # ## One response that takes four seconds
 #
 # Start the server and listen. Watch the lines arrive, one per second. In front of each is the
-# time when it arrived, counted from the request.
+# time when it arrived, measured from the request.
 
 # %%
 server = start("scripts/01_flask_stream/flask_server.py")
 show_stream(server.url + "/mcp-sse")
 
 # %% [markdown]
-# That was one GET request and one response. In Flask all it takes is a generator and a
-# view that answers with it:
+# That was one GET request and one response. In Flask all it takes is a generator and a view
+# that returns it:
 #
 # ```python scripts/01_flask_stream/flask_server.py::updates
 # ```
@@ -64,7 +64,7 @@ print()
 print(broken.output)
 
 # %% [markdown]
-# Each event was *made* in time, as the program's own output shows, but they all arrived
+# Each event was *made* on time, as the program's own output shows, but they all arrived
 # together, when the last one was made. This view buffers them:
 #
 # ```python scripts/01_flask_stream/late_lump_broken.py::stream
@@ -83,8 +83,8 @@ show_stream(fixed.url + "/mcp-sse")
 # A browser's client for event streams is `EventSource`. Below is the server's own page, which
 # uses it. Leave it alone for ten seconds: what happens after `Update 4`?
 #
-# (If the notebook runs on another machine than your browser, the frame stays empty. Run the
-# server on your machine, as the lesson's text does.)
+# (If the notebook runs on a different machine from your browser, the frame stays empty. Run
+# the server on your machine, as the lesson's text does.)
 
 # %%
 fixed.stop()
@@ -92,8 +92,8 @@ IFrame(server.url, width="100%", height=640)
 
 # %% [markdown]
 # The stream ended, and `EventSource` **reconnected by itself**. It goes on like this until
-# the page calls `close()`: press Stop. The server has two ways to end for good: send a last
-# event at which the page closes, or answer the next request with status 204.
+# the page calls `close()`: press Stop. The server has two ways to end for good: send a
+# final event that makes the page close, or answer the next request with status 204.
 
 # %%
 ending = start("scripts/01_flask_stream/end_for_good.py", "--interval", "0.3")
@@ -118,8 +118,8 @@ never_started.close()
 
 # %% [markdown]
 # A HEAD request makes your view build a generator that is never started. So acquire and release
-# in the same place: whatever the `finally` gives back, the generator itself takes, right before
-# its `try`.
+# in the same place: whatever the `finally` releases, the generator itself acquires, right
+# before its `try`.
 
 # %% [markdown]
 # ## The exercise

@@ -124,7 +124,7 @@ for chunk in (b"data: a\r\n\r", b"\ndata: b\n\n"):
 # ## Chunks end anywhere
 #
 # They end in the middle of a line, or of a character. Here the same stream is fed byte by byte. The
-# middle row is what happens when each chunk is decoded by itself.
+# middle line shows what happens when each chunk is decoded by itself.
 
 # %%
 stream = "data: naïve\n\n".encode()
@@ -186,4 +186,4 @@ check("02")
 # - Text from other people goes through an encoder that knows all three line ends.
 
 # %%
-print(f"The server left after {server.stop():.1f} s.")
+print(f"The server exited after {server.stop():.1f} s.")

@@ -36,8 +36,9 @@ show_stream(hub.url + "/events/orders", events=4)
 
 # %% [markdown]
 # First came the id at which this reader begins, and how long it should wait before it
-# reconnects. Then came heartbeats: comments, from time to time, because nobody publishes. Start
-# the hub with fewer of them, open the stream again and keep it; it is read in the background.
+# reconnects. Then came heartbeats: comments, from time to time, because nobody is publishing.
+# Start the hub with fewer of them, open the stream again and keep it; it is read in the
+# background.
 
 # %%
 hub = start("scripts/03_event_hub/hub_server.py", "--first-id", "1")
@@ -54,7 +55,7 @@ orders.show(None, seconds=0.5)
 
 # %% [markdown]
 # The stream began with an id and no data: that is where this reader begins. The news is not in
-# the stream, but it has an id as well: ids count over the whole hub.
+# the stream, but it has an id as well: ids are numbered across the whole hub.
 
 # %% [markdown]
 # ## Resuming
@@ -90,7 +91,7 @@ with listen(hub.url + "/events/orders?last_event_id=1") as late:
 # %% [markdown]
 # ## The client, through a bad network
 #
-# The faulty proxy stands between the two and cuts each connection after two events. The client
+# The faulty proxy sits between the two and cuts each connection after two events. The client
 # reconnects by itself. Watch when the events come, and what the client says about its
 # connection.
 
@@ -117,8 +118,8 @@ async with SSEClient(proxy.url, report=report) as client, SSEClient(hub.url) as 
 print(proxy.output)
 
 # %% [markdown]
-# Six events over three connections or more, none lost, none doubled. In the exercise you write
-# the loop that does it.
+# Six events over three connections or more, none lost, none duplicated. In the exercise you
+# write the loop that does it.
 
 # %% [markdown]
 # ## The end of a type

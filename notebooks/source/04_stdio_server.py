@@ -120,7 +120,8 @@ server.ask({"jsonrpc": "2.0", "id": "after", "method": "ping"})
 # %% [markdown]
 # ## Tools
 #
-# A tool is a function that the client may call. The result is a list of content, here one text:
+# A tool is a function that the client may call. The result is a list of content, here one text
+# item:
 
 # %%
 call = {"name": "add", "arguments": {"a": 2, "b": 3}}
@@ -147,14 +148,11 @@ for line in (
     server.hear()
 
 # %% [markdown]
-# | code | means |
-# |---|---|
-# | -32700 | this is not JSON |
-# | -32600 | JSON, but not a request |
-# | -32601 | no such method; also `server/discover`, which newer clients ask first |
-# | -32602 | the method exists, its params are wrong |
+# | code | means | |---|---| | -32700 | this is not JSON | | -32600 | JSON, but not a
+# request | | -32601 | no such method; also `server/discover`, which newer clients send
+# first | | -32602 | the method exists, but its params are wrong |
 #
-# No message ends a session. Close the server's stdin, and it leaves with status 0:
+# No message ends a session. Close the server's stdin, and it exits with status 0:
 
 # %%
 server.leave()
@@ -239,4 +237,4 @@ check("04")
 # - Stdout belongs to the protocol, stderr to people.
 # - Every request gets exactly one response, with its id. A notification gets none.
 # - Answer a method that you don't know with -32601. Silence leaves the client waiting.
-# - When stdin ends, leave.
+# - When stdin ends, exit.

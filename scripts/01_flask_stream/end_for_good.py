@@ -1,4 +1,4 @@
-"""End a stream for good: with a last event the page knows, or with status 204."""
+"""End a stream for good: with a final event that the page knows, or with status 204."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def updates(interval: float) -> Iterator[str]:
 
 
 def updates_and_done(interval: float) -> Iterator[str]:
-    """The same, and then an event of its own type: the page closes when it arrives."""
+    """The same, then an event of type `done`: the page closes when it arrives."""
     yield from updates(interval)
     yield "event: done\ndata: that was all\n\n"
 
@@ -43,7 +43,7 @@ def event_stream(events: Iterator[str]) -> Response:
 
 @app.get("/done-event")
 def done_event() -> Response:
-    """The page is told: the last event is `done`."""
+    """Tell the page: the last event is `done`."""
     return event_stream(updates_and_done(app.config["INTERVAL"]))
 
 

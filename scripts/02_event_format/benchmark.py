@@ -83,13 +83,13 @@ def workloads(scale: int) -> dict[str, list[bytes]]:
     large = encode_event("x" * 1_000_000) * max(1, scale // 50)
     return {
         "small events, many in a chunk": cut(b"".join(small), 65_536),
-        "tokens, one event a chunk": tokens,
-        "MCP results, 1,400 bytes a chunk": cut(results, 1_400),
+        "tokens, one event per chunk": tokens,
+        "MCP results, 1,400 bytes per chunk": cut(results, 1_400),
         "MCP results, CRLF": cut(results.replace(b"\n", b"\r\n"), 16_384),
         "text that is not ASCII": cut(text, 16_384),
         "events of 200 lines": cut(lines, 16_384),
         "events of 1 MB": cut(large, 65_536),
-        "MCP results, 16 bytes a chunk": cut(results[: 600 * scale], 16),
+        "MCP results, 16 bytes per chunk": cut(results[: 600 * scale], 16),
     }
 
 
@@ -118,7 +118,7 @@ def main() -> None:
         first, *others = measure(parsers, chunks, chosen.rounds)
         row = f"{name:34}{statistics.median(first) * 1e3:6.2f} ms"
         for other in others:
-            # Round by round, so that a slow moment of the machine counts on both sides.
+            # Round by round, so that a slow moment of the machine affects both sides.
             times = statistics.median(b / a for a, b in zip(first, other, strict=True))
             row += f"{statistics.median(other) * 1e3:8.2f} ms {times:4.2f} x"
         print(row)

@@ -1,12 +1,12 @@
-"""How many events a second reach 1, 100 and 1,000 subscribers, beside two libraries.
+"""How many events per second reach 1, 100 and 1,000 subscribers, beside two libraries.
 
     uv run scripts/03_event_hub/benchmark.py
 
 The same endpoint three times: the hub of this lesson, the library sse-starlette, and
 FastAPI's own `fastapi.sse`. All three run on the same uvicorn in a process each. The
 rounds take turns, so that a busy moment of the machine hits all three; the median of
-the rounds counts. A round publishes events one after the other, each in a turn of the
-event loop of its own, as requests would, and ends when the last subscriber has the last.
+the rounds counts. A round publishes events one after another, each in its own turn of the
+event loop, as requests would, and ends when the last subscriber has the last one.
 """
 
 from __future__ import annotations
@@ -254,7 +254,7 @@ def main() -> None:
     # it ignore Ctrl-C.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
-    print(f"Events a second, median of {options.rounds} rounds, and this hub as a multiple\n")
+    print(f"Events per second, median of {options.rounds} rounds, and this hub as a multiple\n")
     print(f"{'subscribers':>11}  {'this hub':>9}  {'sse-starlette':>17}  {'fastapi.sse':>17}")
     with contextlib.suppress(KeyboardInterrupt):
         for subscribers in options.subscribers:

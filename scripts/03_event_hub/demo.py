@@ -3,7 +3,7 @@
     uv run scripts/03_event_hub/demo.py
 
 It starts the hub, puts the faulty proxy in front of it and listens through the proxy.
-Halfway, it cuts every connection and goes on publishing.
+Halfway through, it cuts every connection and keeps publishing.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ async def show(publisher: SSEClient, listener: SSEClient, proxy: FaultyProxy) ->
     published = {data["n"] for _, data in BEFORE + WHILE_AWAY + AFTER}
     lost = published - set(arrivals.numbers)
     doubled = len(arrivals.numbers) - len(set(arrivals.numbers))
-    print(f"Published {len(published)}, lost {len(lost)}, doubled {doubled}.")
+    print(f"Published {len(published)}, lost {len(lost)}, duplicated {doubled}.")
 
 
 def main() -> None:

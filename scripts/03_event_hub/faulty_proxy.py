@@ -1,4 +1,4 @@
-"""A bad network on demand: it stands between a client and the hub, and spoils the streams.
+"""A bad network on demand: it sits between a client and the hub, and spoils the streams.
 
     uv run scripts/03_event_hub/faulty_proxy.py --cut-after 3
     uv run scripts/03_event_hub/sse_client.py orders --url http://127.0.0.1:3001
@@ -33,9 +33,9 @@ class Faults:
     cut_after: int | None = None
     """Close the connection after this many events."""
     cut_within: int | None = None
-    """Close the connection at a random place in the first so many bytes."""
+    """Close the connection at a random place within this many bytes."""
     stall_after: int | None = None
-    """After this many events, pass nothing more on, and keep the connection open."""
+    """After this many events, pass nothing more on, but keep the connection open."""
     status: int | None = None
     """Answer with this status instead of asking the hub."""
     split: bool = False
@@ -262,7 +262,7 @@ def main() -> None:
     parser.add_argument("--split", action="store_true", help="pieces of random size")
     parser.add_argument("--delay", type=float, default=0.0, metavar="SECONDS")
     parser.add_argument("--buffer", type=int, default=0, metavar="BYTES")
-    parser.add_argument("--times", type=int, help="spoil only the first so many streams")
+    parser.add_argument("--times", type=int, help="spoil only the first N streams")
     parser.add_argument("--seed", type=int, help="make the random parts repeatable")
     options = vars(parser.parse_args())
 

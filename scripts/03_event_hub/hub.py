@@ -37,7 +37,7 @@ Address = tuple[str, int]
 
 
 class HubError(Exception):
-    """The hub refuses. `status` is the HTTP status that says why."""
+    """The hub refuses a request. `status` is the HTTP status that says why."""
 
     def __init__(self, status: int, text: str) -> None:
         super().__init__(text)
@@ -126,7 +126,7 @@ class Hub:
     """Publishes events to the subscribers of their type, and remembers the latest.
 
     history: how many events of each type are kept for readers that come back.
-    queue: how many events may wait for one reader before it is cut.
+    queue: how many events may wait for one reader before it is cut off.
     retry: milliseconds that a reader is told to wait before it comes back.
     first_id: the first event's id. The default is the clock in microseconds, so that
     ids keep growing when the hub is restarted: a reader that comes back with an id from
@@ -227,7 +227,7 @@ class Hub:
                 del self.topics[type]
 
     def close(self, type: str) -> int:
-        """End the type for good: `[DONE]` to its subscribers. Returns how many those were.
+        """End the type for good: `[DONE]` to its subscribers. Returns how many there were.
 
         Its history stays, for readers that are on their way back. Raises HubError.
         """
@@ -264,7 +264,7 @@ class Hub:
         return stuck
 
     def end_all(self) -> None:
-        """End every stream, because the hub stops; readers may come back."""
+        """End every stream, because the hub is stopping; readers may come back."""
         for subscriber in [stream for stream in self.streams if not stream.ended]:
             self._silence(subscriber)
             subscriber.end(encode_event(None, retry=self.retry, comment="the hub stops"))
@@ -304,7 +304,7 @@ class Hub:
         return told + [wire for _, wire in sorted(found, key=itemgetter(0))]
 
     def _position(self, last_event_id: str) -> int | None:
-        """The id as a number; None for one that this hub can't have given."""
+        """The id as a number; None if this hub can't have given it."""
         if not re.fullmatch(r"[0-9]{1,19}", last_event_id):
             return None
         position = int(last_event_id)

@@ -130,7 +130,7 @@ async def read_object(request: Request) -> dict[str, Any]:
     if content_type.partition(";")[0].strip().lower() != "application/json":
         raise HTTPException(415, "Send the header `Content-Type: application/json`.")
     body = bytearray()
-    # Counted while it arrives: a body without an end must not fill the memory.
+    # Counted while it arrives: an endless body must not use up the memory.
     async for piece in request.stream():
         body += piece
         if len(body) > MAX_BODY:
@@ -146,7 +146,7 @@ async def read_object(request: Request) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def as_http_error() -> Iterator[None]:
-    """Turn the hub's refusals into answers."""
+    """Turn the hub's refusals into HTTP errors."""
     try:
         yield
     except HubError as error:
@@ -154,7 +154,7 @@ def as_http_error() -> Iterator[None]:
 
 
 class HubServer(uvicorn.Server):
-    """uvicorn, with the heartbeat, and with an end for streams when the server stops."""
+    """uvicorn with a heartbeat; it also ends all streams when the server stops."""
 
     def __init__(self, config: uvicorn.Config, hub: Hub, heartbeat: float) -> None:
         super().__init__(config)
@@ -173,9 +173,9 @@ class HubServer(uvicorn.Server):
                 self.hang_up(subscriber)
 
     def hang_up(self, subscriber: Subscriber) -> None:
-        """Tear the connection down, with whatever its reader never took.
+        """Tear the connection down, and drop whatever its reader never took.
 
-        An orderly close would wait until the reader has taken it: for ever.
+        A clean close would wait until the reader has taken it: for ever.
         """
         for connection in list(self.server_state.connections):
             if getattr(connection, "client", None) == subscriber.reader:
@@ -194,11 +194,11 @@ class HubServer(uvicorn.Server):
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A listening socket, or one line that says why not and the end of the program."""
-    # Where the protocol is named, asyncio sends small pieces at once: see nagle_broken.py.
+    """A listening socket. If there is none, one line says why, and the program ends."""
+    # Because the protocol is named, asyncio sends small pieces at once: see nagle_broken.py.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     if os.name == "posix":
-        # Connections of a hub that has just ended don't keep the port.
+        # Connections of a hub that has just ended don't block the port.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
@@ -210,7 +210,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def serve(app: FastAPI, hub: Hub, listener: socket.socket, heartbeat: float) -> None:
-    """Serve until Ctrl-C or SIGTERM, then end the streams and leave with status 0."""
+    """Serve until Ctrl-C or SIGTERM, then end the streams and exit with status 0."""
     # No proxy headers: `hang_up` finds a connection by its real address.
     config = uvicorn.Config(app, log_level="warning", proxy_headers=False)
     # uvicorn raises the signal again once it has shut down. That is not a failure.
@@ -223,7 +223,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Publish and subscribe to events by type.")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=3000)
-    parser.add_argument("--history", type=int, default=1_000, help="events kept of each type")
+    parser.add_argument("--history", type=int, default=1_000, help="events kept for each type")
     parser.add_argument("--queue", type=int, default=256, help="events that may wait")
     parser.add_argument("--retry", type=int, default=2_000, help="reconnection time, in ms")
     parser.add_argument("--first-id", type=int, help="default: the clock in microseconds")

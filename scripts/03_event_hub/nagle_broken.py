@@ -1,10 +1,10 @@
-"""Broken: on a kept connection, each answer is complete only after about 44 ms.
+"""Broken: on a kept-alive connection, each answer is complete only after about 44 ms.
 
     uv run scripts/03_event_hub/nagle_broken.py
 
 A server and a client in one program, over one TCP connection. The server writes each
 answer in two pieces, as web servers do: first the headers, then the body. The table says
-when each of them reached the client. nagle_fixed.py is the cure: compare `listen`.
+when each of them reached the client. nagle_fixed.py is the fix: compare `listen`.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
     uv run scripts/03_event_hub/nagle_fixed.py
 
-The same server and client as in nagle_broken.py, but for `listen`.
+The same server and client as in nagle_broken.py, except for `listen`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Broken: the stream is lost before its first event. owner_fixed.py is the cure.
+"""Broken: the stream is lost before its first event. owner_fixed.py is the fix.
 
     uv run scripts/03_event_hub/owner_broken.py
 

@@ -3,7 +3,7 @@
     uv run scripts/03_event_hub/seam_broken.py
 
 The replay is sent first, and sending takes time. What is published in the meantime is in
-neither half. seam_fixed.py is the cure.
+neither half. seam_fixed.py is the fix.
 """
 
 from __future__ import annotations

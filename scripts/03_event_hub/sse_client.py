@@ -85,9 +85,10 @@ class SSEClient:
             await client.subscribe("orders", print)
             await client.send_event("orders", {"item": "tea"})
 
-    `report(event_type, text)` is told what went wrong and was dealt with: a lost
-    connection, a handler that raised, data that is not a JSON object. `on_gap(gap)` is told
-    when the hub has lost events: of which `types`, `after` which id and `through` which.
+    `report(event_type, text)` is called with what went wrong and was handled: a lost
+    connection, a handler that raised, data that is not a JSON object. `on_gap(gap)`
+    is called when the hub has lost events: of which `types`, `after` which id and `through`
+    which.
     `first_backoff` and `longest_backoff` are in seconds.
     """
 
@@ -132,10 +133,10 @@ class SSEClient:
 
         Returns when the hub has said where the stream begins: nothing that is published
         afterwards is missed. Raises SSEError when the hub refuses, and ValueError for a type
-        that is subscribed already.
+        that is already subscribed.
         """
         if event_type in self._streams:
-            raise ValueError(f"{event_type!r} is subscribed already")
+            raise ValueError(f"{event_type!r} is already subscribed")
         stream = self._streams[event_type] = Stream(event_type, handler)
         # The task owns the connection: it opens it, reads it and closes it. We keep the
         # task in `stream`, because a task that nothing refers to may be garbage-collected.
@@ -291,7 +292,7 @@ class SSEClient:
             )
 
     def _stop(self, stream: Stream, why: str) -> None:
-        """The stream is over: tell `subscribe`, if that still waits, or else report it."""
+        """The stream is over: tell `subscribe` if it is still waiting, or else report it."""
         if self._streams.get(stream.event_type) is stream:
             del self._streams[stream.event_type]
         if stream.opened.done():
@@ -301,10 +302,10 @@ class SSEClient:
 
 
 async def accept(response: aiohttp.ClientResponse) -> None:
-    """Return for an event stream. Raises StreamOver where coming back is no use.
+    """Return for an event stream. Raises StreamOver if there is no point in coming back.
 
     The standard: 204 means stop, and so does a 200 that is not an event stream. A 4xx says
-    that the request is wrong, and it will be wrong next time, too. Anything else may pass.
+    that the request is wrong, and it will be wrong next time, too. Other trouble may pass.
     """
     if response.status == 204:
         raise StreamOver("204: there is nothing more to come")

@@ -272,7 +272,7 @@ def compare(server: str, calls: int, started: list[subprocess.Popen[bytes]]) -> 
 
 
 def leave(number: int, frame: FrameType | None) -> NoReturn:
-    """On Ctrl-C or SIGTERM: leave, and end what we started."""
+    """On Ctrl-C or SIGTERM: exit, and end what we started."""
     raise SystemExit(0)
 
 
@@ -291,7 +291,7 @@ def main() -> None:
     except ConnectionRefusedError:
         sys.exit(f"Nothing listens at {arguments.server}. Is the server running?")
     except BrokenPipeError:
-        # What read our output has left. Python must not try to write once more as it ends.
+        # Whatever read our output has gone. Python must not try to write once more as it ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (Gone, OSError, http.client.HTTPException, KeyError, ValueError):
         sys.exit(f"{arguments.server} does not answer as lesson 05's server does.")

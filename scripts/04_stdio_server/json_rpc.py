@@ -21,7 +21,7 @@ RequestId = str | int
 
 
 class RpcError(Exception):
-    """What goes back instead of a result: a code for programs and a text for people.
+    """What goes back instead of a result: a code for programs and a message for people.
 
     `request_id` is None if the id of the request could not be read.
     """
@@ -52,7 +52,7 @@ def read_message(body: bytes) -> Json:
     except (ValueError, RecursionError) as error:
         raise RpcError(PARSE_ERROR, f"Not JSON: {error}") from error
     if not isinstance(message, dict):
-        raise RpcError(INVALID_REQUEST, "A message is one JSON object; batches are not taken")
+        raise RpcError(INVALID_REQUEST, "A message is one JSON object, not a batch")
 
     request_id = message.get("id")
     if isinstance(request_id, bool) or not isinstance(request_id, str | int):

@@ -26,7 +26,7 @@ Json = dict[str, Any]
 PROTOCOL_VERSIONS = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25")
 CLIENT_INFO = {"name": "stdio-client", "version": "1.0.0"}
 
-# How long a server may take to leave after its stdin is closed, and again after SIGTERM.
+# How long a server may take to exit after its stdin is closed, and again after SIGTERM.
 LEAVE_SECONDS = 2.0
 
 # Limits on what a server can make this client keep and show.
@@ -132,16 +132,16 @@ class StdioClient:
         print("\n".join(lines or [start]), flush=True)
 
     def close(self) -> str:
-        """End the server as the specification says, and tell how it went.
+        """End the server as the specification says, and say how it went.
 
-        MCP 2025-11-25, "Lifecycle", "Shutdown": close its stdin and wait; if it stays,
-        SIGTERM and wait; if it still stays, SIGKILL.
+        MCP 2025-11-25, "Lifecycle", "Shutdown": close its stdin and wait; if it keeps
+        running, SIGTERM and wait; if it still does, SIGKILL.
         """
         assert self.process.stdin is not None
         try:
             self.process.stdin.close()
         except BrokenPipeError:
-            pass  # it has left already
+            pass  # it has already exited
         after = "after its stdin was closed"
         try:
             self.process.wait(LEAVE_SECONDS)
@@ -157,7 +157,7 @@ class StdioClient:
         for reader in self.readers:
             # But not for ever: a child of the server may still hold the pipe open.
             reader.join(LEAVE_SECONDS)
-        return f"The server left {after}, exit status {self.process.returncode}."
+        return f"The server exited {after}, exit status {self.process.returncode}."
 
 
 def talk(client: StdioClient) -> None:
@@ -223,8 +223,8 @@ if __name__ == "__main__":
     try:
         sys.exit(main())
     except KeyboardInterrupt:
-        sys.exit(1)  # pressed while the server was leaving
+        sys.exit(1)  # pressed while the server was exiting
     except BrokenPipeError:
-        # What read our output has left, as `head` does when it has enough. Write no more, not
-        # even what Python itself would write on its way out.
+        # Whatever read our output has gone, as `head` does when it has enough. Write no more,
+        # not even what Python itself would write on its way out.
         os._exit(1)

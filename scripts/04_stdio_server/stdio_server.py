@@ -38,7 +38,7 @@ MAX_LINE = 4 * 1024 * 1024  # bytes of one message
 
 @dataclass
 class Session:
-    """What the server knows of its client. Over stdio there is only one."""
+    """What the server knows about its client. Over stdio there is only one."""
 
     initialized: bool = False
     messages: int = 0
@@ -74,7 +74,7 @@ def result_of(method: str, params: Any, session: Session) -> Json:
         case "tools/call":
             return call_tool(params)
         case _:
-            # Silence would be worse. A newer client asks `server/discover` first, and this
+            # Silence would be worse. A newer client sends `server/discover` first, and this
             # reply tells it at once that it has to `initialize`.
             raise RpcError(METHOD_NOT_FOUND, f"Method not found: {method}")
 
@@ -110,7 +110,7 @@ def read_line(incoming: BinaryIO) -> bytes:
 
 
 def serve(incoming: BinaryIO, outgoing: BinaryIO, session: Session) -> None:
-    """Answer one message after the other, until `incoming` ends."""
+    """Answer one message after another, until `incoming` ends."""
     while line := read_line(incoming):
         if line.isspace():
             continue  # a bare Enter at a terminal is not a message
@@ -148,7 +148,7 @@ def log(text: str) -> None:
 
 
 def leave(number: int, frame: FrameType | None) -> NoReturn:
-    """On Ctrl-C or SIGTERM: leave at once, with the status of a normal end."""
+    """On Ctrl-C or SIGTERM: exit at once, with the status of a normal end."""
     raise SystemExit(0)
 
 

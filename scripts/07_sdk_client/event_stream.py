@@ -37,8 +37,8 @@ class Event:
     last_event_id: str
 
     def __init__(self, type: str, data: str, last_event_id: str) -> None:
-        # A frozen dataclass would do the same by itself, in twice the time. A parser of
-        # many small events spends much of its time here.
+        # A frozen dataclass would do the same by itself, in twice the time. With many
+        # small events, a parser spends much of its time here.
         fields = self.__dict__
         fields["type"] = type
         fields["data"] = data
@@ -46,7 +46,7 @@ class Event:
 
 
 class EventTooLarge(Exception):
-    """An event exceeded the parser's bound. The parser can't be used any more."""
+    """An event exceeded the parser's limit. The parser can't be used any more."""
 
 
 class EventStreamParser:
@@ -59,7 +59,7 @@ class EventStreamParser:
     before it reconnects, or None if it did not say.
     `max_event_size` limits the lines of one event, from one blank line to the next, in
     characters, not counting comments and line ends: without a limit, a stream that
-    never ends its event would fill the memory.
+    never ends its event would use up the memory.
     """
 
     def __init__(self, *, last_event_id: str = "", max_event_size: int = 1_048_576) -> None:
@@ -87,7 +87,7 @@ class EventStreamParser:
 
         An event that the stream leaves unfinished is never returned: 9.2.6 discards
         it, so there is no method to call at the end.
-        Raises EventTooLarge when the current event exceeds the bound. If the same chunk
+        Raises EventTooLarge when the current event exceeds the limit. If the same chunk
         completed events before it, those are returned, and the next call raises.
         """
         if self._error is not None:
@@ -115,7 +115,7 @@ class EventStreamParser:
         if not text:
             return []
         if self._at_start:
-            text = text.removeprefix("\ufeff")  # 9.2.5: one byte order mark may lead
+            text = text.removeprefix("\ufeff")  # 9.2.5: one byte order mark may come first
             self._at_start = False
         # A CR ends its line at once, or the event would have to wait for the next byte,
         # which may be hours away. So if that byte is LF, it is the rest of a CRLF.
@@ -241,7 +241,7 @@ def main() -> None:
     options.add_argument("source", help="a URL, or - for standard input")
     source: str = options.parse_args().source
 
-    # A shell that starts a program with `&` may have it ignore Ctrl-C: not this one.
+    # A shell that starts a program with `&` may make it ignore Ctrl-C. This one doesn't.
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, signal.default_int_handler)
     parser = EventStreamParser()

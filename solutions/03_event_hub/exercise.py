@@ -49,9 +49,9 @@ async def follow(session: aiohttp.ClientSession, url: str, settings: Settings) -
     pace = Pace(settings)
     while True:
         parser = EventStreamParser(last_event_id=last_event_id)
-        # TODO 1: Come back. When `read` returns a text, the stream is over for good: return
-        # the text. In all other cases the loop goes on: when `read` returns None, because the
-        # connection ended, and when it raises an `aiohttp.ClientError` or an `OSError`,
+        # TODO 1: Come back. When `read` returns a string, the stream is over for good: return
+        # the string. In all other cases the loop goes on: when `read` returns None, because
+        # the connection ended, and when it raises an `aiohttp.ClientError` or an `OSError`,
         # because the connection broke.
         # --- solution
         try:
@@ -85,15 +85,15 @@ async def read(
 ) -> str | None:
     """Read one connection to its end. Returns why the stream is over for good, or None."""
     headers = {"Accept": "text/event-stream"}
-    # (TODO 2) Tell the server where to go on: send the id as `Last-Event-ID`, if there is one.
+    # (TODO 2) Tell the server where to continue: send the id, if any, as `Last-Event-ID`.
     # --- solution
     if last_event_id:
         headers["Last-Event-ID"] = last_event_id
     # --- end
     async with session.get(url, headers=headers, timeout=limits(pace.settings)) as response:
-        # TODO 3: Return a text where coming back is no use: for 204, for any 4xx, and for a
-        # 200 whose `response.content_type` is not `text/event-stream`. Any other status that
-        # is not 200 may be gone next time: raise ConnectionError.
+        # TODO 3: Return a string if there is no point in coming back: for 204, for any 4xx, and
+        # for a 200 whose `response.content_type` is not `text/event-stream`. Any other status
+        # that is not 200 may be temporary: raise ConnectionError.
         # --- solution
         if response.status == 204 or 400 <= response.status < 500:
             return f"the answer is {response.status}"
@@ -144,7 +144,7 @@ class Pace:
 
     def event_came(self) -> None:
         """An event has arrived."""
-        # TODO 6: The server is well again: set the number of failures in a row back to 0.
+        # TODO 6: The server works again: reset the number of failures in a row to 0.
         # --- solution
         self.failures = 0
         # --- end
@@ -186,7 +186,7 @@ async def follow_to_the_end(
 
 async def run(urls: list[str], settings: Settings) -> None:
     """Follow all streams at once."""
-    # No limit: aiohttp allows 100 connections, and the next stream would wait for ever.
+    # No limit: by default, the 101st connection of aiohttp would wait for ever.
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(connector=connector) as session:
         await asyncio.gather(*(follow_to_the_end(session, url, settings) for url in urls))

@@ -43,7 +43,7 @@ Json = dict[str, Any]
 
 
 class RpcError(Exception):
-    """What goes back instead of a result: a code for programs and a text for people."""
+    """What goes back instead of a result: a code for programs and a message for people."""
 
     def __init__(self, code: int, text: str) -> None:
         super().__init__(text)
@@ -55,7 +55,7 @@ def serve(incoming: BinaryIO, outgoing: BinaryIO) -> None:
     """Answer messages until the client closes our stdin."""
     # TODO 1: Read one line at a time and `send` the reply that `reply_to` makes of it, if
     # that is not None. The client waits for each answer before it goes on: answer a line
-    # when it comes, not when all of them have come. When there are no more lines, return.
+    # as it arrives, not when all of them have arrived. When there are no more lines, return.
     # --- solution
     for line in incoming:
         reply = reply_to(line)
@@ -128,7 +128,7 @@ def list_tools() -> Json:
 
 def call_tool(params: Json) -> Json:
     # TODO 6: Run the tool `name` with its `arguments`. The result is an object whose
-    # `content` is a list with one text: {"type": "text", "text": "5"}. If there is no such
+    # `content` is a list with one item: {"type": "text", "text": "5"}. If there is no such
     # tool, or an argument is missing, raise RpcError with INVALID_PARAMS.
     # --- solution
     name, arguments = params.get("name"), params.get("arguments", {})

@@ -70,7 +70,7 @@ def look_for_traceback(server: Server, sent: str) -> None:
     )
     if found:
         lines = [line.rstrip() for line in f"{found}{printed}".splitlines() if line.strip()]
-        # Behind the traceback the server's log of requests goes on.
+        # After the traceback, the server's request log goes on.
         end = next(
             (at for at, line in enumerate(lines[1:], 1) if not line.startswith(" ")),
             len(lines) - 1,
@@ -108,7 +108,7 @@ def count_before(server: Server, name: str) -> int:
 
 
 def count_after(server: Server, name: str, wanted: int) -> tuple[Answer, object]:
-    """Ask /listeners until it says `wanted`, or for a second; the last answer.
+    """Ask /listeners until it says `wanted`, or for a second. Returns the last answer.
 
     A listener that left is noticed when the next event is sent to it, so the
     right count may come a little later than the question.
@@ -130,11 +130,11 @@ def less(value: object, wanted: int) -> bool:
     "GET /mcp-sse is answered with status 200",
     scope="protocol",
     read="Run it",
-    rule=f"{STANDARD}: any other status is the end for EventSource",
+    rule=f"{STANDARD}: with any other status, EventSource fails the connection",
     why="EventSource gives up for good when the status is not 200.",
     hints={
         "not-200": "The status is not 200. Is the path exactly `/mcp-sse`?",
-        "raised": "500 says that your code raised an exception, in the function for "
+        "raised": "500 means that your code raised an exception, in the function for "
         "`/mcp-sse` or in what it calls, or that this function returned nothing.",
         "empty": "The response ended without a single byte. Does `updates` yield each event, "
         "and does `event` return text?",
@@ -168,8 +168,8 @@ def answers(server: Server) -> None:
     rule=f"{STANDARD}: MUST be text/event-stream",
     why="EventSource refuses a response of any other type, and does not try again.",
     hints={
-        "wrong-type": "Left alone, Flask says text/html. Give the Response "
-        'content_type="text/event-stream", to the letter.'
+        "wrong-type": "By default, Flask says text/html. Give the Response "
+        'content_type="text/event-stream", exactly like that.'
     },
 )
 def content_type(server: Server) -> None:
@@ -195,7 +195,7 @@ def content_type(server: Server) -> None:
     after=("answers",),
     scope="protocol",
     read="Three headers",
-    rule="RFC 9111: no-cache, a stored response is not reused without asking",
+    rule="RFC 9111: no-cache: a stored response must not be reused without asking",
     why="A copy of a stream is old news that looks fresh.",
     hints={
         "cached": 'Add headers={"Cache-Control": "no-cache"} to the Response.',
@@ -222,7 +222,7 @@ def not_cached(server: Server) -> None:
     after=("answers",),
     read="Three headers",
     rule="PEP 3333: an application must not set hop-by-hop headers",
-    why="It speaks about this one connection, and the server knows better: now both spoke.",
+    why="It is about this one connection, which is the server's business: now both set it.",
     hints={
         "set-by-you": "Two `Connection` headers arrived, one of them from your Response. "
         "Leave it out: the server adds its own.",
@@ -257,7 +257,7 @@ def has_news(raw: bytes) -> bool:
     why="A stream that arrives when everything is over is a slow page, not a stream.",
     hints={
         "late-lump": "No event arrived while the second event was an hour away. Something "
-        "buffers the events: give the Response the generator itself, not a string or a list."
+        "is buffering: give the Response the generator itself, not a string or a list."
     },
 )
 def streams(server: Server) -> None:
@@ -281,11 +281,11 @@ def streams(server: Server) -> None:
     scope="protocol",
     read="The blank line",
     rule=f"{STANDARD}: unknown fields are ignored",
-    why="A line whose field is unknown is thrown away without a word.",
+    why="A line with an unknown field name is thrown away without an error.",
     hints={
-        "no-field": "This line begins with no field name that the format knows. "
+        "no-field": "This line does not begin with a field name of the format. "
         "Write `data: ` in front of the text, in lower case.",
-        "no-data": "Not one line begins with `data:`. The text of an event belongs there; "
+        "no-data": "No line begins with `data:`. The text of an event belongs there; "
         "an event without data is never dispatched.",
     },
 )
@@ -352,8 +352,8 @@ def blank_line(server: Server) -> None:
                 raise Failed(
                     "one-newline", sent=stream.request, received=raw, at=at, wanted=wanted
                 )
-            # Comments, `id` and the like may stand before the data: an event is
-            # begun by its data, and ended by a blank line.
+            # Comments, `id` and the like may come before the data: an event
+            # begins with its data, and ends with a blank line.
             in_event = line.startswith(b"data") or (in_event and line.strip(b"\r\n") != b"")
             at += len(line)
         if in_event:
@@ -396,15 +396,15 @@ def ends(server: Server) -> None:
     after=("blank-line", "ends"),
     read="Your own server",
     rule="this course",
-    why="Everything that the feed gives must arrive, unchanged and in order.",
+    why="Everything that the feed yields must arrive, unchanged and in order.",
     hints={
         "raised": RAISED,
         "starts-at-one": "The first event is `Update 1`. The feed's first number is 0: "
         "send the number as it is.",
         "too-few": "The response ended before the last event. Does the Response get the whole "
         "generator, and does the loop in `updates` go on to the end of the feed?",
-        "wrong-text": "This event's data is not what is wanted. "
-        "It is the word `Update`, a space and the feed's number, nothing else.",
+        "wrong-text": "This event's data is wrong. "
+        "It should be the word `Update`, a space and the feed's number, nothing else.",
     },
 )
 def numbers(server: Server) -> None:
@@ -441,7 +441,7 @@ def numbers(server: Server) -> None:
     alone=True,
     read="Who is listening?",
     rule="this course",
-    why="A server that does not know who is there can neither limit nor end it.",
+    why="A server that does not know who is listening can't limit them or end their streams.",
     hints={
         "not-counted": "Two streams are open, and `listeners` stays as it was. Call "
         "`listeners.up()` where a stream begins, and `listeners.down()` only where it ends.",
@@ -472,7 +472,7 @@ def counts_in(server: Server) -> None:
     alone=True,
     read="Who is listening?",
     rule="Python: closing a generator that never started runs none of it",
-    why="What was counted in before the generator began, its `finally` will never count out.",
+    why="Its `finally` will never count out what was counted in before the generator began.",
     hints={
         "counted-before-start": "A HEAD request was counted in, and never out: its generator "
         "was made but never started. Count inside the generator, next to its `try`.",

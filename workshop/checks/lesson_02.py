@@ -97,9 +97,9 @@ class Driver:
         return json.loads(answer)
 
     def stop(self) -> None:
-        """End the process, whatever it is doing."""
+        """Kill the process, whatever it is doing."""
         self._process.kill()
-        with suppress(BrokenPipeError):  # a question may stand in the buffer unsent
+        with suppress(BrokenPipeError):  # a question may still be in the buffer, unsent
             self._process.communicate()
         self._errors.close()
 
@@ -109,7 +109,7 @@ class Parser:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        # No SimpleQueue: its `get` forgets the timeout in Python 3.11, if another thread is
+        # Not SimpleQueue: its `get` forgets the timeout in Python 3.11, if another thread is
         # quicker in just that moment, and waits for ever.
         self._idle: queue.Queue[Driver] = queue.Queue()
         self._idle.put(Driver(path))
@@ -117,7 +117,7 @@ class Parser:
         self._patience = 1.0  # seconds for an answer that takes milliseconds
 
     def ask(self, runs: list[list[bytes]]) -> list[dict[str, Any]]:
-        """Feed each run to a parser of its own. Raises Failed when there is no answer."""
+        """Feed each run to its own parser. Raises Failed when there is no answer."""
         driver = self._take()
         try:
             answer = driver.ask(runs, seconds=self._patience)
@@ -175,8 +175,8 @@ class Parser:
         while True:
             with suppress(queue.Empty):
                 return self._idle.get(timeout=0.1)
-            # Another check's question takes long. One process more, and one at a time:
-            # many that start beside one that spins would be slower than the wait.
+            # Another check's question takes long. Start one more process, one at a time:
+            # many that start beside one that spins would be slower than waiting.
             if self._starting.acquire(blocking=False):
                 try:
                     return Driver(self._path)
@@ -420,7 +420,7 @@ def no_first_event(case: Case, answer: dict[str, Any], shapes: dict[str, str]) -
 def own_state(parser: Parser) -> None:
     new = [[b"\xef\xbb\xbfdata: b\n\n"], [b"data: b\n\n"]]
     others = [[b"id: 7\n\nretry: 5\ndata: a\n"], [b"event: add\n"], [b"data: a"], [b"\xc3"]]
-    # A process of its own: nothing at all was fed to it before.
+    # In a new process: nothing at all was fed to it before.
     answers = parser.ask_another([*new, *others, *new])
     if not answers:
         return
@@ -819,8 +819,8 @@ def id_stays(parser: Parser) -> None:
     after=("id-stays", "no-data"),
     read="Ids: where to continue",
     rule=f"{INTERPRETING}: dispatch, steps 1 and 2",
-    why="A server may say how far it is without an event, when all of the last ones were for "
-    "somebody else. Step 1 comes before step 2, which is where httpx-sse is wrong.",
+    why="A server may say how far it has got without an event, if all of the last ones were "
+    "for somebody else. Step 1 comes before step 2, which is where httpx-sse is wrong.",
     hints={
         "id-not-kept": "Set the last event id before you ask whether there is data.",
         "took-it-for-an-event": "Only data makes an event. An id does not.",

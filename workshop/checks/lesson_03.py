@@ -104,7 +104,7 @@ async def few(number: int, after: int) -> AsyncIterator[bytes | int]:
 
 
 async def ending(number: int, after: int) -> AsyncIterator[bytes | int]:
-    """Three events, and an orderly end."""
+    """Three events, and a clean end."""
     yield b"retry: 20\n\n" + events(after + 1, after + 3)
     if number > 1:
         async for beat in beats():
@@ -617,7 +617,7 @@ def does_not_hurry(follower: Follower) -> None:
 )
 def reads_a_stream(follower: Follower) -> None:
     def gave_up() -> bool:
-        # On a busy machine a connection may be given up once without reason.
+        # On a busy machine a connection may be given up once for no reason.
         tries = len(follower.said("burst", "waits"))
         return tries > 3 or any(follower.said("burst", key) for key in ("over", "crashed"))
 
@@ -628,7 +628,7 @@ def reads_a_stream(follower: Follower) -> None:
 
 @suite.check(
     "arrives",
-    "Events that come in one piece are all handled",
+    "Events that come in one chunk are all handled",
     after=("reads-a-stream",),
     why="A proxy may collect events and pass them on together. A client that takes one "
     "event from each piece loses the others.",
@@ -723,7 +723,7 @@ def does_not_block(follower: Follower) -> None:
 
 @suite.check(
     "comes-back-after-the-end",
-    "It comes back when the server ends the connection in good order",
+    "It comes back when the server ends the connection cleanly",
     todo=1,
     after=("does-not-block",),
     why="A hub that restarts, or that cuts off a slow reader, ends the stream without an "
@@ -818,8 +818,8 @@ def catches_both(follower: Follower) -> None:
     rule=STANDARD + ".3",
     hints={
         "no-id": "The second request carries no `Last-Event-ID`. Put the id into the headers.",
-        "after-an-end-only": "After an orderly end the id was sent, after a broken connection "
-        "it was not. Remember the id in both cases: a line in the `try`, behind `read`, does "
+        "after-an-end-only": "After a clean end the id was sent, after a broken connection "
+        "it was not. Remember the id in both cases: a line in the `try`, after `read`, does "
         "not run when `read` raises.",
         "old-id": "The second request carries the wrong id. Remember what the parser says at "
         "the end of each connection.",
@@ -1001,7 +1001,7 @@ def stops_at_4xx(follower: Follower) -> None:
     rule=COURSE,
     hints={
         "came-back": "`[DONE]` came, and your client asked for the stream again. Return a "
-        "text: `break` and `return None` only end this connection.",
+        "string: `break` and `return None` only end this connection.",
         "raised": "`[DONE]` came, and raised an error. Compare the text of `event.data` "
         "before anything tries to read it as JSON.",
         "too-early": "An event whose data has `[DONE]` somewhere in it ended the stream. Only "
@@ -1030,7 +1030,7 @@ def stops_at_done(follower: Follower) -> None:
         "came-back": "The answer was `text/html` with 200, and your client asked for the "
         "stream again. Look at `response.content_type`.",
         "not-all": "It stopped at `text/html`, and came back after `application/json`. Only "
-        "`text/event-stream` is an event stream: return a text for all else.",
+        "`text/event-stream` is an event stream: return a string for all else.",
     },
 )
 def stops_at_a_page(follower: Follower) -> None:

@@ -477,7 +477,7 @@ def goes_on(target: Target) -> None:
                 raise Failed("none-sent", sent=sent, received=received, at=at, wanted="nothing")
             if received.count(b"\n") >= 2:
                 continue
-            # An exception, or a text on stderr instead of a reply, is not the loop's fault.
+            # An exception, or text on stderr instead of a reply, is not the loop's fault.
             by_the_loop = b'"error"' in received or child.status(SHORT) == 0
             if child.ended and not child.crashed and by_the_loop:
                 received = received or child.log.encode()
@@ -536,7 +536,7 @@ def todo_of_the_print(path: Path) -> int | None:
 
 @suite.check(
     "leaves",
-    "When stdin ends, the server leaves with status 0",
+    "When stdin ends, the server exits with status 0",
     todo=1,
     after=("one-line",),
     alone=True,  # a server that stays may do so in a busy loop, which slows the others down
@@ -545,7 +545,7 @@ def todo_of_the_print(path: Path) -> int | None:
     why="Closing stdin is how a client says goodbye. A server that stays is a leaked process.",
     hints={
         "stays": 'It is still running. An empty read means the end: leave the loop on b"".',
-        "bad-status": "It left with an exit status that says something went wrong. The end of "
+        "bad-status": "It exited with a status that says something went wrong. The end of "
         "stdin is the normal end: just return.",
     },
 )
@@ -816,7 +816,7 @@ def call(child: Child, name: str, arguments: Json) -> tuple[bytes, Line]:
         '`params["arguments"]`.',
         "no-content": "The result needs `content`, a list: "
         '[{"type": "text", "text": "5"}]. A tool may give back several things.',
-        "no-string": "The `text` of a text content is a string, even when it is a number. "
+        "no-string": "The `text` of a text item is a string, even when it is a number. "
         "A client that checks types refuses the whole answer.",
         "no-type": 'Each piece of content says what it is: "type": "text".',
         "wrong-sum": "This is not the sum. Add first, then turn the sum into text.",
@@ -865,7 +865,7 @@ def text_in(line: Line) -> Any:
 
 @suite.check(
     "echo",
-    "`echo` gives a text back as it came",
+    "`echo` returns its text unchanged",
     todo=6,
     after=("tools-call", "any-text"),
     read="Tools",
@@ -937,7 +937,7 @@ def bad_call(target: Target) -> None:
     after=("initialize", "id", "notifications"),
     read="When something is wrong",
     rule=f"{JSON_RPC}, section 5.1",
-    why="Newer clients ask `server/discover` first. A server that says nothing stalls them.",
+    why="Newer clients send `server/discover` first. A server that says nothing stalls them.",
     hints={
         "died": "The question ended the server. Turn the exception into an RpcError.",
         "silent": "No reply came. The client waits until its patience ends: ten seconds, "
