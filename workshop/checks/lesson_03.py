@@ -952,7 +952,7 @@ def server_errors(follower: Follower) -> None:
     rule=STANDARD + ".1",
     hints={
         "came-back": "The answer was 204, and your client asked for the stream again. `read` "
-        "must return a text, and `follow` must return that text.",
+        "must return a string, and `follow` must return that text.",
         "never-returns": "The answer was 204, and your client asked for the stream again. "
         "There is no `return` in `follow`, so it goes on whatever `read` says: when `read` "
         "returns a text, return it (TODO 1).",
