@@ -67,11 +67,17 @@ _ABORTED = re.compile(r'^  File "([^"\n]+)", line (\d+) in (.*)$', re.MULTILINE)
 
 _UNREADABLE = ("SyntaxError", "IndentationError", "TabError")
 
-# How a program ends when it is stopped with streams open, and what comes of leaving early.
+# How a program ends when it is stopped with streams open.
 _NO_FAULT = (
     "asyncio.exceptions.CancelledError",
     "KeyboardInterrupt",
     "starlette.requests.ClientDisconnect",  # a check did not wait for the answer
+)
+
+# An exception that led to another one: the last of such a chain says what is wrong.
+_LED_TO_ANOTHER = re.compile(
+    r"^[ |]*(The above exception was the direct cause|During handling of the above exception)",
+    re.MULTILINE,
 )
 
 # Below these a program does nothing but wait for the next thing to do.
@@ -133,6 +139,8 @@ def _exceptions_in(printed: str, file: Path) -> list[Complaint]:
             if _beside(frame["path"], file)
         ]
         if not error or not frames or error[1].startswith(_NO_FAULT):
+            continue
+        if _LED_TO_ANOTHER.search(block, error.end()):
             continue
         own = [frame for frame in frames if Path(frame["path"]).name == file.name]
         # What cannot be read at all is the file that was imported last.

@@ -2,7 +2,7 @@
 # # Lesson 05: An MCP server over SSE, by hand
 #
 # The lesson hands-on: you start a hand-built MCP server, speak to it message by message, watch
-# its stream, break a rule or two, and write the exercise. 110 minutes. The text with all the
+# its stream, break a rule or two, and write the exercise. 140 minutes. The text with all the
 # reasons is [lessons/05_sse_server.md](../lessons/05_sse_server.md).
 #
 # It teaches the transport HTTP+SSE of MCP's revision 2024-11-05. Streamable HTTP replaced it in

@@ -45,10 +45,11 @@ class Guard:
 
 def own_hosts(scope: Scope) -> set[str]:
     """What Host may say: this machine's own names, with the port that the request came to."""
-    port = scope["server"][1]
-    names = {f"{name}:{port}" for name in ("127.0.0.1", "localhost", "[::1]")}
+    _, port = scope["server"] or (None, None)  # a Unix socket has neither
+    names = {"127.0.0.1", "localhost", "[::1]"}
+    with_port = {f"{name}:{port}" for name in names}
     # A browser leaves out HTTP's own port.
-    return names | {"127.0.0.1", "localhost", "[::1]"} if port == 80 else names
+    return with_port | names if port == 80 else with_port
 
 
 def is_in(value: bytes, allowed: set[str]) -> bool:

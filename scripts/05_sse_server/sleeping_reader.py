@@ -46,3 +46,5 @@ if __name__ == "__main__":
         asyncio.run(main(sys.argv[1]))
     except aiohttp.ClientConnectionError:
         sys.exit(f"Nothing answers at {sys.argv[1]}. Start a server in another terminal.")
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -54,5 +54,9 @@ if __name__ == "__main__":
         sys.exit("Usage: two_clients.py http://127.0.0.1:8000/sse")
     try:
         asyncio.run(main(sys.argv[1]))
+    except TimeoutError:
+        sys.exit("No reply for 10 s. Is another stream open, which took it?")
     except aiohttp.ClientConnectionError:
         sys.exit(f"Nothing answers at {sys.argv[1]}. Start a server in another terminal.")
+    except KeyboardInterrupt:
+        sys.exit(130)
