@@ -685,8 +685,8 @@ def own_stream(server: McpServer) -> None:
         Session.open(server, initialize=False) as asking,
         Session.open(server, initialize=False) as other,
     ):
-        with Session.open(server, initialize=False):
-            pass  # a third client comes and goes
+        if server.exact:  # a third client comes and goes
+            Session.open(server, initialize=False).close()
         # Twice: where both streams take from one queue, they take in turns.
         for request_id in ("mine", "mine too"):
             before = len(asking.stream.events)
@@ -1693,7 +1693,7 @@ def bounded(server: McpServer) -> None:
                 wanted="this answer, and the end of the session's stream",
             )
     # Another server may take all that waits in one piece: its events then wait elsewhere.
-    if has_call(server, "reply_on_stream", "send"):
+    if has_call(server, "session_events", "events"):
         expect_few_events(server, big)
     with Session.open(server) as lively:
         body = as_json(request("one of many", "ping")).encode()
