@@ -52,6 +52,27 @@ def test_exceptions_of_the_learners_file_are_found_in_what_it_printed() -> None:
     ]
 
 
+def test_the_same_exception_about_another_object_is_told_once() -> None:
+    block = """Traceback (most recent call last):
+  File "/home/me/work/01_greeting/exercise.py", line 7, in greet
+    names.pop(self)
+KeyError: <__main__.Session object at 0x7f{}0>
+"""
+    said = "KeyError: <__main__.Session object>"
+    found = complaints_in(block.format("a") + block.format("b"), FILE)
+    assert found == [Complaint(FILE, said, 7, "names.pop(self)")]
+
+
+def test_the_missing_await_is_not_looked_for_at_a_method_of_that_name(tmp_path: Path) -> None:
+    file = tmp_path / "exercise.py"
+    file.write_text(
+        "async def add(): ...\n\nfound = set()\nfound.add(1)\ncall(**{'run': add})\n"
+    )
+    printed = "x.py:9: RuntimeWarning: coroutine 'add' was never awaited\n"
+    said = "coroutine 'add' was never awaited: `await` is missing."
+    assert complaints_in(printed, file) == [Complaint(file, said)]
+
+
 def test_a_file_beside_it_is_blamed_only_if_it_can_not_be_read() -> None:
     printed = """Traceback (most recent call last):
   File "/home/me/work/01_greeting/exercise.py", line 3, in <module>

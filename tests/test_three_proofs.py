@@ -81,6 +81,8 @@ def test_a_mistake_fails_its_own_check_with_its_own_hint(
         if result.failure is not None
     ]
     assert found == [(mistake.check, mistake.hint)], report.as_json()
+    blamed = [result.todo for result in report.results if result.failure is not None]
+    assert mistake.todo in (None, *blamed), report.as_json()
 
 
 @pytest.mark.parametrize("slug", SLUGS)

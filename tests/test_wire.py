@@ -143,6 +143,17 @@ def test_the_servers_end_ends_the_waiting(held: Held, stream: Stream) -> None:
     assert time.monotonic() - began < 10
 
 
+@pytest.mark.parametrize(("last", "broke_off"), [(b"0\r\n\r\n", False), (b"", True)])
+def test_a_response_that_breaks_off_has_no_end(last: bytes, broke_off: bool) -> None:
+    def handler(connection: socket.socket, head: bytes) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        connection.sendall(b"5\r\n: hi\n\r\n" + last)
+
+    with serving(handler) as server, server.open("") as opened:
+        assert opened.wait_closed()
+        assert opened.broke_off == broke_off
+
+
 def test_closing_is_seen_by_the_server() -> None:
     left = threading.Event()
 

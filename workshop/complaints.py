@@ -71,7 +71,7 @@ _UNREADABLE = ("SyntaxError", "IndentationError", "TabError")
 _NO_FAULT = (
     "asyncio.exceptions.CancelledError",
     "KeyboardInterrupt",
-    "starlette.requests.ClientDisconnect",
+    "starlette.requests.ClientDisconnect",  # a check did not wait for the answer
 )
 
 # An exception that led to another one: the last of such a chain says what is wrong.
@@ -113,11 +113,14 @@ def _not_awaited(file: Path, said: str, name: str) -> Complaint:
         if isinstance(node, ast.Await | ast.Call)
         for part in ([node.value] if isinstance(node, ast.Await) else node.args)
     }
+    # A function of the file itself is called by its bare name.
+    own = any(isinstance(one, ast.AsyncFunctionDef) and one.name == name for one in tree.body)
     calls = [
         node
         for node in ast.walk(tree)
         if isinstance(node, ast.Call) and node not in handed_on
         if ast.unparse(node.func).rpartition(".")[2] == called
+        if isinstance(node.func, ast.Name) or not own
     ]
     if len(calls) != 1:
         return Complaint(file, said)
@@ -145,7 +148,9 @@ def _exceptions_in(printed: str, file: Path) -> list[Complaint]:
         marks = frame["marks"]
         column = marks.index("^") - len(frame["lead"]) if marks and "^" in marks else None
         path = file.with_name(Path(frame["path"]).name)
-        said = ENDS if error[1].startswith("SystemExit") else error[1]
+        # Each object has another address: with it, the same exception would be told many times.
+        said = re.sub(r" at 0x[0-9a-fA-F]+", "", error[1])
+        said = ENDS if said.startswith("SystemExit") else said
         found.append(Complaint(path, said, int(frame["line"]), frame["code"], column))
     return found
 

@@ -114,6 +114,7 @@ class Stream:
         self._events: list[ReceivedEvent] = []
         self._pieces: list[tuple[float, bytes]] = []
         self._closed = False
+        self._broke_off = False
         self._changed = threading.Condition()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
@@ -125,7 +126,7 @@ class Stream:
                     self._take(piece, time.monotonic() - self._began)
                     self._changed.notify_all()
         except (OSError, ValueError, http.client.HTTPException):
-            pass  # the connection broke, or `close` was called
+            self._broke_off = True  # by the server, or `close` was called
         finally:
             with self._changed:
                 self._closed = True
@@ -176,6 +177,12 @@ class Stream:
         """Whether the server ended the stream."""
         with self._changed:
             return self._closed
+
+    @property
+    def broke_off(self) -> bool:
+        """Whether the stream is over without an end of its response."""
+        with self._changed:
+            return self._broke_off
 
     def wait(self, ready: Callable[[Stream], bool], *, seconds: float = SOON) -> bool:
         """Wait until `ready(stream)` holds; False when time runs out or the stream ends."""

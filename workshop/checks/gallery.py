@@ -1,7 +1,8 @@
 """An exercise's hints and its gallery of mistakes: `solutions/NN_slug/exercise.toml`.
 
 A mistake is the solution with one thing wrong, as learners get it wrong. It
-names the one check that must fail and the hint that must be shown.
+names the one check that must fail and the hint that must be shown, and the TODO that must
+be blamed where that is not the check's own.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ class Mistake:
     check: str
     hint: str
     edits: tuple[tuple[str, str], ...]
+    todo: int | None = None
 
     def apply(self, solution: str) -> str:
         """The solution's text with this mistake in it. Raises GalleryError."""
@@ -72,6 +74,7 @@ def load_gallery(path: Path) -> Gallery:
                 edits=tuple(
                     (edit["find"], edit["replace"]) for edit in mistake.get("edit", [mistake])
                 ),
+                todo=mistake.get("todo"),
             )
             for mistake in table.get("mistake", [])
         )

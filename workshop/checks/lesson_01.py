@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from workshop.checks.engine import Failed, Suite
+from workshop.complaints import todo_of
 from workshop.running import ProgramError, running
 from workshop.wire import SOON, Answer, Server, Stream
 
@@ -56,6 +58,12 @@ def wait_for_traceback(server: Server) -> None:
             server.program.wait_for_output("Traceback", seconds=0.5)
 
 
+def blamed(server: Server) -> int | None:
+    """The TODO that the program's last exception is about, if it printed one."""
+    complaints = server.program.complaints() if server.program else []
+    return todo_of(complaints[-1]) if complaints else None
+
+
 RAISED = (
     "Your code raised an exception, shown here as your program printed it. "
     "Its last line says what is wrong, and the line above it where."
@@ -82,6 +90,7 @@ def look_for_traceback(server: Server, sent: str) -> None:
             received=received,
             at=received.rindex("\n") + 1,
             wanted="a stream that ends without an exception",
+            todo=blamed(server),
         )
 
 
@@ -135,27 +144,60 @@ def less(value: object, wanted: int) -> bool:
     hints={
         "not-200": "The status is not 200. Is the path exactly `/mcp-sse`?",
         "raised": "500 means that your code raised an exception, in the function for "
-        "`/mcp-sse` or in what it calls, or that this function returned nothing.",
-        "empty": "The response ended without a single byte. Does `updates` yield each event, "
-        "and does `event` return text?",
+        "`/mcp-sse` or in what it calls.",
+        "returned-nothing": "500, because the function for `/mcp-sse` returned nothing that "
+        "Flask can send. Is there a `return` before the Response?",
+        "not-called": "500, because the Response was given a function. Call it: only "
+        "`updates(interval)` makes a generator.",
+        "view-yields": "500, because the function for `/mcp-sse` has a `yield` in it, so it "
+        "is a generator itself. Return a Response, and give it the generator.",
+        "empty": "The response ended without a single byte. Does `updates` yield each event?",
+        "no-text": "The response broke off before its first byte, because an event is not "
+        "text. `event` must return a string; print returns nothing.",
     },
 )
 def answers(server: Server) -> None:
     with server.open(QUICK) as stream:
         stream.wait_closed()
         if stream.status != 200:
-            if stream.status == 500:
-                wait_for_traceback(server)
             received = head_of(stream)
+            hint, todo = why_500(server) if stream.status == 500 else ("not-200", None)
             raise Failed(
-                "raised" if stream.status == 500 else "not-200",
+                hint,
+                todo=todo,
                 sent=stream.request,
                 received=received,
                 at=received.index(str(stream.status)),
                 wanted="HTTP/1.1 200",
             )
         if stream.closed and not stream.raw:
-            raise Failed("empty", sent=stream.request, wanted="five events")
+            wait_for_traceback(server)
+            printed = server.program.output if server.program else ""
+            no_text = "must write bytes" in printed
+            raise Failed(
+                "no-text" if no_text else "empty",
+                sent=stream.request,
+                wanted="five events",
+                todo=2 if no_text else None,
+            )
+
+
+# What Flask says of a view that is wrong, where it names no line of the file.
+OF_A_VIEW = {
+    "did not return a valid response": "returned-nothing",
+    "'function' object is not iterable": "not-called",
+    "Working outside of request context": "view-yields",
+}
+
+
+def why_500(server: Server) -> tuple[str, int | None]:
+    """A hint of `answers` for the status 500, and the TODO to blame."""
+    wait_for_traceback(server)
+    printed = server.program.output if server.program else ""
+    for told, hint in OF_A_VIEW.items():
+        if told in printed:
+            return hint, 1
+    return "raised", blamed(server)
 
 
 @suite.check(
@@ -287,6 +329,8 @@ def streams(server: Server) -> None:
         "Write `data: ` in front of the text, in lower case.",
         "no-data": "No line begins with `data:`. The text of an event belongs there; "
         "an event without data is never dispatched.",
+        "blank-with-space": "This line looks blank, but it contains a space. A blank line has "
+        "nothing before its line end.",
     },
 )
 def data_field(server: Server) -> None:
@@ -300,7 +344,7 @@ def data_field(server: Server) -> None:
             # An empty name is a comment or a blank line.
             if name not in (b"", b"data", b"event", b"id", b"retry"):
                 raise Failed(
-                    "no-field",
+                    "no-field" if line.strip() else "blank-with-space",
                     sent=stream.request,
                     received=raw,
                     at=at,
@@ -325,6 +369,8 @@ def data_field(server: Server) -> None:
     hints={
         "no-newline": "The next event begins on the same line. "
         "An event ends with two line ends: \\n\\n.",
+        "written-out": "The characters for a line end came, and no line end. Python makes one "
+        "of \\n (with a backslash), in a string without an r before it.",
         "one-newline": "Here the next `data` line begins, and the event before it has not "
         "ended: to the reader they are one. End each event with \\n\\n.",
         "last-unfinished": "The stream ends in the middle of an event, and the reader throws "
@@ -341,11 +387,12 @@ def blank_line(server: Server) -> None:
         for line in raw.splitlines(keepends=True):
             twice = line.find(b"data:", 1)
             if twice > 0:
+                written = re.search(rb"[\\/]n", line)
                 raise Failed(
-                    "no-newline",
+                    "written-out" if written else "no-newline",
                     sent=stream.request,
                     received=raw,
-                    at=at + twice,
+                    at=at + (written.start() if written else twice),
                     wanted=wanted,
                 )
             if in_event and line.startswith(b"data:"):
@@ -403,8 +450,10 @@ def ends(server: Server) -> None:
         "send the number as it is.",
         "too-few": "The response ended before the last event. Does the Response get the whole "
         "generator, and does the loop in `updates` go on to the end of the feed?",
-        "wrong-text": "This event's data is wrong. "
-        "It should be the word `Update`, a space and the feed's number, nothing else.",
+        "not-filled-in": "The braces came out as they are written. Only a string with an f "
+        "before its quotation mark fills them in.",
+        "wrong-text": "This event's data is not what is wanted. "
+        "It is the word `Update`, a space and the feed's number, nothing else.",
     },
 )
 def numbers(server: Server) -> None:
@@ -424,6 +473,8 @@ def numbers(server: Server) -> None:
             len(stream.raw),
         )
         hint = "starts-at-one" if texts[:1] == ["Update 1"] else "wrong-text"
+        if texts and "{" in texts[0]:
+            hint = "not-filled-in"
         raise Failed(
             "too-few" if texts == wanted[: len(texts)] else hint,
             sent=stream.request,
@@ -447,6 +498,8 @@ def numbers(server: Server) -> None:
         "`listeners.up()` where a stream begins, and `listeners.down()` only where it ends.",
         "wrong-count": "Two streams are open, and `listeners` is not two higher. "
         "Count each of them in once, not once for each event.",
+        "counted-out-early": "A stream is counted out after each of its events, though it goes "
+        "on. The `try` must stand around the whole loop, not in it.",
     },
 )
 def counts_in(server: Server) -> None:
@@ -456,12 +509,23 @@ def counts_in(server: Server) -> None:
         second.wait(lambda stream: len(stream.raw) > 0)
         answer, value = count_after(server, "listeners", before + 2)
         if value != before + 2:
+            early = value == before and counts_each_event_out(server, before)
+            hint = "not-counted" if value == before else "wrong-count"
             raise Failed(
-                "not-counted" if value == before else "wrong-count",
+                "counted-out-early" if early else hint,
+                todo=4 if early else None,
                 sent=f"two streams, both still open: GET {HELD}\n{answer.request}",
                 received=answer.body,
                 wanted=f'"listeners": {before + 2}, two more than before',
             )
+
+
+def counts_each_event_out(server: Server, before: int) -> bool:
+    """Whether one stream of five events takes away more than the one listener it has."""
+    with server.open(QUICK) as stream:
+        stream.wait_closed()
+    _, value = count_after(server, "listeners", before - 4)
+    return isinstance(value, int) and value < before - 1
 
 
 @suite.check(

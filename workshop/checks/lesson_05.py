@@ -7,6 +7,7 @@ status and error codes only from the course's own programs (`server.exact`).
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import signal
@@ -14,7 +15,7 @@ import socket
 import string
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urljoin, urlsplit
 
@@ -31,7 +32,8 @@ from workshop.checks.mcp_session import (
     parsed,
     request,
 )
-from workshop.running import running
+from workshop.complaints import todo_of
+from workshop.running import ProgramError, running
 from workshop.wire import SOON, Answer, ReceivedEvent, read_json
 
 TRANSPORT = "HTTP+SSE 2024-11-05"
@@ -39,6 +41,8 @@ MAX_BODY = 4 * 1024 * 1024  # bytes
 HEARTBEAT = 0.1  # seconds; the program is started with --heartbeat
 BIG = 400_000  # bytes of one large reply
 TOO_MANY = 60  # of them: three times what a server may keep for one reader
+FILLING = 15  # of them: more than lies on the way to a reader, less than a server may keep
+AT_ONCE = 20  # pings that are sent before their replies are awaited
 TOO_MANY_EVENTS = 110  # more than may wait, but these don't
 LONG = 1.5  # seconds that a slow tool takes: longer than any check waits
 
@@ -80,6 +84,61 @@ def want_refusal(server: McpServer, exact: int, why: str) -> str:
     return f"HTTP status {exact}, {why}" if server.exact else f"HTTP status 4xx, {why}"
 
 
+# --- Whose fault it is: one check may fail for what several TODOs did ----------------------
+
+
+# What Python says where the line that it names is not the one to be mended.
+NO_DICT = "(object is not subscriptable|is not iterable|object has no attribute 'get')"
+TOLD_BY = [
+    # Python tells of the missing await only later.
+    (r"JSON object must be str, bytes or bytearray, not coroutine", 4),
+    (r"JSON object must be str, bytes or bytearray, not ", 10),
+    (rf"'Session' {NO_DICT}", 4),
+    (rf"'NoneType' {NO_DICT}", 5),
+]
+NOT_AWAITED = "Object of type coroutine is not JSON serializable"
+
+
+def only(server: McpServer, todo: int) -> int | None:
+    """The TODO; None for a server that is not the learner's exercise."""
+    return todo if server.program is not None else None
+
+
+def blamed(server: McpServer) -> int | None:
+    """The TODO that the program's own exceptions are about, if it printed any."""
+    if server.program is None:
+        return None
+    with suppress(ProgramError):  # it answers first, and then prints
+        server.program.wait_for_output("Traceback", seconds=0.3)
+    printed = server.program.output
+    for told, todo in TOLD_BY:
+        if re.search(rf"^TypeError: .*{told}|^AttributeError: {told}", printed, re.MULTILINE):
+            return todo
+    complaints = [one for one in server.program.complaints() if one.line is not None]
+    # A missing await explains the exceptions that follow it; of these, the last one counts.
+    first = next((one for one in complaints if "await" in one.said), None)
+    return todo_of(first or complaints[-1]) if complaints else None
+
+
+def has_call(server: McpServer, function: str, call: str) -> bool:
+    """Whether this function of the learner's file calls something of that name."""
+    if server.program is None:
+        return False
+    try:
+        tree = ast.parse(server.program.path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, SyntaxError):
+        return False
+    return any(
+        isinstance(inner, ast.Call) and ast.unparse(inner.func).rpartition(".")[2] == call
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == function
+        for inner in ast.walk(node)
+    )
+
+
+RAISED = "Your code raised an exception on the way. The server's output names the line."
+
+
 # --- The stream, and its first event ------------------------------------------------------
 
 
@@ -93,6 +152,9 @@ def want_refusal(server: McpServer, exact: int, why: str) -> str:
     hints={
         "no-stream": "The answer is not an event stream. StreamingResponse takes the type as "
         "`media_type`. And --url wants the stream's own URL, which most often ends in /sse.",
+        "raised": RAISED,
+        "guarded": "`guard` refused a request that is right: its Host is one of own_hosts, "
+        "with the port, and it has no Origin. Only browsers send one.",
     },
 )
 def opens(server: McpServer) -> None:
@@ -101,8 +163,14 @@ def opens(server: McpServer) -> None:
         if stream.status != 200 or kind != "text/event-stream":
             received = f"HTTP status {stream.status}\nContent-Type: "
             received += stream.headers.get("Content-Type", "none")
+            hint, todo = "no-stream", None
+            if stream.status == 500 and (todo := blamed(server)):
+                hint = "raised"
+            elif stream.status in (403, 421) and server.program is not None:
+                hint, todo = "guarded", 9
             raise Failed(
-                "no-stream",
+                hint,
+                todo=todo,
                 sent=stream.request,
                 received=received,
                 at=received.find("Content-Type: ") + 14 if stream.status == 200 else 12,
@@ -124,6 +192,8 @@ def opens(server: McpServer) -> None:
         "anything else.",
         "no-event": "No event came. If bytes did: an event ends with an empty line, so its "
         "last line needs two line ends.",
+        "raised": "The stream broke off before its first event: your code raised an exception. "
+        "The server's output names the line.",
     },
 )
 def endpoint_first(server: McpServer) -> None:
@@ -132,8 +202,10 @@ def endpoint_first(server: McpServer) -> None:
         # An event without its empty line goes on until a heartbeat brings one.
         glued = first and re.search(rb"data:.*\n:", stream.raw[first.start : first.end])
         if first is None or glued:
+            todo = blamed(server) if stream.closed else None
             raise Failed(
-                "no-event",
+                "raised" if todo else "no-event",
+                todo=todo,
                 sent=stream.request,
                 received=stream.raw,
                 at=glued.end() - 1 if glued else len(stream.raw),
@@ -163,6 +235,10 @@ def endpoint_first(server: McpServer) -> None:
     hints={
         "not-bare": "The data must be the URI and nothing else. Quotation marks around it "
         "become part of the path: it is text, not JSON.",
+        "not-filled-in": "The braces came out as they are written. Only a string with an f "
+        "before its quotation mark fills them in.",
+        "other-name": "The exercise's endpoint is /message?session_id=… with the session's id. "
+        "POST looks for it under that path and that name, to the letter.",
         "other-origin": "The URI leads to another origin than the stream's, so clients refuse "
         "it. Send the path alone: it is right under every name the server has.",
     },
@@ -178,8 +254,12 @@ def endpoint_uri(server: McpServer) -> None:
         # No URI begins so: RFC 3986 knows neither quotation marks nor brackets there.
         if not uri or uri[0] in "\"'{[<":
             hint = "not-bare"
+        elif re.search(r"\{.*\}", uri):
+            hint = "not-filled-in"
         elif origin(server.url, uri) != origin(server.url):
             hint = "other-origin"
+        elif server.exact and not re.match(r"[^?]*/?message\?session_id=.", uri):
+            hint = "other-name"
         else:
             return
         raise Failed(
@@ -261,6 +341,8 @@ def heartbeat(server: McpServer) -> None:
         "apart. Each session needs an id of its own.",
         "too-alike": "Streams opened one after another have ids that are nearly the same. A "
         "counter or a clock (uuid1 too) can be guessed: `secrets` makes ids that can't.",
+        "too-short": "The ids are random, but so short that trying all of them finds one. Ask "
+        "`secrets` for more: 8 random bytes are the least, and 32 the usual.",
     },
 )
 def unguessable(server: McpServer) -> None:
@@ -277,7 +359,9 @@ def unguessable(server: McpServer) -> None:
     if len(set(endpoints)) < len(endpoints):
         hint = "shared"
     elif len(differing) * bits < 64:
-        hint = "too-alike"
+        ids = [endpoint.rpartition("=")[2] for endpoint in endpoints]
+        short = all(len(id) * bits < 64 and not id.isdigit() for id in ids)
+        hint = "too-short" if short else "too-alike"
     else:
         return
     raise Failed(
@@ -367,6 +451,16 @@ def want_connections(server: McpServer, wanted: int, hint: str) -> None:
     hints={
         "not-202": "The message is right and went to the endpoint that the stream named, and "
         "the answer's status is another than 202.",
+        "raised": RAISED,
+        "id-is-no-string": "No session was found under this id. What stands in a query is a "
+        "string, and never equal to a number, a UUID object or bytes: make `self.id` a string. "
+        "If it is one, look at how `receive_message` asks for it.",
+        "message-refused": "`read_message` refused a message that is right: it has "
+        '"jsonrpc": "2.0", a string, and a "method".',
+        "body-refused": "`read_body` refused a POST that is right: its Content-Type is "
+        "application/json, and it is short.",
+        "body-lost": "The body that `read_body` gave is not the one that was sent. It comes in "
+        "pieces, and the last one may be empty: add each piece to those before it.",
     },
 )
 def accepted(server: McpServer) -> None:
@@ -374,13 +468,45 @@ def accepted(server: McpServer) -> None:
         answer = session.post(request(1, "initialize", handshake()))
         if answer.status == 202 or (200 <= answer.status < 300 and not server.exact):
             return
+        hint, todo = why_refused(server, session, answer)
         raise Failed(
-            "not-202",
+            hint,
+            todo=todo,
             sent=answer.request,
             received=head_and_body(answer),
             at=len("HTTP status "),
             wanted="HTTP status 202",
         )
+
+
+def why_refused(server: McpServer, session: Session, answer: Answer) -> tuple[str, int | None]:
+    """Why a right POST is not accepted: a hint of `accepted`, and another TODO than its own."""
+    if server.program is None:
+        return "not-202", None
+    if answer.status >= 500 and (todo := blamed(server)):
+        return "raised", todo
+    if answer.status in (413, 415):
+        return "body-refused", 10
+    if answer.status == 400 and error_code(answer) == PARSE_ERROR:
+        read_by_us = has_call(server, "read_body", "body")
+        return ("message-refused", 5) if read_by_us else ("body-lost", 10)
+    if answer.status == 400 and error_code(answer) == INVALID_REQUEST:
+        return "message-refused", 5
+    if answer.status == 404:
+        value = urlsplit(session.endpoint).query.partition("=")[2]
+        if re.fullmatch(
+            r"\d+|b['\"].*|b%27.*|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", value
+        ):
+            return "id-is-no-string", 2
+    return "not-202", None
+
+
+def error_code(answer: Answer) -> object:
+    """The code of the JSON-RPC error in the body of an HTTP answer; None without one."""
+    try:
+        return answer.json()["error"]["code"]
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 @suite.check(
@@ -398,6 +524,17 @@ def accepted(server: McpServer) -> None:
         "other-type": "An event came, with a type that no client listens for.",
         "nothing": "Nothing came on the stream within a second. Is the message handed to "
         "`in_background`, and does `events` yield what `next_event` gives?",
+        "raised": RAISED,
+        "swapped": "`in_background` was given the session where it takes the message: first "
+        "the message, then the session.",
+        "no-message": "`answer` was given None instead of a message: `read_message` has to "
+        "return the message that it has read.",
+        "not-awaited": "`answer` put a coroutine into the reply: the method was called and not "
+        "awaited.",
+        "no-result": "An unknown method got its error, and `initialize` gets nothing: `answer` "
+        "must return the reply with the result, too.",
+        "ended": "The stream ended instead of carrying the reply: `send` closes a session that "
+        "has nothing waiting. Which way round is the comparison?",
     },
 )
 def reply_on_stream(server: McpServer) -> None:
@@ -422,7 +559,29 @@ def reply_on_stream(server: McpServer) -> None:
                     at=at if at >= 0 else 0,
                     wanted=wanted,
                 )
-        raise Failed("nothing", sent=sent, received=session.since(before), wanted=wanted)
+        hint, todo = why_silent(server, session)
+        raise Failed(hint, sent=sent, received=session.since(before), wanted=wanted, todo=todo)
+
+
+def why_silent(server: McpServer, session: Session) -> tuple[str, int | None]:
+    """Why no reply comes: a hint of `reply_on_stream`, and another TODO than its own."""
+    if server.program is None:
+        return "nothing", None
+    todo = blamed(server)
+    if NOT_AWAITED in server.program.output:
+        return "not-awaited", 6
+    if re.search(rf"'(Session|NoneType)' {NO_DICT}", server.program.output) and todo in (4, 5):
+        return ("swapped" if todo == 4 else "no-message"), todo
+    if todo:
+        return "raised", todo
+    if session.stream.closed and has_call(server, "send", "close"):
+        return "ended", 11
+    before = len(session.stream.events)
+    with suppress(Failed):
+        session.post(request(2, "workshop/nobody-knows-this"))
+    if session.stream.event(is_reply, after=before, seconds=0.3) is not None:
+        return "no-result", 6
+    return "nothing", None
 
 
 def looks_like_reply(answer: Answer) -> bool:
@@ -448,7 +607,10 @@ def looks_like_reply(answer: Answer) -> bool:
         "json.dumps writes JSON.",
         "cut-off": "The JSON goes on after a line end, where the field `data` is over. Write "
         "it in one line.",
-        "twice": "This is a JSON string with JSON in it: the message was encoded twice.",
+        "twice": "This is a JSON string with JSON in it: the message was encoded twice. "
+        "`answer` returns a dict: `reply_on_stream` makes JSON of it.",
+        "an-event": "The data is a whole event. What `next_event` gives has been encoded by "
+        "`send`'s caller: yield it as it is.",
         "no-rpc": 'This is JSON, but not a response: it needs "jsonrpc": "2.0", "id", and '
         'either "result" or "error", not both.',
     },
@@ -465,6 +627,7 @@ def reply_is_json(server: McpServer) -> None:
             return
         hint, place = fault
         raw = session.bytes_of(event)
+        todo = only(server, 6) if hint in ("twice", "no-rpc") else None
         data = raw.find(b"data:") + len(b"data:")
         data += raw[data : data + 1] == b" "
         raise Failed(
@@ -473,11 +636,14 @@ def reply_is_json(server: McpServer) -> None:
             received=raw,
             at=data + len(event.data[:place].encode()),
             wanted='data: {"jsonrpc":"2.0","id":1,"result":{…}}',
+            todo=todo,
         )
 
 
 def fault_of(event: ReceivedEvent) -> tuple[str, int] | None:
     """What keeps the event's data from being a response: a hint's key, and where it stands."""
+    if re.match(r"(b['\"])?event:", event.data):
+        return "an-event", 0
     try:
         message = read_json(event.data)
     except json.JSONDecodeError as error:
@@ -509,6 +675,9 @@ def fault_of(event: ReceivedEvent) -> tuple[str, int] | None:
         "broadcast": "The reply went to every open stream.",
         "wrong-stream": "The reply went to another client's stream. Look the session up by "
         "the id in the POST's query, and give each session an outbox of its own.",
+        "raised": RAISED,
+        "left-with-another": "Another client closed its stream, and now this session is gone "
+        "too. Take out the one session whose stream has ended, and no other.",
     },
 )
 def own_stream(server: McpServer) -> None:
@@ -516,11 +685,22 @@ def own_stream(server: McpServer) -> None:
         Session.open(server, initialize=False) as asking,
         Session.open(server, initialize=False) as other,
     ):
+        if server.exact:  # a third client comes and goes
+            Session.open(server, initialize=False).close()
         # Twice: where both streams take from one queue, they take in turns.
         for request_id in ("mine", "mine too"):
             before = len(asking.stream.events)
             answer = asking.post(request(request_id, "ping"))
             own = asking.stream.event(is_reply, after=before)
+            if answer.status == 404:
+                raise Failed(
+                    "left-with-another",
+                    sent=answer.request,
+                    received=head_and_body(answer),
+                    at=len("HTTP status "),
+                    wanted="HTTP status 202: this stream is still open",
+                    todo=only(server, 3),
+                )
             if own is None:
                 break
         # What the other stream got by mistake comes before the reply to its own ping.
@@ -537,7 +717,13 @@ def own_stream(server: McpServer) -> None:
                 wanted="on this other client's stream: nothing",
             )
         if own is None:
-            raise Failed("no-answer", sent=answer.request, wanted="a reply on its own stream")
+            todo = blamed(server)
+            raise Failed(
+                "raised" if todo else "no-answer",
+                sent=answer.request,
+                wanted="a reply on its own stream",
+                todo=todo,
+            )
 
 
 @suite.check(
@@ -553,6 +739,8 @@ def own_stream(server: McpServer) -> None:
         "crashed": "The server failed over an id that it does not know: it must look, not "
         "take for granted.",
         "not-404": "No stream has this id, so no reply can reach anybody: say so.",
+        "without-id": "This POST names no session, and the server failed over it. In "
+        "`query_params[…]` a name that is not there raises KeyError; `.get` gives None.",
     },
 )
 def unknown_session(server: McpServer) -> None:
@@ -563,7 +751,19 @@ def unknown_session(server: McpServer) -> None:
         body = as_json(request(1, "ping")).encode()
         answer = server.request("POST", endpoint, body, JSON_HEADERS)
         if refuses(answer.status, server, 404):
-            return
+            if not server.exact:
+                return
+            bare = urlsplit(session.endpoint).path
+            answer = server.request("POST", bare, body, JSON_HEADERS)
+            if answer.status < 500:
+                return
+            raise Failed(
+                "without-id",
+                sent=answer.request,
+                received=head_and_body(answer),
+                at=len("HTTP status "),
+                wanted=want_refusal(server, 404, "because no session is named"),
+            )
         raise Failed(
             "crashed" if answer.status >= 500 else "not-404",
             sent=answer.request,
@@ -637,6 +837,14 @@ NONSENSE_HINTS = {
     "answer.",
     "not-the-error": "The error that JSON-RPC has for this did not come: neither in the answer "
     "nor on the stream.",
+    "not-caught": "`read_message` raised its RpcError, and `receive_message` let it through. "
+    "Catch it there, and answer 400 with error.reply().",
+    "wrapped": "The error came, packed into `detail`: HTTPException does that. Return a "
+    "JSONResponse instead.",
+    "not-400": "The error came, with a status that says all is well. Clients look at the "
+    "status first: 400.",
+    "raised-by-post": "`receive_message` raised an exception over the RpcError that it caught. "
+    "The server's output names the line.",
 }
 
 
@@ -666,11 +874,31 @@ def not_json(server: McpServer) -> None:
     "server that is not the course's",
     scope="protocol",
     why="A server that guesses what was meant does things that nobody asked for.",
-    hints=NONSENSE_HINTS,
+    hints={
+        "crashed": NONSENSE_HINTS["crashed"],
+        "not-the-error": NONSENSE_HINTS["not-the-error"],
+        "notification-refused": "A message without `id` is a notification, and its "
+        "method may be any string. `read_message` has to let it pass.",
+    },
 )
 def not_json_rpc(server: McpServer) -> None:
-    for value in ("ping", {"jsonrpc": "1.0", "id": 1, "method": "ping"}, {"id": 1}):
+    values: list[object] = ["ping", {"jsonrpc": "1.0", "id": 1, "method": "ping"}, {"id": 1}]
+    if server.exact:
+        values.append({"jsonrpc": "2.0", "id": 1, "method": 7})
+    for value in values:
         expect_refused(server, as_json(value).encode(), INVALID_REQUEST)
+    if not server.exact:
+        return
+    with Session.open(server, initialize=False) as session:
+        answer = session.post(notification("notifications/nobody-knows-this"))
+        if 400 <= answer.status < 500:
+            raise Failed(
+                "notification-refused",
+                sent=answer.request,
+                received=head_and_body(answer),
+                at=len("HTTP status "),
+                wanted="HTTP status 202",
+            )
 
 
 def expect_refused(server: McpServer, body: bytes, code: int) -> None:
@@ -691,8 +919,15 @@ def expect_refused(server: McpServer, body: bytes, code: int) -> None:
         except (ValueError, KeyError, TypeError):
             pass  # nothing to see in the body
         codes = [error.get("code") for error in errors if isinstance(error, dict)]
+        todo = None
         if answer.status >= 500:
             hint = "crashed"
+            if code == PARSE_ERROR and (found := why_crashed(server)):
+                hint, todo = found, 4
+        elif server.exact and error_code(answer) == code == PARSE_ERROR and answer.status < 400:
+            hint, todo = "not-400", 4
+        elif server.exact and code == PARSE_ERROR and error_is_wrapped(answer, code):
+            hint, todo = "wrapped", 4
         elif code in codes or (answer.status >= 400 and not server.exact):
             return
         else:
@@ -705,7 +940,26 @@ def expect_refused(server: McpServer, body: bytes, code: int) -> None:
             received=received,
             at=at if at >= 0 else len("HTTP status "),
             wanted=ERROR % code,
+            todo=todo,
         )
+
+
+def error_is_wrapped(answer: Answer, code: int) -> bool:
+    """Whether the error stands in `detail`, where HTTPException puts what it is given."""
+    try:
+        return bool(answer.json()["detail"]["error"]["code"] == code)
+    except (ValueError, KeyError, TypeError):
+        return False
+
+
+def why_crashed(server: McpServer) -> str | None:
+    """A hint for a crash over nonsense where `receive_message` is to blame."""
+    if blamed(server) is None or server.program is None:
+        return None
+    last = server.program.complaints()[-1]
+    if last.said.rpartition(".")[2].startswith(("RpcError:", "RpcError")):
+        return "not-caught"
+    return "raised-by-post" if todo_of(last) == 4 else None
 
 
 @suite.check(
@@ -859,7 +1113,7 @@ def version(server: McpServer) -> None:
     "unknown-method",
     "An unknown method gets error -32601",
     todo=6,
-    after=("same-id",),
+    after=("same-id", "not-json-rpc"),
     read="JSON-RPC",
     rule="JSON-RPC 2.0 §5.1: -32601, method not found",
     scope="protocol",
@@ -868,6 +1122,8 @@ def version(server: McpServer) -> None:
         "ignored": "No reply came. A request always gets one, also when nobody knows its "
         "method.",
         "not-the-error": "The reply is not the error that JSON-RPC has for this.",
+        "without-id": "The error came, with the id null: nobody can tell what it answers. "
+        "error.reply takes the request's id.",
     },
 )
 def unknown_method(server: McpServer) -> None:
@@ -878,7 +1134,13 @@ def unknown_method(server: McpServer) -> None:
             answer = session.post(request(request_id, method))
             event = session.reply(request_id, after=before)
             if event is None:
-                raise Failed("ignored", sent=answer.request, wanted=ERROR % METHOD_NOT_FOUND)
+                nameless = session.reply(None, after=before, seconds=0)
+                raise Failed(
+                    "without-id" if nameless else "ignored",
+                    sent=answer.request,
+                    received=session.since(before),
+                    wanted=ERROR % METHOD_NOT_FOUND,
+                )
             reply = Reply(answer.request, session.bytes_of(event), parsed(event) or {})
             # A server of a later revision does know server/discover.
             if method != "server/discover" or server.exact:
@@ -938,12 +1200,39 @@ def is_listed_right(tool: object) -> bool:
     hints={
         "other-content": "The result has no list `content`, or its first item is not the text "
         "that went in.",
+        "refused": "`echo` was called as the list says, and the reply is an error. Is one of "
+        "the conditions in `call_tool` the wrong way round?",
+        "ignored": "No reply came: the call raised an exception, or was never awaited.",
+        "whole-message": "The method was handed the whole message, so it does not find its "
+        "arguments: a method takes the message's `params`.",
     },
 )
 def tool_called(server: McpServer) -> None:
     said = "hello SSE\n日本 é ✓"
     with Session.open(server) as session:
-        reply = session.ask("tools/call", {"name": "echo", "arguments": {"message": said}})
+        params = {"name": "echo", "arguments": {"message": said}}
+        try:
+            reply = session.ask("tools/call", params)
+        except Failed as failure:
+            wanted = f'"text": {as_json(said)}'
+            todo = blamed(server) or only(server, 7)
+            if server.program is not None and NOT_AWAITED in server.program.output:
+                todo = 7
+            hint = "ignored"
+            if has_whole_message(session, params):
+                hint, todo = "whole-message", only(server, 6)
+            sent = failure.sent
+            raise Failed(hint, sent=sent, wanted=wanted, todo=todo) from None
+        if reply.error and server.program is not None:
+            whole = has_whole_message(session, params)
+            raise Failed(
+                "whole-message" if whole else "refused",
+                sent=reply.sent,
+                received=reply.raw,
+                at=reply.at('"error"'),
+                wanted=f'"content": [{{"type": "text", "text": {as_json(said)}}}]',
+                todo=6 if whole else 7,
+            )
         content = reply.result.get("content")
         first = content[0] if isinstance(content, list) and content else None
         text = first.get("text") if isinstance(first, dict) else None
@@ -958,11 +1247,20 @@ def tool_called(server: McpServer) -> None:
         )
 
 
+def has_whole_message(session: Session, params: dict[str, object]) -> bool:
+    """Whether a call is understood whose params stand in the message itself."""
+    request_id = session.next_id()
+    before = len(session.stream.events)
+    session.post(request(request_id, "tools/call", {}) | params)
+    event = session.reply(request_id, after=before)
+    return event is not None and "result" in (parsed(event) or {})
+
+
 @suite.check(
     "bad-params",
     "A call that can't be made gets error -32602",
     todo=7,
-    after=("tools-listed",),
+    after=("tool-called", "unknown-method"),
     read="Tools",
     rule="MCP 2024-11-05, tools: unknown tools and invalid arguments are protocol errors; its "
     "example is -32602; any error passes on a server that is not the course's",
@@ -1049,11 +1347,15 @@ def tool_fails(server: McpServer) -> None:
     hints={
         "frozen": f"A tool that waits {LONG} s in one session kept another session's ping from "
         "its reply. time.sleep stops the whole event loop; asyncio.sleep lets it go on.",
+        "did-not-wait": f"The tool was asked to wait {LONG} s and answered at once. A "
+        "coroutine that is only made, or put into a task, is not waited for: await it.",
+        "tool-failed": "The tool did not wait: it failed, and its result says why.",
     },
     alone=True,
 )
 def others_go_on(server: McpServer) -> None:
     with Session.open(server) as slow, Session.open(server) as quick:
+        before = len(slow.stream.events)
         try:
             slow.post(call_wait(slow), seconds=0.1)
         except Failed as failure:
@@ -1069,6 +1371,16 @@ def others_go_on(server: McpServer) -> None:
                 + failure.sent.decode(),
                 wanted="the ping's reply, long before the tool is done",
             ) from None
+        early = slow.replies(after=before)
+        result = (parsed(early[0]) or {}).get("result") if early else None
+        if result is not None:  # an error says that there is no such tool
+            failed = isinstance(result, dict) and result.get("isError") is True
+            raise Failed(
+                "tool-failed" if failed else "did-not-wait",
+                sent=as_json(call_wait(slow)),
+                received=slow.bytes_of(early[0]),
+                wanted=f"its result after {LONG} s, and not before",
+            )
 
 
 def call_wait(session: Session) -> dict[str, object]:
@@ -1144,7 +1456,8 @@ def refused_on_both(server: McpServer, headers: dict[str, str], exact: int, why:
         "get-let-in": "GET was not refused, or not with 421, under a name that is not this "
         "server's.",
         "post-let-in": "GET is guarded, but POST is not.",
-        "prefix": "This Host only begins like the server's own. Compare all of it.",
+        "prefix": "This Host only begins or ends like the server's own. Compare all of it, the "
+        "port too.",
     },
 )
 def foreign_host(server: McpServer) -> None:
@@ -1153,16 +1466,23 @@ def foreign_host(server: McpServer) -> None:
     port = "" if parts.port is None else f":{parts.port}"
     refused_on_both(server, {"Host": f"rebound.example{port}"}, 421, why)
     # A registered domain may well begin with the digits of an address.
-    alike = f"{parts.hostname}.evil.example{port}"
-    with server.open("", {"Host": alike}) as stream:
-        if not refuses(stream.status, server, 421):
-            raise Failed(
-                "prefix",
-                sent=stream.request,
-                received=f"HTTP status {stream.status}",
-                at=len("HTTP status "),
-                wanted=want_refusal(server, 421, why),
-            )
+    alike = [f"{parts.hostname}.evil.example{port}"]
+    if server.exact:
+        alike += [
+            f"evil.{parts.hostname}{port}",
+            f"{parts.hostname}:1",
+            f"{parts.hostname}{port}1",
+        ]
+    for host in alike:
+        with server.open("", {"Host": host}) as stream:
+            if not refuses(stream.status, server, 421):
+                raise Failed(
+                    "prefix",
+                    sent=stream.request,
+                    received=f"HTTP status {stream.status}",
+                    at=len("HTTP status "),
+                    wanted=want_refusal(server, 421, why),
+                )
 
 
 @suite.check(
@@ -1188,9 +1508,9 @@ def foreign_origin(server: McpServer) -> None:
     own = f"{parts.scheme}://{parts.netloc}"
     # A registered domain may well begin with the digits of an address.
     alike = own.replace(parts.hostname or "", f"{parts.hostname}.evil.example")
-    for given, allowed in ((alike, False), (own, True)):
-        if allowed and not server.exact:
-            continue  # whether a server has pages of its own is its own affair
+    for given, allowed in ((alike, False), (f"{own}1", False), (own, True)):
+        if given != alike and not server.exact:
+            continue  # of which ports a server lets pages in is its own affair
         with server.open("", {"Origin": given}) as stream:
             if (stream.status < 400) != allowed:
                 raise Failed(
@@ -1213,6 +1533,10 @@ def foreign_origin(server: McpServer) -> None:
     why="A web page may send text/plain to any server without asking. JSON it may not.",
     hints={
         "not-415": "A message with the type text/plain was not refused, or not with 415.",
+        "prefix": "This type only begins like application/json. Compare all that stands before "
+        "the semicolon.",
+        "crashed": "This POST has no Content-Type, and the server failed over it. In "
+        "`headers[…]` a name that is not there raises KeyError; `.get` does not.",
         "json-refused": "This type is JSON too, with a parameter. Compare what stands before "
         "the semicolon.",
     },
@@ -1240,6 +1564,20 @@ def content_type(server: McpServer) -> None:
                 at=len("HTTP status "),
                 wanted="HTTP status 202",
             )
+        body = as_json(request(3, "ping")).encode()
+        for headers, hint in (
+            ({"Content-Type": "application/json-seq"}, "prefix"),
+            ({}, "crashed"),
+        ):
+            answer = server.request("POST", session.endpoint, body, headers)
+            if answer.status != 415:
+                raise Failed(
+                    hint if hint == "prefix" or answer.status >= 500 else "not-415",
+                    sent=answer.request,
+                    received=head_and_body(answer),
+                    at=len("HTTP status "),
+                    wanted=want_refusal(server, 415, "because it is not JSON"),
+                )
 
 
 @suite.check(
@@ -1254,6 +1592,7 @@ def content_type(server: McpServer) -> None:
         "waits-for-the-end": "More than 4 MiB have come in, the end has not, and no answer "
         "either. Count while you read.",
         "not-413": "A body over 4 MiB was answered with another status than 413.",
+        "too-strict": "A body of exactly 4 MiB was refused: that is not yet *over* MAX_BODY.",
     },
 )
 def body_limit(server: McpServer) -> None:
@@ -1277,6 +1616,19 @@ def body_limit(server: McpServer) -> None:
                 received=head_and_body(answer),
                 at=len("HTTP status "),
                 wanted="HTTP status 413",
+            )
+        if not server.exact:
+            return
+        start, end = b'{"jsonrpc": "2.0", "method": "', b'"}'
+        body = start + b"x" * (MAX_BODY - len(start) - len(end)) + end
+        answer = server.request("POST", session.endpoint, body, JSON_HEADERS)
+        if answer.status == 413:
+            raise Failed(
+                "too-strict",
+                sent="a notification of exactly 4 MiB",
+                received=head_and_body(answer),
+                at=len("HTTP status "),
+                wanted="HTTP status 202",
             )
 
 
@@ -1308,12 +1660,16 @@ def one_byte_too_many() -> Iterator[bytes]:
         "Close the session: then the client hears 404.",
         "lively-dropped": "A session whose client reads everything was closed. Events that "
         "were taken don't count any more: `next_event` subtracts their bytes.",
+        "left-open": "POST does not find the session any more, and its stream is still open. "
+        "`session.close()` does both.",
+        "too-many-events": f"{TOO_MANY_EVENTS} small replies wait, nobody reads, and the "
+        "server takes more. Bytes are one bound; MAX_WAITING_EVENTS is the other.",
     },
     alone=True,
 )
 def bounded(server: McpServer) -> None:
     big = {"name": "echo", "arguments": {"message": "x" * BIG}}
-    with sleeping_stream(server) as endpoint:
+    with sleeping_stream(server) as (sleeper, endpoint):
         hello = as_json(request("hello", "initialize", handshake())).encode()
         answer = server.request("POST", endpoint, hello, JSON_HEADERS)
         for number in range(TOO_MANY):
@@ -1329,22 +1685,84 @@ def bounded(server: McpServer) -> None:
                 at=len("HTTP status "),
                 wanted="HTTP status 404, once too much waits for this reader",
             )
+        if server.exact and not ends(sleeper):
+            raise Failed(
+                "left-open",
+                sent=answer.request,
+                received=head_and_body(answer),
+                wanted="this answer, and the end of the session's stream",
+            )
+    # Another server may take all that waits in one piece: its events then wait elsewhere.
+    if has_call(server, "session_events", "events"):
+        expect_few_events(server, big)
     with Session.open(server) as lively:
-        for _ in range(TOO_MANY_EVENTS):
+        body = as_json(request("one of many", "ping")).encode()
+        for _ in range(0, TOO_MANY_EVENTS, AT_ONCE):
+            post_at_once(server, lively.endpoint, body, AT_ONCE)
             try:
                 lively.ask("ping")
             except Failed as failure:
                 raise Failed(
                     "lively-dropped",
-                    sent=f"{TOO_MANY_EVENTS} pings in turn, each reply read at once",
+                    sent=f"{TOO_MANY_EVENTS} pings, and each reply is read",
                     received=failure.received,
                     wanted=f"{TOO_MANY_EVENTS} replies",
                 ) from None
 
 
+def expect_few_events(server: McpServer, big: dict[str, object]) -> None:
+    """Want a session closed for the number of its events, where their bytes are still few."""
+    with sleeping_stream(server) as (_, endpoint):
+        # These fill what lies between the server and its reader: the pings behind them wait.
+        for number in range(FILLING):
+            body = as_json(request(number, "tools/call", big)).encode()
+            server.request("POST", endpoint, body, JSON_HEADERS)
+        body = as_json(request("last", "ping")).encode()
+        post_at_once(server, endpoint, body, TOO_MANY_EVENTS)
+        answer = server.request("POST", endpoint, body, JSON_HEADERS)
+        if answer.status == 404:
+            return
+        raise Failed(
+            "too-many-events",
+            sent=f"{TOO_MANY_EVENTS} pings, and nobody reads",
+            received=head_and_body(answer),
+            at=len("HTTP status "),
+            wanted="HTTP status 404, once 100 events wait for this reader",
+        )
+
+
+def post_at_once(server: McpServer, endpoint: str, body: bytes, times: int) -> None:
+    """POST it many times on one connection, and read all answers: in turn it takes a second."""
+    parts = urlsplit(urljoin(server.url, endpoint))
+    head = f"POST {parts.path}?{parts.query} HTTP/1.1\r\nHost: {parts.netloc}\r\n"
+    head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    address = (parts.hostname or "", parts.port or 80)
+    came = b""
+    with socket.create_connection(address, SOON) as connection, suppress(OSError):
+        connection.sendall((head.encode() + body) * times)
+        while came.count(b"HTTP/1.1 ") < times and (piece := connection.recv(65_536)):
+            came += piece
+
+
+def ends(sleeper: socket.socket) -> bool:
+    """Read on at last. Whether the response ends within a second."""
+    deadline = time.monotonic() + SOON
+    came = b""
+    with suppress(OSError):
+        while time.monotonic() < deadline and not came.endswith(b"\r\n0\r\n\r\n"):
+            piece = sleeper.recv(1_000_000)
+            if not piece:
+                break
+            came = came[-10:] + piece
+        else:
+            return came.endswith(b"\r\n0\r\n\r\n")
+        return True
+    return False
+
+
 @contextmanager
-def sleeping_stream(server: McpServer) -> Iterator[str]:
-    """The endpoint of a stream from which nothing more is read."""
+def sleeping_stream(server: McpServer) -> Iterator[tuple[socket.socket, str]]:
+    """The connection of a stream from which nothing more is read, and its endpoint."""
     parts = urlsplit(server.url)
     address = (parts.hostname or "", parts.port or 80)
     with socket.socket() as sleeper:
@@ -1355,7 +1773,7 @@ def sleeping_stream(server: McpServer) -> Iterator[str]:
         came = b""
         while not (found := re.search(rb"event: ?endpoint\r?\ndata: ?(\S+)\r?\n", came)):
             came += sleeper.recv(65_536)
-        yield found[1].decode()
+        yield sleeper, found[1].decode()
 
 
 # --- The end ----------------------------------------------------------------------------
@@ -1363,10 +1781,10 @@ def sleeping_stream(server: McpServer) -> Iterator[str]:
 
 @suite.check(
     "leaves",
-    "On SIGTERM it leaves within 2 s, with a stream open",
+    "On SIGTERM it leaves within 2 s, with streams open",
     todo=12,
     after=("bounded",),
-    read="Leaving",
+    read="Shutting down",
     rule="This course",
     why="A server that can't be stopped is killed, and what it was about to write is lost.",
     hints={
@@ -1374,6 +1792,12 @@ def sleeping_stream(server: McpServer) -> Iterator[str]:
         "stream never is: end the streams.",
         "other-status": "It is gone, but its exit status is not 0. Leaving when told to is not "
         "a failure: end the streams, and let uvicorn do the rest.",
+        "cut-off": "It is gone, and a stream broke off in the middle of its response. Close "
+        "the sessions, so that each stream comes to its own end; leave the rest to uvicorn.",
+        "raised": "It is gone, and on the way a stream broke off: your code raised an "
+        "exception. The server's output names the line.",
+        "none-yielded": "The end of a stream, None, was yielded as if it were an event. "
+        "`events` must return when `next_event` gives None.",
     },
     alone=True,
 )
@@ -1381,15 +1805,33 @@ def leaves(server: McpServer) -> None:
     if server.program is None:
         return
     program = server.program
-    with Session.open(server, initialize=False):
+    with (
+        Session.open(server, initialize=False) as one,
+        Session.open(server, initialize=False) as other,
+    ):
         program.stop(signal.SIGTERM, seconds=2)
+        for session in (one, other):
+            session.stream.wait_closed()
+        whole = not (one.stream.broke_off or other.stream.broke_off)
     status = program.process.returncode
-    if status == 0:
+    if status == 0 and whole:
         return
+    if status == 0:
+        none_yielded = "'NoneType' object has no attribute 'encode'" in program.output
+        todo = 1 if none_yielded else blamed(server)
+        raised = "raised" if todo and "SystemExit" not in program.output else "cut-off"
+        raise Failed(
+            "none-yielded" if none_yielded else raised,
+            sent="SIGTERM, with two streams open",
+            received=one.stream.raw[-200:],
+            at=len(one.stream.raw[-200:]),
+            wanted="the end of both responses",
+            todo=todo,
+        )
     last = "\n".join(program.output.splitlines()[-4:])
     raise Failed(
         "still-there" if status == -signal.SIGKILL else "other-status",
-        sent="SIGTERM, with one stream open",
+        sent="SIGTERM, with two streams open",
         received=f"exit status {status}\n{last}",
         at=len("exit status "),
         wanted="exit status 0 within 2 s",
