@@ -835,7 +835,7 @@ def initialize(server: McpServer) -> None:
     scope="protocol",
     why="A server that agrees to anything agrees to messages that it does not understand.",
     hints={
-        "echoed": "The server agreed to a revision that doesn't exist. It may repeat the client's "
+        "echoed": "It agreed to a revision that doesn't exist. It may repeat the client's "
         "version only when it knows that revision.",
         "refused": "The reply is not a result. The server names a version, the client decides "
         "whether to stay.",
