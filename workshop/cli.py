@@ -266,7 +266,7 @@ def watch_and_check(name: str | None, *, solution: bool, everything: bool) -> No
                 except CourseError as error:
                     prose(screen, str(error), style="red")  # the file is gone: it may return
                 line(screen)
-                line(screen, ("Save to check again. Ctrl-C leaves.", "dim"))
+                line(screen, ("Save to check again. Ctrl-C to stop.", "dim"))
                 wait_for_change(program.parent, seen)
     except KeyboardInterrupt:
         typer.echo()

@@ -485,7 +485,7 @@ def others_go_on(server: McpServer) -> None:
         "JSON: the server's log has the traceback. The message must be a string. Without "
         "`await`, `get()` gives a coroutine and no tea.",
         "nothing": "The tool finished and reported nothing. `ctx.report_progress(…)` "
-        "without `await` makes a coroutine that never runs. Python warns about it: look at what "
+        "without `await` makes a coroutine that never runs. Python warns of it: look at what "
         "the server prints. (`ctx.info` would send a log message, which is not progress.)",
         "stuck": "Two packets were scanned into the box, and the tool neither reported one "
         "nor finished. What is it waiting for? The scans of this box come from "
@@ -603,7 +603,7 @@ def packed(
     rule="MCP 2025-03-26, progress: MUST increase; total and message are optional",
     why="A client draws a bar from progress and total, and shows the message beside it.",
     hints={
-        "numbers": "`progress` says how far all of the work has got, not what this step adds: it "
+        "numbers": "`progress` says how far the work has got, not what this step adds: it "
         "goes up with every notification, and the last one reaches `total`.",
         "no-tea": "The message does not name the tea that was scanned. It is the third "
         "argument, for people to read.",
