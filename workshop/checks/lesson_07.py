@@ -1152,8 +1152,8 @@ def late_reply(lab: Lab) -> None:
     rule="MCP: tool annotations",
     hints={
         "read-only": "`look` says `readOnlyHint: true`, and its call was lost. Send it again.",
-        "idempotent": "`store` says `idempotentHint: true`: a second call changes nothing more. "
-        "Send it again.",
+        "idempotent": "`store` says `idempotentHint: true`: a second call changes nothing "
+        "more. Send it again.",
     },
 )
 def repeats_what_is_safe(lab: Lab) -> None:
