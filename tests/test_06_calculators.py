@@ -587,7 +587,7 @@ SENT: dict[str, tuple[object, dict[str, str]]] = {
     "`Content-Type: text/plain`": (request(9, "ping"), {"Content-Type": "text/plain"}),
     "`server/discover`, asked first": (request(9, "server/discover", {"_meta": ENVELOPE}), {}),
     "a request before `initialize`": (request(9, "tools/list"), {}),
-    "a call of a tool that is not there": (request(9, "tools/call", {"name": "no"}), {}),
+    "a call to a tool that does not exist": (request(9, "tools/call", {"name": "no"}), {}),
     '`"b": "2"` instead of `2`': (request(9, "tools/call", CALL), {}),
 }
 

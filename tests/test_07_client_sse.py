@@ -222,16 +222,16 @@ async def test_pages_of_tools_have_an_end(
         ("json", "No MCP server over SSE: .* got 'application/json'"),
         ("no-endpoint", "No MCP server over SSE: no endpoint event in 1 s"),
         ("mute", "No MCP server over SSE: no answer to initialize in 1 s"),
-        ("ends", "No MCP server over SSE: the stream ended without endpoint event"),
-        ("cut", "The server has gone: the connection was cut"),
+        ("ends", "No MCP server over SSE: the stream ended before an endpoint event"),
+        ("cut", "The server is gone: the connection was cut"),
         ("elsewhere", "not to be trusted.*http://127.0.0.2:1/collect"),
         ("307", "307 at .*: it sends elsewhere, to http://elsewhere.example/sse"),
         ("405", "405 at .*: no event stream here; a server of Streamable HTTP"),
         ("406", "406 at .*: no event stream here; a server of Streamable HTTP"),
         ("401", "401 at .*--header 'Authorization: Bearer TOKEN'"),
-        ("403", "403 at .*: you may not come in"),
+        ("403", "403 at .*: you are not let in"),
         ("404", "404 at .*: no such path; most servers have their stream at /sse"),
-        ("421", "421 at .*: the server has another Host"),
+        ("421", "421 at .*: this Host is not one of its names"),
         ("503", "503 at .*: Service Unavailable"),
     ],
 )
@@ -472,7 +472,7 @@ async def test_a_restart_in_the_middle_of_a_call() -> None:
 
 
 def test_a_client_that_waits_says_that_the_server_has_gone() -> None:
-    """Also when the stream ends in good order, and no call is under way."""
+    """Also when the stream ends cleanly, and no call is under way."""
     with running(ROOT / "scripts/05_sse_server/sse_server.py") as server:
         client = start(f"{server.url}/sse")
         assert client.stdout and client.stderr
@@ -710,7 +710,7 @@ def test_the_prompt_in_a_terminal(terminal: Terminal, strange: Program) -> None:
     press("wait x", "Enter")
     terminal.until(lambda _: methods(strange).count("tools/call") == calls + 1)
     press("C-c")
-    terminal.until(lambda text: "Cancelled; the server was told.\n>" in text)
+    terminal.until(lambda text: "Cancelled; the server has been told.\n>" in text)
     # The notification goes its own way, and may arrive after the line.
     terminal.until(lambda _: methods(strange).count("notifications/cancelled") == cancelled + 1)
     press("nonsense", "Enter")

@@ -182,7 +182,7 @@ async def test_in_and_out_in_one_task_the_last_one_first(
 
     await load(FOLDER / "tasks_fixed.py").main(f"{server.url}/sse")
     assert capsys.readouterr().out.splitlines() == ["Its tools: echo, add"] * 2 + [
-        "Left in good order."
+        "Closed cleanly."
     ]
 
 

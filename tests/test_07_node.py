@@ -94,7 +94,7 @@ def test_calls_that_fail(server: Program) -> None:
     wrong = "MCP error -32602: The argument 'b' must be a number\n"
     assert run(url, "add", "2", "five") == (1, wrong)
     assert run(url, "add", "1", "2", "3") == (1, "add takes 2 arguments, not 3\n")
-    assert run(url, "nope") == (1, "No tool is named nope. There are: echo, add\n")
+    assert run(url, "nope") == (1, "No tool is named nope. The tools are: echo, add\n")
 
 
 def test_the_sdk_servers_tools() -> None:

@@ -151,7 +151,7 @@ def test_start_refuses_to_overwrite_and_reset_keeps_what_was_there(
     assert "uv run workshop start 01 --reset" in run("start", "1", status=2).stderr
     assert course.lesson("1").work.read_text(encoding="utf-8") == "mine"
     reset = run("start", "1", "--reset").output
-    assert "Kept  work/01_greeting/exercise.backup.py, what you had" in reset
+    assert "Kept  work/01_greeting/exercise.backup.py, what you had before" in reset
     kept = course.lesson("1").work.with_name("exercise.backup.py")
     assert kept.read_text(encoding="utf-8") == "mine"
 

@@ -68,7 +68,7 @@ def test_an_unknown_lesson_lists_the_known_ones(course: Course, name: str) -> No
     ("change", "message"),
     [
         (("minutes = 60", "minutes = 0"), "`minutes` must be a whole number"),
-        (('title = "The format"', ""), "`title` must be a text"),
+        (('title = "The format"', ""), "`title` must be a string"),
         (('"01_flask_stream"]', '"09_security"]'), "it needs '09_security'"),
         (('slug = "02_event_format"', 'slug = "01_event_format"'), "lesson 01 is listed twice"),
         (('slug = "02_event_format"', 'slug = "two"'), "two digits"),

@@ -192,7 +192,7 @@ def test_the_exercises_cell_says_what_is_wrong(
 def test_a_check_without_a_file_asks_for_the_exercises_cell(course: Course) -> None:
     checked = notebook.check("01")
     assert not checked.ok
-    assert "run the exercise's cell first" in repr(checked)
+    assert "run the exercise cell first" in repr(checked)
 
 
 @pytest.fixture

@@ -164,7 +164,7 @@ def test_watching_in_a_terminal(terminal: Callable[..., Terminal], tmp_path: Pat
     lesson = course.lesson("1")
     course.start(lesson)
     screen = terminal("check", "1", "--watch")
-    ready = "Save to check again. Ctrl-C leaves."
+    ready = "Save to check again. Ctrl-C to stop."
     shown = screen.until(lambda text: ready in text)
     assert "Came back" in shown and "workshop hint 01" in shown
 

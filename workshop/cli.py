@@ -37,7 +37,7 @@ NAME = Annotated[
     ),
 ]
 
-# Exit status: 0 all is well, 1 checks failed, 2 the command could not do its work.
+# Exit status: 0 all is well, 1 checks failed, 2 the command could not do its job.
 COULD_NOT = 2
 
 
@@ -170,7 +170,7 @@ def json_error(as_json: bool) -> Iterator[None]:
 def chosen(course: Course, name: str | None, typed: str) -> Lesson:
     """The lesson called `name`, or the one in progress. Raises CourseError.
 
-    `typed` is the command that needs a lesson.
+    `typed` is the command that was typed without one.
     """
     from workshop.where import in_progress, next_step
 
@@ -200,7 +200,7 @@ def run_checks(
     if url is not None:
         reach(url)
     elif solution and not program.is_file():
-        raise CourseError(f"Lesson {lesson.number} has no exercise, so nothing to check.")
+        raise CourseError(f"Lesson {lesson.number} has no exercise: there is nothing to check.")
     elif not program.is_file():
         raise not_started(course, lesson)
     try:
@@ -266,7 +266,7 @@ def watch_and_check(name: str | None, *, solution: bool, everything: bool) -> No
                 except CourseError as error:
                     prose(screen, str(error), style="red")  # the file is gone: it may return
                 line(screen)
-                line(screen, ("Save to check again. Ctrl-C leaves.", "dim"))
+                line(screen, ("Save to check again. Ctrl-C to stop.", "dim"))
                 wait_for_change(program.parent, seen)
     except KeyboardInterrupt:
         typer.echo()
@@ -302,7 +302,7 @@ def hint(
                 return
             todo = failures(report)[0].todo
             if todo not in todos:
-                # It does not run at all. What Python says about it is the hint.
+                # It does not run at all. What Python says about the file is the hint.
                 show_report(screen, course, lesson, report)
                 return
             if report.complaints:

@@ -47,7 +47,7 @@ class Complaint:
         }
 
 
-# What `learners_file` says of a name that a driver looks for in vain, and of an exit.
+# What `learners_file` says about a name that a driver can't find, and about an exit.
 NEEDED = "The checks need "
 ENDS = "The program ends here, before it has done anything."
 
@@ -99,7 +99,7 @@ def complaints_in(printed: str, file: Path) -> list[Complaint]:
 
 
 def _not_awaited(file: Path, said: str, name: str) -> Complaint:
-    """Look for the call: Python's warning names the line that ran when it noticed."""
+    """Look for the call: Python's warning names only the line that ran when it noticed."""
     called = name.rpartition(".")[2]
     said = f"{said}: `await` is missing."
     try:
@@ -143,7 +143,7 @@ def _exceptions_in(printed: str, file: Path) -> list[Complaint]:
         if _LED_TO_ANOTHER.search(block, error.end()):
             continue
         own = [frame for frame in frames if Path(frame["path"]).name == file.name]
-        # What cannot be read at all is the file that was imported last.
+        # If a file cannot be read at all, it is the one that was imported last.
         frame = frames[-1] if error[1].startswith(_UNREADABLE) or not own else own[-1]
         marks = frame["marks"]
         column = marks.index("^") - len(frame["lead"]) if marks and "^" in marks else None
@@ -197,5 +197,5 @@ def _lines(path: Path) -> list[str]:
 
 
 def _beside(path: str, file: Path) -> bool:
-    """Whether a path that Python printed is the file, or another one of its folder."""
+    """Whether a path that Python printed is the file, or another one in its folder."""
     return Path(path).absolute().parent.name == file.absolute().parent.name

@@ -115,14 +115,14 @@ def _read_lesson(table: dict[str, Any], root: Path, work_root: Path) -> Lesson:
         raise CourseError(f"{where}: unknown key {', '.join(unknown)}.")
     for key in _STRINGS:
         if not isinstance(table.get(key), str) or not table[key].strip():
-            raise CourseError(f"{where}: `{key}` must be a text.")
+            raise CourseError(f"{where}: `{key}` must be a string.")
     if not re.fullmatch(r"\d\d_[a-z0-9_]+", table["slug"]):
         raise CourseError(f"{where}: a slug is two digits, `_`, and lower-case words.")
     if not _is_count(table.get("minutes")):
         raise CourseError(f"{where}: `minutes` must be a whole number above 0.")
     for key in ("needs", "carries"):
         if not _are_texts(table.get(key, [])):
-            raise CourseError(f"{where}: `{key}` must be a list of texts.")
+            raise CourseError(f"{where}: `{key}` must be a list of strings.")
     for carried in table.get("carries", []):
         if not re.fullmatch(r"\d\d_[a-z0-9_]+/[^/]+", carried):
             raise CourseError(f'{where}: `carries` holds "NN_slug/file", not {carried!r}.')
@@ -159,7 +159,7 @@ def _read_ports(table: object, where: str) -> dict[str, int]:
         if not re.fullmatch(r"[1-9]\d{0,4}", key) or int(key) > 65_535:
             raise CourseError(f"{where}: `ports` holds PORT = […], and {key!r} is not a port.")
         if not _are_texts(programs):
-            raise CourseError(f"{where}: `ports`, {key}: list the programs, as texts.")
+            raise CourseError(f"{where}: `ports`, {key}: list the programs, as strings.")
         for program in programs:
             if program in ports:
                 raise CourseError(f"{where}: `ports` lists {program} twice.")
@@ -168,7 +168,7 @@ def _read_ports(table: object, where: str) -> dict[str, int]:
 
 
 def _read_minutes(table: object, where: str) -> dict[str, int]:
-    """A table of minutes, by what takes them."""
+    """A table of minutes, by section or TODO."""
     if not isinstance(table, dict):
         raise CourseError(f"{where} must be a table.")
     for key, minutes in table.items():
@@ -185,7 +185,7 @@ def _read_todos(table: object, where: str) -> dict[int, int]:
 
 
 class Course:
-    """All lessons in order, and how far the learner has come in each."""
+    """All lessons in order, and how far the learner has got in each."""
 
     def __init__(self, root: Path, work_root: Path, lessons: list[Lesson]) -> None:
         self.root = root
@@ -241,7 +241,7 @@ class Course:
 
         Files beside the starter that it imports are copied with it. Work that was
         changed is never overwritten: WorkChangedError, or with `reset` a backup
-        copy beside it first. Raises CourseError when the lesson has no exercise.
+        copy beside it first. Raises CourseError if the lesson has no exercise.
         """
         if not lesson.starter.is_file():
             raise CourseError(f"Lesson {lesson.number} has no exercise.")
@@ -298,7 +298,7 @@ class Course:
         return f"in progress ({passed} of {total} checks)"
 
     def record(self, lesson: Lesson, passed: int, total: int) -> None:
-        """Keep the result of the last run of the lesson's checks.
+        """Store the result of the last run of the lesson's checks.
 
         A file that has passed them is remembered: what was learned stays learned.
         """
@@ -313,7 +313,7 @@ class Course:
         return hints.get(str(todo), 0)
 
     def give_hint(self, lesson: Lesson, todo: int) -> int:
-        """Count one hint more for this TODO; return how many it is now."""
+        """Count one more hint for this TODO; return how many there are now."""
         hints: dict[str, int] = dict(self.progress.read(lesson).get("hints", {}))
         hints[str(todo)] = hints.get(str(todo), 0) + 1
         self.progress.update(lesson, {"hints": hints})
@@ -324,9 +324,9 @@ class Course:
 class Progress:
     """What work/progress.json holds, a table for each lesson's slug.
 
-    The file is read at each question, so that two terminals agree, and replaced
-    as a whole, so that no crash leaves half of it. A file that cannot be read is
-    kept aside, and `notices` says so: show them to the learner.
+    The file is read for each query, so that two terminals agree, and replaced in
+    one step, so that no crash leaves half of it. A file that cannot be read is
+    set aside, and `notices` says so: show them to the learner.
     """
 
     path: Path
@@ -350,23 +350,23 @@ class Progress:
         return {}
 
     def read(self, lesson: Lesson) -> dict[str, Any]:
-        """What is known of the lesson; empty when nothing is."""
+        """What is known about the lesson; empty if nothing is."""
         return self._load().get(lesson.slug, {})
 
     def update(self, lesson: Lesson, values: dict[str, Any]) -> None:
-        """Set these values of the lesson; None takes one away."""
+        """Set these values for the lesson; None removes one."""
         known = self._load()
         mine = {**known.get(lesson.slug, {}), **values}
         known[lesson.slug] = {key: value for key, value in mine.items() if value is not None}
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        # In the same folder, so that the replacement is one step of one file system.
+        # In the same folder, so that the replacement is one step within one file system.
         fresh = self.path.with_name(f"progress.{os.getpid()}.tmp")
         fresh.write_text(json.dumps(known, indent=2) + "\n", encoding="utf-8")
         fresh.replace(self.path)
 
 
 def imported_names(program: Path) -> set[str]:
-    """The first words of the modules that a Python file imports. Raises SyntaxError."""
+    """The top-level names of the modules that a Python file imports. Raises SyntaxError."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(program.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):

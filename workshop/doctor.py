@@ -27,8 +27,8 @@ State = Literal["there", "missing", "wrong"]
 class Finding:
     """One thing that was looked for.
 
-    `said` is its version or place, or what is the matter with it. "wrong" means
-    that the course cannot go on without it; "missing" that only some part can't.
+    `said` is its version or place, or what is wrong with it. "wrong" means that
+    the course does not work without it; "missing" that only some part doesn't.
     """
 
     part: str
@@ -133,7 +133,7 @@ TOOLS = (
 # The lessons in which a language model may take part.
 KEY_LESSONS = ("07", "08")
 
-# Where a tool is that does not put itself on the PATH.
+# Where to find tools that do not put themselves on the PATH.
 PLACES = {
     "Chromium": (
         "/Applications/Chromium.app/Contents/MacOS/Chromium",
@@ -199,7 +199,7 @@ def sdk(version: str) -> Finding:
 
 
 def ports(course: Course) -> list[Finding]:
-    """The port of each lesson's own server, and every other one of the course in use."""
+    """The port of each lesson's own server, and any other port of the course in use."""
     own = {lesson.port for lesson in course.lessons}
     lesson_of = {port: one.number for one in course.lessons for port in one.ports.values()}
     found = []
@@ -220,9 +220,9 @@ def advice(course: Course, port: int) -> str:
 
 
 def who_listens(course: Course, port: int) -> str:
-    """Who has this port: a program of the course by its name, any other by its process."""
+    """Who has this port: a program from the course by its name, any other by its process."""
     try:
-        import psutil  # of the test group: a machine without it gets a shorter answer
+        import psutil  # from the test group: a machine without it gets a shorter answer
     except ImportError:
         return "in use"
     try:
@@ -272,7 +272,7 @@ def tool(course: Course, wanted: Tool) -> Finding:
         return Finding("Optional tools", wanted.name, "there", place)
     version = version_of(place)
     if version and int(version.split(".")[0]) < wanted.least:
-        said = f"{version} is too old: version {wanted.least} and up will do. {needed}"
+        said = f"{version} is too old: version {wanted.least} or newer will do. {needed}"
         return Finding("Optional tools", wanted.name, "missing", said, wanted.get)
     return Finding("Optional tools", wanted.name, "there", f"{version} {place}".strip())
 
@@ -306,7 +306,7 @@ def version_of(program: str) -> str:
 
 
 def key(course: Course) -> Finding:
-    """Whether OPENAI_API_KEY is set. What it is, is never said."""
+    """Whether OPENAI_API_KEY is set. Its value is never shown."""
     users = " and ".join(lesson_called(course, number) for number in KEY_LESSONS)
     # First: `workshop` itself reads .env into its environment.
     if dotenv_values(course.root / ".env").get("OPENAI_API_KEY"):

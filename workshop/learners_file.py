@@ -1,7 +1,7 @@
 """Look at a learner's file before it runs, and load it where a driver needs it.
 
 `broken` says why Python can't run the file at all, `doubts` what will stop it later: a
-name that is never defined, an exit while the file is being read. Nothing here imports
+name that is never defined, or an exit while the file is being read. Nothing here imports
 more than the standard library: the drivers of the checks start with it.
 """
 
@@ -52,7 +52,7 @@ def broken(path: Path) -> Complaint | None:
 
 
 def doubts(path: Path) -> list[Complaint]:
-    """What will stop a file that Python can read, when it gets there."""
+    """What will stop a file that Python can read, once it runs."""
     try:
         tree = ast.parse(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, SyntaxError):
@@ -116,7 +116,7 @@ def _no_returns(path: Path, tree: ast.Module) -> Iterator[Complaint]:
 
 
 def _running(tree: ast.AST) -> Iterator[ast.AST]:
-    """All nodes in the order of the text, but for annotations: they need not be true."""
+    """All nodes in the order of the text, except annotations: they need not be true."""
     for name, value in ast.iter_fields(tree):
         if name in ("annotation", "returns"):
             continue
@@ -146,13 +146,13 @@ def _defined(tree: ast.Module) -> Iterator[str]:
 
 
 def load(path: Path, *needed: str) -> ModuleType:
-    """The file as a module; it may import what lies beside it.
+    """The file as a module; it may import the files beside it.
 
     It must define the `needed` names, "Client" or "Client.run". If it does not, or can't be
     loaded, this says why on standard error, and ends the process.
     """
-    # Python tells outdated bytecode by the second and the size of the source: two saves
-    # within one second could look alike.
+    # Python recognises outdated bytecode by the source's time in seconds and its size: two
+    # saves within one second could look alike.
     sys.dont_write_bytecode = True
     sys.path.insert(0, str(path.parent))
     spec = importlib.util.spec_from_file_location("learners_file", path)
@@ -174,7 +174,7 @@ def load(path: Path, *needed: str) -> ModuleType:
 
 
 def raised(error: BaseException, path: Path) -> list[str]:
-    """The traceback from the learner's file on, as Python prints it: a text for each frame."""
+    """The traceback from the learner's file on, as Python prints it: a string per frame."""
     trace = error.__traceback__
     while trace is not None and trace.tb_frame.f_code.co_filename != str(path):
         trace = trace.tb_next

@@ -1,4 +1,4 @@
-"""Watch a stream arrive: every piece is printed when it comes, with its time."""
+"""Watch a stream arrive: every piece is printed as it comes, with its time."""
 
 from __future__ import annotations
 
@@ -52,12 +52,12 @@ class Listener:
 
     @property
     def text(self) -> str:
-        """All that arrived so far."""
+        """Everything that has arrived so far."""
         with self._changed:
             return "".join(piece for _, piece in self._pieces)
 
     def show(self, events: int | None = 1, *, seconds: float = 30.0) -> None:
-        """Print what arrives until there were so many blank lines, each ends an event.
+        """Print what arrives until this many blank lines; each ends an event.
 
         It begins where the last `show` stopped. None: whatever comes within `seconds`.
         """
@@ -87,9 +87,9 @@ class Listener:
         """Hang up. The server sees its listener leave."""
         with self._changed:
             if self._ended is None:
-                # Ends the reader's wait, which closing alone does not.
+                # This ends the reader's wait; closing alone does not.
                 self._socket.shutdown(2)
-        # Closed under its reader, http.client raises whatever it happens to trip over.
+        # Closed while it reads, http.client raises whatever it happens to trip over.
         self._reader.join(2)
         self._connection.close()
 
@@ -113,7 +113,7 @@ def listen(url: str) -> Listener:
 def show_stream(url: str, events: int | None = None, *, seconds: float = 30.0) -> None:
     """Open a stream, print what arrives as it arrives, and hang up.
 
-    After so many events, at the stream's end, or after `seconds`.
+    It stops after this many events, at the stream's end, or after `seconds`.
     """
     with listen(url) as listener:
         listener.show(events, seconds=seconds)

@@ -38,13 +38,13 @@ def start(program: str, *arguments: str) -> Program:
     """Run a program of the course on a free port; return once it listens.
 
     The result has `url`, `port`, `output` (what it printed) and `stop()`. A program
-    of the same path that still runs is stopped first, so that a cell can run again;
+    with the same path that still runs is stopped first, so that a cell can run again;
     when the kernel ends, all are stopped. Raises ProgramError.
     """
     path = _path(program)
     _stop(path)
     running_program = running(path, *arguments, cwd=ROOT)
-    # The end of the `with` is another cell's stop, or the kernel's end.
+    # The `with` ends when another cell calls stop, or when the kernel ends.
     started = running_program.__enter__()
     _started[path] = (started, running_program)
     print(f"{program} listens on {started.url}")
@@ -74,7 +74,7 @@ def exercise(line: str, cell: str) -> None:
     """`%%exercise NN`: write the cell to the learner's file of lesson NN.
 
     A cell that is still the starter never replaces work that was changed. A changed
-    cell does, after what stood there was copied, unless this magic wrote it.
+    cell does. What was there is copied first, unless this magic wrote it.
     """
     course = Course.load()
     try:
@@ -89,7 +89,7 @@ def exercise(line: str, cell: str) -> None:
     present = lesson.work.read_text(encoding="utf-8").rstrip() + "\n"
     shown = course.shown(lesson.work)
     if text == starter and present != starter:
-        print(f"{shown} has your work in it, and this cell is the unchanged starter.")
+        print(f"{shown} has your work in it, but this cell is the unchanged starter.")
         print("Your file stays as it is. To go on with it here, copy it into this cell.")
         return
     ours = course.progress.read(lesson).get("cell")
@@ -98,13 +98,13 @@ def exercise(line: str, cell: str) -> None:
     if text != present:
         lesson.work.write_text(text, encoding="utf-8")
         course.progress.update(lesson, {"cell": _digest(text)})
-    print(f"{shown} now has what this cell says.")
+    print(f"{shown} now has the text of this cell.")
     try:
         compile(text, shown, "exec")
     except SyntaxError as error:
         print(f"Python can't read it yet: {error.msg}, on line {error.lineno}.")
         return
-    print(f'Run check("{lesson.number}") to see how far it goes.')
+    print(f'Run check("{lesson.number}") to see how far it gets.')
 
 
 def _digest(text: str) -> str:
@@ -152,12 +152,12 @@ def check(name: str) -> Checked:
     course = Course.load()
     lesson = course.lesson(name)
     if not lesson.work.is_file():
-        text = f"There is no {course.shown(lesson.work)} yet: run the exercise's cell first."
+        text = f"There is no {course.shown(lesson.work)} yet: run the exercise cell first."
         return Checked(False, text, f"<p>{html.escape(text)}</p>")
     report = check_program(checks.suite_of(lesson.slug), lesson.work)
     course.record(lesson, len(report.ids("passed")), len(report.results))
     written = StringIO()
-    # The plain text is for where no HTML is shown: no colours, no HTML of Rich's own.
+    # The plain text is for places that show no HTML: no colours, and none of Rich's HTML.
     screen = Console(
         file=written,
         width=80,

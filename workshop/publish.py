@@ -26,7 +26,7 @@ def publish(
 ) -> list[Difference]:
     """Compare everything of these lessons (None: of all) with its source.
 
-    Without `compare` what differs is also written again. `replay=False` leaves the
+    Without `compare`, whatever differs is also written. `replay=False` leaves the
     recorded output of console blocks alone. The result is what was different; those
     that are not `curable` were not written.
     """
@@ -53,7 +53,7 @@ def publish(
 
 
 def _copies(course: Course, lesson: Lesson) -> Iterator[tuple[Path, str, str | PublishError]]:
-    """Each file that is made whole from another: (path, what it is, what it should be)."""
+    """Each file that is made entirely from another: (path, what it is, what it should be)."""
     if lesson.solution.is_file():
         source = str(lesson.solution.relative_to(course.root))
         yield (

@@ -1,4 +1,4 @@
-"""A report of the checks as a table of HTML, for notebooks.
+"""A report of the checks as an HTML table, for notebooks.
 
 Styles are set on the elements themselves, and every colour is
 readable on both a light and a dark page.

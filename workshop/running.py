@@ -31,8 +31,8 @@ class ProgramError(Exception):
     """The program ended, or did not answer in time. The text says what it printed."""
 
 
-# Each process takes ports from its own slice, one after the other: two test runs side by
-# side would otherwise, once in a while, both find the same port free and both start on it.
+# Each process takes ports from its own slice, one after another: otherwise two test runs side
+# by side would sometimes both find the same port free and both start on it.
 _SLICE = 200
 _first = 20_000 + os.getpid() % 50 * _SLICE
 _next = itertools.count(random.randrange(_SLICE))
@@ -180,7 +180,7 @@ _recordings: list[list[Program]] = []
 def recorded() -> Iterator[list[Program]]:
     """Yield a list that every program started by `running` meanwhile is added to.
 
-    The caller can then show what the programs printed.
+    The caller can then show what these programs printed.
     """
     programs: list[Program] = []
     _recordings.append(programs)

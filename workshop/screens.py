@@ -30,7 +30,7 @@ TITLE = "Server-Sent Events and MCP, by hand"
 INDENT = 5  # of everything under a check's title
 LABEL = 11  # width of "Came back" and the like
 MOST_COMPLAINTS = 3
-# Labels of what is a text. Under all others are bytes, which are shown to the last one.
+# Labels for text. All others are for bytes, which are shown to the last one.
 TEXTS = ("Result", "Printed", "Raised", "Returned", "Stuck in")
 MOST_LINES = 12  # of what was sent, came back, or was printed
 
@@ -42,7 +42,7 @@ def console(*, stderr: bool = False) -> Console:
 
 
 def width_of(screen: Console) -> int:
-    """How many columns a line may have."""
+    """How many columns a line can have."""
     return min(screen.width, WIDEST)
 
 
@@ -57,7 +57,7 @@ def line(screen: Console, *parts: str | tuple[str, str]) -> None:
 
 
 def prose(screen: Console, text: str, *, indent: int = 0, style: str = "") -> None:
-    """Print a text folded to the width, each line with this indent."""
+    """Print text folded to the width, each line with this indent."""
     for one in _folded(text, width_of(screen) - indent):
         line(screen, " " * indent, (one, style))
 
@@ -147,13 +147,13 @@ def _style_of(course: Course, lesson: Lesson) -> str:
 def show_started(
     screen: Console, course: Course, lesson: Lesson, todos: Sequence[Todo], kept: Iterable[Path]
 ) -> None:
-    """What `start` made, and what is to be done in it."""
+    """What `start` made, and what to do in it."""
     line(screen, (f"{lesson.number}  {lesson.title}", "bold"))
     line(screen)
     line(screen, "  Read  ", course.shown(lesson.text))
     line(screen, "  Edit  ", course.shown(lesson.work))
     for path in kept:
-        line(screen, "  Kept  ", course.shown(path), ", what you had")
+        line(screen, "  Kept  ", course.shown(path), ", what you had before")
     if todos:
         line(screen)
     for todo in todos:

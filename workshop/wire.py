@@ -75,7 +75,7 @@ def read_json(text: str | bytes) -> Any:
     try:
         return json.loads(text)
     except RecursionError:
-        raise ValueError("nested too deep") from None
+        raise ValueError("nested too deeply") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +221,7 @@ class Stream:
         try:
             self._socket.shutdown(socket.SHUT_RDWR)
         except OSError:
-            pass  # the server was first
+            pass  # the server closed it first
         self._reader.join(timeout=2)
         self._response.close()
         self._connection.close()
@@ -328,14 +328,14 @@ class Server:
         began = time.monotonic()
         try:
             connection.connect()
-            # A body of 4 MiB takes its time on a busy machine.
+            # A body of 4 MiB takes a while on a busy machine.
             with _at_most(connection, 3 * seconds):
                 if body is None or isinstance(body, bytes):
                     connection.request(method, line, body, asked)
                 else:
                     _send_chunked(connection, method, line, body, asked, finish)
         except (BrokenPipeError, ConnectionResetError):
-            pass  # the server answered before the body was through: read what it says
+            pass  # the server answered before all of the body was sent: read what it says
         except OSError as error:
             connection.close()
             raise self._no_answer(error, shown) from error
@@ -402,7 +402,7 @@ def _send_chunked(
 
 
 def visible(raw: bytes) -> str:
-    """Bytes as text in which every line end and every odd byte can be seen."""
+    """Bytes as text in which every line end and every odd byte is visible."""
     return "".join(map(_visible, raw.decode("utf-8", "surrogateescape")))
 
 

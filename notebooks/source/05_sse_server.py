@@ -22,8 +22,8 @@ from workshop.notebook import check, listen, post, show_stream, start
 # %% [markdown]
 # ## One question, one answer
 #
-# MCP speaks JSON-RPC 2.0: a request has an `id`, and its response has the same `id`. The simplest
-# way to ask is one POST with the reply in its response. It is not MCP's transport yet.
+# MCP uses JSON-RPC 2.0: a request has an `id`, and its response has the same `id`. The simplest
+# way to ask is one POST with the reply in its response. That is not MCP's transport yet.
 
 # %%
 server = start("scripts/05_sse_server/sse_server.py", "--heartbeat", "0.5")
@@ -45,7 +45,7 @@ _ = post(server.url + "/message", call_echo)
 # %% [markdown]
 # ## The stream
 #
-# With POST alone the server can only answer. To speak at any time it needs a stream, so the client
+# With POST alone the server can only answer. To send at any time it needs a stream, so the client
 # opens one first. Its first event says where to POST. Then a heartbeat comes from time to time.
 # The number in front of each piece is when it arrived.
 
@@ -53,8 +53,8 @@ _ = post(server.url + "/message", call_echo)
 show_stream(server.url + "/sse", events=5)
 
 # %% [markdown]
-# That stream is closed again, and its session with it. Open another one and keep it. It is read
-# in the background while you run other cells.
+# That stream is closed again, and its session with it. Open another one and keep it open. It is
+# read in the background while you run other cells.
 
 # %%
 stream = listen(server.url + "/sse")
@@ -62,7 +62,7 @@ stream.show(2)
 endpoint = re.search(r"data: (/message\S+)", stream.text)[1]
 
 # %% [markdown]
-# Ask on this session. The POST is answered with 202, *accepted*, and with nothing in it. The reply
+# Ask in this session. The POST is answered with 202, *accepted*, and an empty body. The reply
 # comes on the stream, as an event `message`, maybe between two heartbeats:
 
 # %%
@@ -75,8 +75,8 @@ stream.show(None, seconds=1.2)
 # %% [markdown]
 # Three POSTs, two `message` events: a notification gets no reply.
 #
-# This is the code behind it. Two tasks wait for different things: one for something to say, one
-# for the client to go:
+# This is the code behind it. Two tasks wait for different things: one for something to send, one
+# for the client to leave:
 #
 # ```python scripts/05_sse_server/sse_server.py::EventStream
 # ```
@@ -84,7 +84,7 @@ stream.show(None, seconds=1.2)
 # %% [markdown]
 # ## The end of a session
 #
-# Close the stream. The server counts one less, and the endpoint leads nowhere:
+# Close the stream. The server counts one fewer, and the endpoint leads nowhere:
 
 # %%
 stream.close()
@@ -111,8 +111,8 @@ for b in ("3", 1e308):
 # %% [markdown]
 # ## Heartbeats in comments
 #
-# A client has to do something about every event, if only to ignore it. A comment, a line that
-# begins with a colon, keeps proxies awake, and no parser ever reports it:
+# A client has to handle every event, if only to ignore it. A comment, a line that begins with a
+# colon, keeps proxies from cutting the connection, and no parser ever reports it:
 
 # %%
 server = start(
@@ -123,7 +123,7 @@ show_stream(server.url + "/sse", events=4)
 # %% [markdown]
 # ## A client that we did not write
 #
-# The official SDK says and hears exactly what you saw. It logs that it does not know the event
+# The official SDK sends and receives exactly what you saw. It logs that it does not know the event
 # `connected`, and goes on:
 
 # %%
@@ -144,9 +144,9 @@ IFrame(server.url, width="100%", height=640)
 # %% [markdown]
 # ## The exercise
 #
-# This is the starter: a server with holes, each marked with a `TODO`. Change the cell and run it:
+# This is the starter: a server with gaps, each marked with a `TODO`. Change the cell and run it:
 # it is written to your file, and `check` runs the lesson's checks on it. In a terminal,
-# `uv run workshop hint 05` gives a hint, and one more at each call.
+# `uv run workshop hint 05` gives a hint, and one more each time.
 
 # %% exercise
 

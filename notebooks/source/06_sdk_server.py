@@ -75,7 +75,7 @@ stream.show(3)
 # %% [markdown]
 # ## Progress, live
 #
-# `add_slowly` takes a while for each number. A client that wants to hear how far it is puts a
+# `add_slowly` takes a while for each number. A client that wants to know how far it has got puts a
 # *progress token* into the request's `_meta`. Each notification carries that token, and comes
 # while the tool is at work, long before the result. Look at the times:
 
@@ -99,7 +99,7 @@ stream.close()
 # %% [markdown]
 # ## What a client asks first
 #
-# The SDK's own client does the token, the handshake and the ids for you. It takes a transport
+# The SDK's own client handles the token, the handshake and the ids for you. It takes a transport
 # and a *mode*. By default it asks `server/discover` first, and then both agree on revision
 # 2026-07-28, which has no SSE transport: no revision defines that combination.
 # `mode="legacy"` begins with `initialize`, and that is what all SSE lessons use:
@@ -160,7 +160,7 @@ other.show(1)
 print(f"The ping took {time.monotonic() - began:.1f} s.")
 
 # %% [markdown]
-# To cure it, take away one word. The SDK runs a plain `def` on a worker thread, and the event
+# To fix it, remove one word. The SDK runs a plain `def` on a worker thread, and the event
 # loop stays free:
 #
 # ```python scripts/06_sdk_server/blocking_fixed.py::work
@@ -178,8 +178,8 @@ _ = server.stop()
 # ## Inside an app that you already have
 #
 # `sse_app()` makes an ASGI app, so it can be mounted in another one, beside that one's routes. The
-# prefix is written in the mount and nowhere else, and still it is in the endpoint event. If the
-# server is to answer to other names than this machine's own, it must be told which hosts and
+# prefix is written in the mount and nowhere else, and yet it is in the endpoint event. If the
+# server is to answer to names other than this machine's own, it must be told which hosts and
 # origins may come in.
 
 # %%
@@ -193,7 +193,7 @@ _ = server.stop()
 # %% [markdown]
 # ## The exercise
 #
-# A tea shop has a web app, and you give it tools. This is the starter, with four holes, each
+# A tea shop has a web app, and you give it tools. This is the starter, with four gaps, each
 # marked with a `TODO`. Change the cell and run it: it is written to your file, and `check` runs
 # the lesson's checks on it. In a terminal, `uv run workshop hint 06` gives a hint, and another
 # one each time you call it.

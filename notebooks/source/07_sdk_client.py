@@ -2,7 +2,7 @@
 # # Lesson 07: A client for any SSE server
 #
 # The lesson hands-on: you have a client's conversation by hand and see when each part comes, use
-# the SDK's client, stop a server in the middle of a call, let ten clients ask at once, and write a
+# the SDK's client, stop a server in the middle of a call, have ten clients call at once, and write a
 # client that survives a restart. 105 minutes. The text with all the reasons is
 # [lessons/07_sdk_client.md](../lessons/07_sdk_client.md).
 #
@@ -62,7 +62,7 @@ stream.show(4)
 stream.close()
 
 # %% [markdown]
-# `inside_the_client.py` has this conversation without you. It uses the parser of lesson 02 and
+# `inside_the_client.py` holds this conversation without you. It uses the parser of lesson 02 and
 # nothing from the SDK. `->` was sent, `<-` came:
 
 # %%
@@ -77,7 +77,7 @@ print(done.stdout + done.stderr)
 # %% [markdown]
 # It has two halves, like the SDK's client. `Transport` opens the stream and POSTs: that is
 # `sse_client`. `Session` numbers the requests and finds out whose reply has come: that is
-# `ClientSession`. Note the order in `request`: first remember who waits, then send, because the
+# `ClientSession`. Note the order in `request`: first remember who is waiting, then send, because the
 # reply may overtake the 202.
 #
 # ```python scripts/07_sdk_client/inside_the_client.py::Session.request
@@ -131,7 +131,7 @@ for answers in await asyncio.gather(*(one_client(number) for number in range(1, 
 # new client helps.
 
 # %%
-# It logs the errors that it raises, with all that led to them.
+# It logs the errors that it raises, with everything that led to them.
 logging.getLogger("mcp.client.sse").setLevel(logging.CRITICAL)
 began = time.monotonic()
 
@@ -172,7 +172,7 @@ async with Client(
 # %% [markdown]
 # ## The exercise
 #
-# This is the starter: a client that speaks with one server until the stream ends, and then waits
+# This is the starter: a client that talks to one server until the stream ends, and then waits
 # for ever. Make it reconnect, begin a new session, and tell its caller the truth about each call.
 # Change the cell and run it: it is written to your file, and `check` runs the lesson's checks on it,
 # with small servers that each go wrong in a different way. In a terminal, `uv run workshop hint 07`

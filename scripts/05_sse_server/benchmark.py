@@ -1,6 +1,6 @@
-"""Compare sse_server.py with the official SDK's SSE server: calls a second, memory a stream.
+"""Compare sse_server.py with the official SDK's server: calls per second, memory per stream.
 
-Both run at the same time, as programs of their own. The same client speaks to both over
+Both run at the same time, in separate processes. The same client speaks to each in turn over
 raw sockets, in turns so short that whatever else the machine does slows both down.
 Linux only: it reads a process's memory from /proc.
 
@@ -23,8 +23,8 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 HOST = "127.0.0.1"
-PROMISED_CALLS = 2.0  # at least so many times the SDK's calls a second
-PROMISED_MEMORY = 0.4  # at most this part of the SDK's memory for an idle stream
+PROMISED_CALLS = 2.0  # at least this many times the SDK's calls per second
+PROMISED_MEMORY = 0.4  # at most this fraction of the SDK's memory for an idle stream
 
 INITIALIZE = {
     "protocolVersion": "2024-11-05",
@@ -56,8 +56,8 @@ class Client:
         await self.stream.readuntil(b'"serverInfo"')
         await self.post({"method": "notifications/initialized"})
 
-        # The bytes of a call are made once, for the client should cost little. Only the
-        # id in them changes, and not its length.
+        # The bytes of a call are made once, because the client should cost little. Only the
+        # id in them changes, and its length does not.
         self.call_bytes = self.request({"id": "%08d", "method": "tools/call", "params": ADD})
 
     def request(self, message: dict[str, object]) -> bytes:
@@ -99,12 +99,12 @@ class Server:
     process_id: int
 
     def memory(self) -> int:
-        """The bytes of real memory that the process holds."""
+        """The bytes of physical memory that the process holds."""
         status = Path(f"/proc/{self.process_id}/status").read_text(encoding="utf-8")
         return int(status.partition("VmRSS:")[2].split()[0]) * 1024
 
     def processor_seconds(self) -> float:
-        """The time for which the process has had a processor so far."""
+        """The CPU time that the process has used so far."""
         stat = Path(f"/proc/{self.process_id}/stat").read_text(encoding="utf-8")
         user, system = stat.rpartition(")")[2].split()[11:13]
         return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
@@ -148,7 +148,7 @@ async def open_clients(server: Server, count: int) -> list[Client]:
 
 
 async def call_for(clients: list[Client], seconds: float) -> tuple[int, float]:
-    """Each client calls, waits for its sum, calls again. Returns the calls and seconds."""
+    """Each client calls, waits for its sum, and calls again. Returns calls and seconds."""
     calls = 0
     began = time.perf_counter()
 
@@ -171,7 +171,7 @@ class Speed:
 async def compare_calls(
     servers: tuple[Server, Server], sessions: int, rounds: int, seconds: float
 ) -> list[Speed]:
-    """Measure both servers in turns, after a first round to warm up."""
+    """Measure both servers in turn, after a first round to warm up."""
     clients = [await open_clients(server, sessions) for server in servers]
     for of_one in clients:
         await call_for(of_one, seconds)
@@ -207,8 +207,8 @@ def row(what: str, ours: float, sdk: float, promised: str) -> str:
 async def compare(
     servers: tuple[Server, Server], rounds: int, seconds: float, streams: int
 ) -> bool:
-    """Print the table and say whether both promises are kept."""
-    print(f"{'':<30}{'by hand':>9}{'SDK':>9}{'ratio':>8}   promised")
+    """Print the table and say whether both targets are met."""
+    print(f"{'':<30}{'by hand':>9}{'SDK':>9}{'ratio':>8}     target")
     ours, sdk = [await bytes_a_stream(server, streams) for server in servers]
     print(row("bytes of memory, idle session", ours, sdk, f"at most {PROMISED_MEMORY}"))
     kept = ours <= PROMISED_MEMORY * sdk
@@ -216,9 +216,9 @@ async def compare(
         by_hand, by_sdk = await compare_calls(servers, sessions, rounds, seconds)
         at = f"{sessions} session{'s' if sessions > 1 else ''}"
         for what, ours, sdk in (
-            (f"calls a second, {at}", by_hand.calls_a_second, by_sdk.calls_a_second),
+            (f"calls per second, {at}", by_hand.calls_a_second, by_sdk.calls_a_second),
             (
-                "  and a second of processor",
+                "  per second of CPU time",
                 by_hand.calls_a_processor_second,
                 by_sdk.calls_a_processor_second,
             ),
@@ -234,7 +234,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=0.5, help="how long a round lasts")
     parser.add_argument("--streams", type=int, default=500, help="idle sessions for the memory")
     parser.add_argument(
-        "--assert", action="store_true", dest="insist", help="fail if a promise is broken"
+        "--assert", action="store_true", dest="insist", help="fail if a target is missed"
     )
     arguments = parser.parse_args()
     with running("sse_server.py") as ours, running("sdk_server.py") as sdk:
@@ -242,7 +242,7 @@ def main() -> None:
             compare((ours, sdk), arguments.rounds, arguments.seconds, arguments.streams)
         )
     if arguments.insist and not kept:
-        sys.exit("A promise is broken.")
+        sys.exit("A target was missed.")
 
 
 if __name__ == "__main__":

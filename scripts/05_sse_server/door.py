@@ -19,7 +19,7 @@ class Guard:
 
     A web page can make its visitor's browser send requests to 127.0.0.1, directly or by
     a name of its own that points there (DNS rebinding). In Host and Origin the browser says
-    truthfully which name it used and whose page asked. Other programs send no Origin.
+    truthfully which name it used and whose page asked. Other programs don't send Origin.
     MCP 2024-11-05 says that a server MUST check Origin.
     """
 
@@ -36,10 +36,10 @@ class Guard:
         origins = [value for name, value in scope["headers"] if name == b"origin"]
         own = own_hosts(scope) | self.settings.allowed_hosts
         if len(hosts) != 1 or not is_in(hosts[0], own):
-            return Refusal(421, "This server has another Host: see --allow-host\n")
+            return Refusal(421, "Not a name of this server: see --allow-host\n")
         allowed = {f"http://{host}" for host in own} | self.settings.allowed_origins
         if not all(is_in(origin, allowed) for origin in origins):
-            return Refusal(403, "Pages of this Origin may not come in: see --allow-origin\n")
+            return Refusal(403, "Pages from this Origin are not let in: see --allow-origin\n")
         return None
 
 
@@ -57,20 +57,20 @@ def is_in(value: bytes, allowed: set[str]) -> bool:
 
 
 def put_in_front(app: FastAPI, settings: Settings) -> None:
-    """Guard every request; and let pages of the allowed origins read what they are answered.
+    """Guard every request, and let pages of the allowed origins read the answers.
 
-    Guard decides who comes in. That alone does not help a page of another origin: its browser
+    Guard decides who comes in. That alone does not help a page from another origin: its browser
     hides each answer that does not name this origin, and asks with OPTIONS before it sends
-    JSON. That is CORS, from the Fetch standard.
+    JSON. This is CORS, from the Fetch standard.
     """
     app.add_middleware(Guard, settings=settings)
     if settings.allowed_origins:
-        # Added after Guard, it is in front of it: such a page can also read a refusal.
+        # Added after Guard, so it runs before it: such a page can also read a refusal.
         app.add_middleware(
             CORSMiddleware,
             allow_origins=settings.allowed_origins,
             allow_methods=["GET", "POST"],
-            # The TypeScript SDK sends the second one, also from a page.
+            # The TypeScript SDK sends the second one, even from a page.
             allow_headers=["Content-Type", "MCP-Protocol-Version"],
         )
 
@@ -86,11 +86,11 @@ async def read_body(request: Request) -> bytes | Response:
         async for chunk in request.stream():
             body += chunk
             if len(body) > MAX_BODY:
-                return Refusal(413, f"A message may have {MAX_BODY} bytes\n")
+                return Refusal(413, f"A message may have at most {MAX_BODY} bytes\n")
     except ClientDisconnect:
         raise HTTPException(400) from None  # nobody is there to read it
     except asyncio.CancelledError:
-        # uvicorn, told to leave, cancels what is not done after a second.
+        # When uvicorn is told to stop, it cancels what is not done after a second.
         raise HTTPException(503) from None
     return bytes(body)
 

@@ -20,5 +20,5 @@ def write_message(message: Json) -> bytes:
 
 
 def now() -> str:
-    """The time as the events `connected` and `heartbeat` tell it: UTC, in seconds."""
+    """The time as the events `connected` and `heartbeat` give it: UTC, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")

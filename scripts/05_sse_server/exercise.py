@@ -1,4 +1,4 @@
-"""Lesson 05, the exercise: first_server.py again, with holes to fill as the lesson grows.
+"""Lesson 05, the exercise: first_server.py again, with gaps to fill as the lesson goes on.
 
 Do the TODOs in order, each where the lesson says so. After each one, see how far you are:
 
@@ -46,7 +46,7 @@ heartbeat_seconds = 15.0
 
 
 def encode_event(event: str, data: str) -> bytes:
-    """One event as its bytes. `data` is one line."""
+    """One event as bytes. `data` is one line."""
     return f"event: {event}\ndata: {data}\n\n".encode()
 
 
@@ -55,8 +55,8 @@ async def events(session: Session) -> AsyncIterator[bytes]:
     # TODO 1: First tell the client where to POST: an event `endpoint`, whose data is the path
     # /message?session_id=… with the session's id, and nothing else. Then yield one event after
     # the other, as `session.next_event()` gives them; None ends the stream. Whenever nothing
-    # came for `heartbeat_seconds`, yield a comment, so that no proxy takes the connection for
-    # dead. `async with asyncio.timeout(…)` raises TimeoutError.
+    # has come for `heartbeat_seconds`, yield a comment, so that no proxy takes the connection
+    # for dead. `async with asyncio.timeout(…)` raises TimeoutError.
     yield encode_event("connected", "hello")
     await asyncio.Event().wait()  # open, and silent for ever
 
@@ -71,7 +71,7 @@ class Session:
         # TODO 2: Give the session an id that nobody can guess: anyone who has it can send
         # messages in this session.
         self.id = "1"
-        # What `send`, further down, has put in and the stream has not taken yet.
+        # What `send`, further down, has put in and the stream has not taken out yet.
         self.waiting: asyncio.Queue[bytes | None] = asyncio.Queue()
         self.waiting_bytes = 0
 
@@ -85,7 +85,7 @@ class Session:
         """From now on POST does not find this session, and its stream ends."""
         sessions.pop(self.id, None)
         while not self.waiting.empty():
-            self.waiting.get_nowait()  # nobody takes it any more
+            self.waiting.get_nowait()  # nobody will read it any more
         self.waiting.put_nowait(None)
 
 
@@ -94,10 +94,10 @@ sessions: dict[str, Session] = {}
 
 async def session_events(session: Session) -> AsyncIterator[bytes]:
     """The session's events. As long as they are sent, POST finds the session."""
-    # The session is entered here and not in `open_stream`: for a client that left before the
+    # The session is added here and not in `open_stream`: for a client that left before the
     # first byte, a generator never starts, and its `finally` never runs.
     sessions[session.id] = session
-    # TODO 3: However the stream ends, take the session out of `sessions` again.
+    # TODO 3: However the stream ends, remove the session from `sessions` again.
     async for event in events(session):
         yield event
 
@@ -116,7 +116,7 @@ async def open_stream() -> StreamingResponse:
 
 async def receive_message(request: Request) -> Response:
     """The answer to POST /message."""
-    # TODO 4: Find the session that the query parameter `session_id` names; 404 when there is
+    # TODO 4: Find the session that the query parameter `session_id` names; 404 if there is
     # none. `await read_body(request)` gives the body, `read_message` the message in it. If that
     # raises RpcError, no reply on the stream could answer it: the answer is 400, here, with
     # error.reply() as JSON. Then answer 202 at once: `in_background` sends the reply on this
@@ -130,7 +130,7 @@ background: set[asyncio.Task[None]] = set()
 def in_background(message: Message, session: Session) -> None:
     """Answer the message on the session's stream, however long that takes."""
     task = asyncio.create_task(reply_on_stream(message, session))
-    # The event loop itself keeps no task alive: somebody has to hold it.
+    # The event loop does not keep a task alive: we have to hold a reference.
     background.add(task)
     task.add_done_callback(background.discard)
 
@@ -160,17 +160,17 @@ class RpcError(Exception):
 
 def read_message(body: bytes) -> Message:
     """The request or notification in `body`. Raises RpcError."""
-    # TODO 5: What is not JSON gets PARSE_ERROR. What is JSON but not JSON-RPC gets
+    # TODO 5: Anything but JSON gets PARSE_ERROR. JSON that is not JSON-RPC gets
     # INVALID_REQUEST: a message is an object with "jsonrpc": "2.0" and a "method" that is a
     # string.
     return json.loads(body)
 
 
 async def answer(message: Message) -> Message | None:
-    """The reply to a message, or None when it gets none."""
+    """The reply to a message, or None if it gets none."""
     # TODO 6: A message without an id is a notification and gets no reply. A request gets one
-    # with its own id, exactly as it came, and with the result of its method, which METHODS
-    # (further down) has. An unknown method gets METHOD_NOT_FOUND. Whatever raises RpcError
+    # with its own id, exactly as it came, and with the result of its method: METHODS
+    # (further down) has it. An unknown method gets METHOD_NOT_FOUND. Whatever raises RpcError
     # gets error.reply(…), with the request's id, too.
     result = await METHODS[message["method"]](message.get("params", {}))
     return {"jsonrpc": "2.0", "id": 1, "result": result}
@@ -257,7 +257,7 @@ async def add(a: float, b: float) -> str:
 
 
 async def wait(seconds: float) -> str:
-    # TODO 8: All sessions share one event loop. Nobody else is served while this one sleeps.
+    # TODO 8: All sessions share one event loop. No other session is served while this sleeps.
     time.sleep(seconds)
     return f"Waited {seconds} s"
 
@@ -282,7 +282,7 @@ def own_hosts(request: Request) -> set[str]:
 
 
 def guard(request: Request) -> None:
-    """Runs before every endpoint. Raises HTTPException for a request that may not come in."""
+    """Runs before every endpoint. Raises HTTPException for a request it does not let in."""
     # TODO 9: A page on the web can make its visitor's browser send requests to this server,
     # also under a name of its own. Refuse a Host that is not in own_hosts(request) with 421,
     # and an Origin other than http:// and one of these hosts with 403. No Origin at all is
@@ -290,9 +290,9 @@ def guard(request: Request) -> None:
 
 
 async def read_body(request: Request) -> bytes:
-    """The body of a POST. Raises HTTPException for one that we do not take."""
+    """The body of a POST. Raises HTTPException for one that we do not accept."""
     # TODO 10: A Content-Type other than application/json gets 415: a page may send the others
-    # without asking. A body over MAX_BODY gets 413, and that while it comes in:
+    # without asking. A body over MAX_BODY gets 413, while it is still coming in:
     # `async for piece in request.stream()`.
     return await request.body()
 
@@ -303,8 +303,8 @@ async def read_body(request: Request) -> bytes:
 def send(session: Session, event: bytes) -> None:
     """Queue an event for the session's stream."""
     # TODO 11: A reader that takes nothing must not fill the memory. If MAX_WAITING_EVENTS
-    # events wait already, or this one would make more than MAX_WAITING_BYTES of them, close
-    # the session instead. (`session.waiting.qsize()` counts what waits.)
+    # events are waiting already, or if this one would bring their bytes over
+    # MAX_WAITING_BYTES, close the session instead. (`session.waiting.qsize()` counts them.)
     session.waiting_bytes += len(event)
     session.waiting.put_nowait(event)
 
@@ -322,7 +322,7 @@ def end_streams() -> None:
 
 @contextlib.asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """Put `end_streams` in front of uvicorn's own signal handlers, and take it away again."""
+    """Put `end_streams` in front of uvicorn's own signal handlers, and remove it at the end."""
     loop = asyncio.get_running_loop()
     uvicorns_own = {
         number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)
@@ -359,7 +359,7 @@ def main() -> None:
     parser.add_argument("--heartbeat", type=float, default=15.0, metavar="SECONDS")
     arguments = parser.parse_args()
     heartbeat_seconds = arguments.heartbeat
-    # With the protocol: only then does asyncio turn Nagle's algorithm off (lesson 03).
+    # Name the protocol: only then does asyncio turn off Nagle's algorithm (lesson 03).
     listener = socket.socket(proto=socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -371,7 +371,7 @@ def main() -> None:
         sys.exit(f"Port {port} is in use. Choose another: --port {port + 1}")
     url = f"http://{arguments.host}:{arguments.port}"
     print(f"Serving MCP on {url}/sse. In another terminal:\n  curl -N {url}/sse", flush=True)
-    # uvicorn raises the signal once more when it is done. To leave when told is no failure.
+    # uvicorn raises the signal once more when it is done. Stopping when told is no failure.
     for told_to_leave in (signal.SIGINT, signal.SIGTERM):
         signal.signal(told_to_leave, lambda *_: sys.exit(0))
     uvicorn.Server(uvicorn.Config(app)).run(sockets=[listener])

@@ -1,4 +1,4 @@
-"""Grown from messages_server.py: a door, for pages from elsewhere and for bodies without end.
+"""Grown from messages_server.py: a door, against foreign pages and endless bodies.
 
 uv run scripts/05_sse_server/guarded_server.py
 """
@@ -24,7 +24,7 @@ app.get("/health")(health)
 async def receive_message(request: Request) -> Response:
     body = await read_body(request)
     if isinstance(body, Response):
-        return body  # it says why the body was not taken
+        return body  # it says why the body was refused
     session = sessions.get(request.query_params.get("session_id", ""))
     if session is None:
         return Response("No such session: open GET /sse again\n", 404)

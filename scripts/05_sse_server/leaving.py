@@ -1,7 +1,7 @@
-"""How a server with open streams leaves.
+"""How a server with open streams stops.
 
-Told to leave, uvicorn waits until every response is complete, and only then tells the app.
-An event stream never is complete: the app has to hear of the signal itself, and end it.
+Told to stop, uvicorn waits until every response is complete, and only then tells the app.
+An event stream is never complete: the app has to catch the signal itself, and end the stream.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ def before_leaving(end_streams: Callable[[], None]) -> Iterator[None]:
     """Call `end_streams` on the event loop as soon as Ctrl-C or SIGTERM comes.
 
     Enter it in the app's lifespan: uvicorn has set its own signal handlers by then, and they
-    are called as well. They hear of the first signal only. Told twice, uvicorn would drop
+    are called as well. They get only the first signal: on a second one, uvicorn would drop
     everything at once.
     """
     if threading.current_thread() is not threading.main_thread():

@@ -1,4 +1,4 @@
-"""Grown from sessions_server.py: an answer to whatever comes in, and no slow tool stops others.
+"""Grown from sessions_server.py: every message is answered, and no slow tool holds up others.
 
 uv run scripts/05_sse_server/messages_server.py
 """
@@ -27,7 +27,7 @@ async def receive_message(request: Request) -> Response:
     try:
         message = read_message(await request.body())
     except RpcError as error:
-        # On the stream, an error without an id would answer no request of the client's.
+        # On the stream, an error without an id would answer none of the client's requests.
         return JSONResponse(error.reply(), 400)
     in_background(message, session)
     return Response(status_code=202)
@@ -39,7 +39,7 @@ tasks: set[asyncio.Task[None]] = set()
 def in_background(message: Json, session: Session) -> None:
     """Answer the message on the session's stream, however long that takes."""
     task = asyncio.create_task(reply_on_stream(message, session))
-    # The event loop itself keeps no task alive: somebody has to hold it.
+    # The event loop does not keep a task alive: we have to hold a reference.
     tasks.add(task)
     task.add_done_callback(tasks.discard)
 

@@ -1,4 +1,4 @@
-"""The methods of MCP that this server has, and what becomes of a message: a reply, or none."""
+"""The methods of MCP that this server has, and how a message is answered: a reply, or none."""
 
 from dataclasses import dataclass
 
@@ -62,7 +62,7 @@ def initialize(params: Json, client: Client | None) -> Json:
         raise RpcError(INVALID_PARAMS, "initialize needs a protocolVersion")
     if client is not None:
         client.initialized = True
-    # The client's version if we speak it, else our latest: it may then leave, or agree.
+    # The client's version if we speak it, else our latest: the client may then agree or leave.
     version = wanted if wanted in PROTOCOL_VERSIONS else PROTOCOL_VERSIONS[-1]
     return {
         "protocolVersion": version,

@@ -1,4 +1,4 @@
-"""Start a server from the command line, on a socket of its own, and end it with status 0."""
+"""Start a server from the command line, on its own socket, and end it with status 0."""
 
 import argparse
 import dataclasses
@@ -17,17 +17,17 @@ from settings import HEARTBEAT_STYLES, Settings, checked
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
-VANISHED_SECONDS = 30  # a peer that acknowledges nothing for so long is gone
+VANISHED_SECONDS = 30  # a peer that acknowledges nothing for this long is gone
 
-# Made of httptools; where that is missing, of h11, which has no on_headers_complete and
-# no need of one.
+# Based on httptools, or without that on h11, which has no on_headers_complete and needs
+# none.
 HttpProtocol: Any = AutoHTTPProtocol
 
 
 class Connection(HttpProtocol):
     """uvicorn's own, but nothing may follow GET /sse on its connection.
 
-    A request that follows waits for the stream's end. uvicorn tells of a client that left
+    A request that follows waits for the stream's end. When a client leaves, uvicorn tells
     only the last request it sent: the stream would never learn of it, and stay for ever.
     """
 
@@ -39,10 +39,10 @@ class Connection(HttpProtocol):
 
 
 def hide_session_ids(record: logging.LogRecord) -> bool:
-    """For uvicorn's access log: nobody who reads a log may use a session."""
+    """For uvicorn's access log: reading a log must not let anyone use a session."""
     if isinstance(record.args, tuple):
         record.args = tuple(
-            # Every value: a name may be written %73ession_id as well.
+            # Every value: a name may also be written %73ession_id.
             re.sub("=[^&]+", "=…", value) if isinstance(value, str) else value
             for value in record.args
         )
@@ -50,17 +50,17 @@ def hide_session_ids(record: logging.LogRecord) -> bool:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens on host and port. Leaves the program when that is impossible."""
+    """A socket that listens on host and port. Exits if that is impossible."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM
         )[0]
-        # With the protocol: only for a socket that says IPPROTO_TCP does asyncio turn Nagle's
-        # algorithm off, which would hold each answer on a kept connection back for 40 ms.
+        # Name the protocol: only for a socket that says IPPROTO_TCP does asyncio turn off
+        # Nagle's algorithm, which would delay each answer on a kept connection by 40 ms.
         listener = socket.socket(family, kind, protocol)
         if sys.platform != "win32":
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux: else the system's own time, longer
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; elsewhere the system's own, longer
             timeout = VANISHED_SECONDS * 1000
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, timeout)
         listener.bind(address)
@@ -72,13 +72,13 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def options() -> tuple[argparse.Namespace, Settings]:
-    """The command line, and the settings in it. Leaves the program when they make no sense."""
+    """The command line, and the settings in it. Exits if they make no sense."""
     parser = argparse.ArgumentParser(description="An MCP server over HTTP+SSE.")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--heartbeat", default="15", metavar="SECONDS")
     parser.add_argument("--heartbeat-style", choices=HEARTBEAT_STYLES, default="event")
-    parser.add_argument("--root-path", default="", help="the prefix that a proxy takes off")
+    parser.add_argument("--root-path", default="", help="the prefix that a proxy strips")
     parser.add_argument("--allow-host", action="append", default=[], metavar="HOST[:PORT]")
     parser.add_argument("--allow-origin", action="append", default=[], metavar="ORIGIN")
     chosen = parser.parse_args()
@@ -105,7 +105,7 @@ def serve(create_app: Callable[[Settings], ASGIApp]) -> None:
     chosen, settings = options()
     listener = listen(chosen.host, chosen.port)
     port = listener.getsockname()[1]
-    # A server that listens on all addresses has none of its own to show: any local one does.
+    # A server that listens on all addresses has no address of its own: show a local one.
     host: str = chosen.host
     name = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     name = f"[{name}]:{port}" if ":" in name else f"{name}:{port}"
@@ -124,7 +124,7 @@ def serve(create_app: Callable[[Settings], ASGIApp]) -> None:
         timeout_graceful_shutdown=1,
     )
     # After a clean end uvicorn raises the signal once more, for the handler that was there
-    # before its own. That is this one: to be told to leave, and to leave, is no failure.
+    # before its own. That is this one: stopping when told to is not a failure.
     for told_to_leave in (signal.SIGINT, signal.SIGTERM):
         signal.signal(told_to_leave, leave)
     uvicorn.Server(config).run(sockets=[listener])

@@ -1,4 +1,4 @@
-"""A client of the official SDK's: connect, list the tools, call one, give up after 3 s.
+"""A client from the official SDK: connect, list the tools, call one, give up after 3 s.
 
 uv run scripts/05_sse_server/sdk_client.py http://127.0.0.1:8000/sse
 """

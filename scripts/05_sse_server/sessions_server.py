@@ -24,7 +24,7 @@ class Session:
     """One client: its id, and the replies that wait for its stream."""
 
     def __init__(self) -> None:
-        # It is all that a client needs to send messages in this session: nobody may guess it.
+        # Anyone who has it can send messages in this session: it must not be guessable.
         self.id = secrets.token_urlsafe(32)
         self.waiting: asyncio.Queue[str] = asyncio.Queue()
 

@@ -1,4 +1,4 @@
-"""What can be set, on the command line or in the environment."""
+"""The settings, from the command line or from the environment."""
 
 import os
 import re
@@ -23,8 +23,8 @@ class Settings:
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
         """HEARTBEAT_SECONDS, HEARTBEAT_STYLE, ALLOWED_HOSTS and ALLOWED_ORIGINS (with commas).
 
-        `uvicorn sse_server:app` has no other way to set them. Leaves the program when one of
-        them makes no sense.
+        `uvicorn sse_server:app` has no other way to set them. Exits if one of them makes no
+        sense.
         """
         try:
             return checked(
@@ -40,7 +40,7 @@ class Settings:
 def checked(
     heartbeat_seconds: str, heartbeat_style: str, hosts: list[str], origins: list[str]
 ) -> Settings:
-    """The settings that these texts stand for. Raises ValueError."""
+    """The settings from these strings. Raises ValueError."""
     try:
         seconds = float(heartbeat_seconds)
     except ValueError:

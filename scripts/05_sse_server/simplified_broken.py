@@ -1,7 +1,6 @@
 """Broken: no SDK client connects. Heartbeats on the stream, the reply in the POST's response.
 
-curl is content with it. A client of the SDK's waits for the event `endpoint`, which
-never comes.
+curl is happy with it. An SDK client waits for the event `endpoint`, which never comes.
 
     uv run scripts/05_sse_server/simplified_broken.py
 """

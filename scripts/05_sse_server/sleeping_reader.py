@@ -1,4 +1,4 @@
-"""A client that asks and asks, and reads nothing. How much does the server keep for it?
+"""A client that sends request after request and reads nothing. How much does the server keep?
 
 uv run scripts/05_sse_server/sleeping_reader.py http://127.0.0.1:8000/sse
 """
@@ -20,7 +20,7 @@ async def main(url: str) -> None:
         while not (line := await stream.content.readline()).startswith(b"data: "):
             pass
         endpoint = urljoin(url, line.decode().removeprefix("data: ").strip())
-        # From here on it sleeps: aiohttp takes nothing more off the socket.
+        # From here on it sleeps: aiohttp reads nothing more from the socket.
 
         async def post(method: str, params: object) -> int:
             request = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
@@ -33,9 +33,8 @@ async def main(url: str) -> None:
                 print(f"Call {call}: status {status}. The server has given up on this reader.")
                 return
             if call % 200 == 0:
-                print(
-                    f"{call} calls accepted: about {call * KILOBYTES // 1_000} MB wait for me"
-                )
+                megabytes = call * KILOBYTES // 1_000
+                print(f"{call} calls accepted: about {megabytes} MB waiting for me")
         print("It would have gone on.")
 
 

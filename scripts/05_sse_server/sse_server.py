@@ -1,15 +1,15 @@
 """An MCP server over HTTP+SSE, the transport written by hand.
 
-A client opens `GET /sse` and keeps it open: on this stream the server talks. The stream's
-first event says where the client talks back, with POST. Both speak JSON-RPC 2.0, as the
-Model Context Protocol's revision 2024-11-05 has it.
+A client opens `GET /sse` and keeps it open: this stream is how the server sends. The stream's
+first event says where the client sends, with POST. Both speak JSON-RPC 2.0, as in the Model
+Context Protocol's revision 2024-11-05.
 
     uv run scripts/05_sse_server/sse_server.py
 
-Here are sessions, the stream and POST. Beside it, `json_rpc.py`, `methods.py` and `tools.py`
-say what a message means, `door.py` who comes in, `running.py` and `leaving.py` how it starts
-and ends. Left out: who a client is (lesson 09), metrics (10), several workers (12), and
-today's transport (13).
+This file has sessions, the stream and POST. Beside it, `json_rpc.py`, `methods.py` and
+`tools.py` say what a message means, `door.py` who comes in, `running.py` and `leaving.py` how
+it starts and ends. Left out: who a client is (lesson 09), metrics (10), several workers (12),
+and today's transport (13).
 """
 
 import asyncio
@@ -34,8 +34,8 @@ from starlette.types import Receive, Scope, Send
 
 MAX_WAITING_EVENTS = 100  # for one session: what its reader has not taken yet
 MAX_WAITING_BYTES = 2 * MAX_BODY  # and their bytes; a reply is hardly larger than its POST
-MAX_CALLS = 100  # for one session: what it has asked and not been told yet
-SEND_SECONDS = 10.0  # a reader that takes nothing for so long is dropped
+MAX_CALLS = 100  # for one session: calls that have no reply yet
+SEND_SECONDS = 10.0  # a reader that takes nothing for this long is dropped
 
 logger = logging.getLogger("uvicorn.error")
 
@@ -46,7 +46,7 @@ class Session:
     """One client with its stream: its id, the events that wait for it, its tasks."""
 
     def __init__(self, sessions: dict[str, "Session"]) -> None:
-        # It is all that a client needs to send messages in this session: nobody may guess it.
+        # Anyone who has it can send messages in this session: it must not be guessable.
         self.id = secrets.token_urlsafe(32)
         self.client = Client()
         self.waiting: asyncio.Queue[bytes] = asyncio.Queue(MAX_WAITING_EVENTS)
@@ -72,13 +72,13 @@ class Session:
     def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run `work` for as long as the session lasts, at most."""
         task = asyncio.create_task(work)
-        # The event loop itself keeps no task alive: somebody has to hold it.
+        # The event loop does not keep a task alive: we have to hold a reference.
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
         return task
 
     def close(self) -> None:
-        """From now on nobody finds this session, and all that it does ends."""
+        """From now on nobody finds this session, and everything it does ends."""
         self.sessions.pop(self.id, None)
         for task in self.tasks:
             task.cancel()
@@ -113,7 +113,7 @@ class SseTransport:
         body = await read_body(request)
         if isinstance(body, Response):
             return body
-        # Only now that the body is here: the session may have closed while it came.
+        # Not before the body is here: the session may have closed while it came in.
         session_id = request.query_params.get("session_id")
         session = None if session_id is None else self.sessions.get(session_id)
         if session is None and session_id is not None:
@@ -139,7 +139,7 @@ class SseTransport:
             session.send(encode_event("message", write_message(reply)))
 
     def end_streams(self) -> None:
-        """Told to leave: end every stream, and open no other."""
+        """Called on shutdown: end every stream, and open no more."""
         self.leaving = True
         for session in list(self.sessions.values()):
             session.close()
@@ -148,8 +148,8 @@ class SseTransport:
 class EventStream(Response):
     """The answer to GET /sse: it lasts as long as the client listens.
 
-    The session begins and ends in `__call__`, so that its `finally` always runs. That of a
-    generator would not, for a client that left before the first byte.
+    The session begins and ends in `__call__`, so that its `finally` always runs. A generator's
+    would not, for a client that left before the first byte.
     """
 
     def __init__(self, transport: SseTransport) -> None:
@@ -163,7 +163,7 @@ class EventStream(Response):
         await send({"type": "http.response.start", "status": 200, "headers": STREAM_HEADERS})
 
         session = Session(self.transport.sessions)
-        # The path to POST to, as the client sees it: with the prefix that a proxy takes off.
+        # The path to POST to, as the client sees it: with the prefix that a proxy strips.
         path = quote(scope.get("root_path", "").rstrip("/") + "/message")
         session.send(encode_event("endpoint", f"{path}?session_id={session.id}".encode()))
         session.send(encode_event("connected", write_message({"time": now()})))
@@ -174,13 +174,13 @@ class EventStream(Response):
         finally:
             session.close()
 
-        # If it was not the client who ended it, say that it is over.
+        # If the client did not end the stream, tell it that the stream is over.
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(0.5):
                 await send({"type": "http.response.body", "body": b""})
 
     async def send_events(self, session: Session, send: Send) -> None:
-        """Send what waits, and a heartbeat whenever it is time for one."""
+        """Send what is waiting, and a heartbeat whenever it is time for one."""
         every = self.transport.settings.heartbeat_seconds
         next_heartbeat = asyncio.get_running_loop().time() + every
         while True:
@@ -224,8 +224,8 @@ def create_app(settings: Settings) -> FastAPI:
     async def open_stream() -> EventStream:
         return EventStream(transport)
 
-    # A plain route. `@app.post` would resolve arguments and dependencies anew for each
-    # message; this function has none, and is called more often than all others.
+    # A plain route. `@app.post` would resolve arguments and dependencies again for each
+    # message; this function has none, and is called more often than all the others.
     app.add_route("/message", transport.receive_message, methods=["POST"])
 
     @app.get("/health")

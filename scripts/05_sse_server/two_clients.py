@@ -1,4 +1,4 @@
-"""Two clients open a stream each. Client A asks twice. Who reads the replies?
+"""Two clients open a stream each. Client A sends two requests. Who reads the replies?
 
 uv run scripts/05_sse_server/two_clients.py http://127.0.0.1:8000/sse
 """

@@ -1,4 +1,4 @@
-"""A tool that asks its caller back: `divide`, told to divide by zero, wants another number.
+"""A tool that asks its caller a question: told to divide by zero, it wants another number.
 
 uv run scripts/06_sdk_server/asking_calculator.py
 """

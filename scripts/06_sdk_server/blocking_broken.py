@@ -13,7 +13,7 @@ server = MCPServer("blocking")
 
 @server.tool()
 async def work(seconds: float) -> None:
-    """Work for so many seconds, as an old library does: without `await`."""
+    """Work for this many seconds, as an old library does: without `await`."""
     time.sleep(seconds)  # noqa: ASYNC251
 
 

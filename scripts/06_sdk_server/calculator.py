@@ -1,4 +1,4 @@
-"""A calculator in the official SDK: tools, a resource and a prompt, made of functions.
+"""A calculator in the official SDK: tools, a resource and a prompt, made from functions.
 
 uv run scripts/06_sdk_server/calculator.py
 """
@@ -49,7 +49,7 @@ def divide(a: Number, b: Number) -> float:
 
 
 def finite(result: float) -> float:
-    """The result, if JSON can say it: JSON has no infinity."""
+    """The result, if JSON can express it: JSON has no infinity."""
     if not math.isfinite(result):
         raise ToolError("The result is too large.")
     return result
@@ -81,7 +81,7 @@ def word_problem(text: str) -> str:
 
 
 def create_app() -> Starlette:
-    """The server as an ASGI app, which lets in those whom the door allows."""
+    """The server as an ASGI app, which lets in the hosts and origins that the door allows."""
     mcp_app = server.sse_app(transport_security=allowed())
     return Starlette(routes=[Mount("/", app=mcp_app)], lifespan=lifespan)
 

@@ -1,4 +1,4 @@
-"""What every client of this lesson needs: the URL it is given, and one line when that fails."""
+"""What every client in this lesson needs: its URL, and one clear line when that fails."""
 
 import asyncio
 import signal

@@ -1,4 +1,4 @@
-"""The calculator inside a FastAPI app that was there before, under a prefix.
+"""The calculator inside an existing FastAPI app, under a prefix.
 
 uv run scripts/06_sdk_server/mounted_calculator.py
 """

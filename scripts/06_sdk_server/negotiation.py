@@ -18,12 +18,12 @@ from mcp.client.sse import sse_client
 from mcp.shared.message import SessionMessage
 from mcp_types import ElicitRequestParams, ElicitResult
 
-# Of the parameters and results, what this program is about.
+# The fields of parameters and results that this program is about.
 SHOWN = ("protocolVersion", "supportedVersions", "name", "message", "structuredContent")
 
 
 def brief(message: SessionMessage) -> str:
-    """A JSON-RPC message in one line: its method, or that it is a result, and what matters."""
+    """A JSON-RPC message in one line: its method, or `result`, and the fields that matter."""
     fields: dict[str, Any] = message.message.model_dump(by_alias=True, exclude_unset=True)
     if "method" in fields:
         title, body = fields["method"], fields.get("params", {})

@@ -1,4 +1,4 @@
-"""Broken: the client POSTs to a path that is not there. Nobody told the transport the prefix.
+"""Broken: the client POSTs to a path that is not there. Nobody told the transport its prefix.
 
 uv run scripts/06_sdk_server/prefix_broken.py
 """

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Mount, Route
 
-# It will hear of the prefix where it is mounted, and puts it in front of this path.
+# It is told where it is mounted, and puts that prefix in front of this path.
 transport = SseServerTransport("/calculator/messages/", allowed())
 
 

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Mount, Route
 
-# Mount serves what is below /messages/. For /messages it answers: ask there, 307.
+# Mount serves what is below /messages/. For /messages it answers 307: ask there.
 transport = SseServerTransport("/messages", allowed())
 
 

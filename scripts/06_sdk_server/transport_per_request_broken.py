@@ -1,4 +1,4 @@
-"""Broken: no POST finds its session. Each request makes a transport of its own.
+"""Broken: no POST finds its session. Each request makes its own transport.
 
 uv run scripts/06_sdk_server/transport_per_request_broken.py
 """

@@ -1,4 +1,4 @@
-"""One client calls a tool that works for two seconds; how long does another wait for a ping?
+"""One client calls a tool that takes two seconds. How long does another wait for a ping?
 
 uv run scripts/06_sdk_server/two_clients.py http://127.0.0.1:8036/sse
 """

@@ -38,7 +38,7 @@ HELP = """\
 add 2 5                    call the tool add; quotes keep words together
 call add {"a": 2, "b": 5}  the same, with the arguments as JSON
 tools                      ask the server for its tools again
-quit                       leave; Ctrl-D too. Ctrl-C cancels a call.
+quit                       quit, as Ctrl-D does. Ctrl-C cancels a call.
 Anything else is plain language: a model uses the tools.
 ask add two and five       plain language that begins with the name of a tool"""
 COMMANDS = ("ask", "call", "help", "quit", "tools")
@@ -84,7 +84,7 @@ def text_of(result: CallToolResult) -> str:
 
 
 class Conversation:
-    """What is asked for, line by line, and answered through the connection."""
+    """Takes requests line by line, and answers them through the connection."""
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
@@ -113,7 +113,7 @@ class Conversation:
         try:
             arguments = read_positional(rest, self.tools[word])
         except Mistyped:
-            # "add two and five" begins like a call, and may be plain language.
+            # "add two and five" begins like a call, but may be plain language.
             wordy = len(rest.split()) > len(parameters_of(self.tools[word])[0])
             if not plain_language.configured() and not (wordy and self.understood(line)):
                 raise
@@ -125,7 +125,7 @@ class Conversation:
 
     def known(self, name: str) -> Tool:
         if name not in self.tools:
-            raise Failed(f"There is no tool {name!r}. There is: {', '.join(self.tools)}.")
+            raise Failed(f"There is no tool {name!r}. The tools are: {', '.join(self.tools)}.")
         return self.tools[name]
 
     async def call(self, name: str, arguments: dict[str, Any]) -> str:
@@ -165,7 +165,7 @@ async def on_progress(progress: float, total: float | None, message: str | None)
 
 
 async def unless_ctrl_c(work: Coroutine[Any, Any, str]) -> str:
-    """The result of `work`, which Ctrl-C cancels. Raises Cancelled when it did."""
+    """The result of `work`, which Ctrl-C cancels. Raises Cancelled if it did."""
     loop = asyncio.get_running_loop()
     task = asyncio.create_task(work)
 
@@ -185,28 +185,28 @@ async def unless_ctrl_c(work: Coroutine[Any, Any, str]) -> str:
 
 
 async def do(conversation: Conversation, line: str) -> bool:
-    """Answer one line on stdout, or say on stderr why not. Returns whether it went well."""
+    """Answer one line on stdout, or say on stderr why not. Returns whether it succeeded."""
     try:
         show(await unless_ctrl_c(conversation.answer(line)))
     except (Failed, Mistyped, Problem) as error:
         say(str(error))
         return False
     except Cancelled:
-        say("Cancelled; the server was told.")
+        say("Cancelled; the server has been told.")
         return False
     return True
 
 
 async def lines_of_a_pipe() -> AsyncIterator[str]:
-    """What comes on stdin, line by line."""
+    """What arrives on stdin, line by line."""
     loop = asyncio.get_running_loop()
     queue: asyncio.Queue[str] = asyncio.Queue()
     if isinstance(sys.stdin, io.TextIOWrapper):
-        sys.stdin.reconfigure(errors="replace")  # bytes other than UTF-8 are not the end
+        sys.stdin.reconfigure(errors="replace")  # bytes that are not UTF-8 do no harm
 
     def read() -> None:
         # In a daemon thread, which may wait for ever without keeping the program alive.
-        with contextlib.suppress(RuntimeError):  # the program has left: the loop is closed
+        with contextlib.suppress(RuntimeError):  # the program is ending: the loop is closed
             for line in sys.stdin:
                 loop.call_soon_threadsafe(queue.put_nowait, line)
             loop.call_soon_threadsafe(queue.put_nowait, "")
@@ -244,12 +244,12 @@ async def lines_of_a_terminal(conversation: Conversation) -> AsyncIterator[str]:
 
 
 async def converse(connection: Connection) -> bool:
-    """List the tools, then answer lines until there are no more. Whether all went well."""
+    """List the tools, then answer lines until there are no more. Whether all succeeded."""
     conversation = Conversation(connection)
     print(f"Connected to {printable(connection.server)}", flush=True)
     show(await conversation.list_tools())
     if sys.stdin.isatty():
-        print("Type a tool and its arguments, or help. Ctrl-D leaves.", flush=True)
+        print("Type a tool and its arguments, or help. Ctrl-D to quit.", flush=True)
         lines = lines_of_a_terminal(conversation)
     else:
         lines = lines_of_a_pipe()
@@ -263,14 +263,14 @@ async def converse(connection: Connection) -> bool:
 
 
 async def once(connection: Connection, request: str) -> bool:
-    """Answer one request. Returns whether it went well."""
+    """Answer one request. Returns whether it succeeded."""
     conversation = Conversation(connection)
     await conversation.list_tools()
     return await do(conversation, request.strip())
 
 
 async def run(arguments: argparse.Namespace) -> int:
-    """Connect, and do what the command line asks for. Returns the exit status."""
+    """Connect, and do what the command line says. Returns the exit status."""
     try:
         async with Connection(
             arguments.url,
@@ -310,7 +310,7 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
     """The command line: `words`, or what the program was started with."""
     parser = argparse.ArgumentParser(description="Use the tools of an MCP server over SSE.")
     parser.add_argument("url", help="its event stream, such as http://127.0.0.1:8006/sse")
-    parser.add_argument("--once", metavar="REQUEST", help="do one request and leave")
+    parser.add_argument("--once", metavar="REQUEST", help="do one request and exit")
     parser.add_argument(
         "--header", action="append", default=[], type=header, metavar="'NAME: VALUE'"
     )
@@ -339,9 +339,9 @@ def main() -> int:
     except KeyboardInterrupt:
         return 130  # a shell's status for a program that Ctrl-C ended
     except BrokenPipeError:
-        # Nobody reads any more, as after `| head`. Python would try once more when it ends.
+        # Nobody reads any more, as after `| head`. Python would try again when it exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141  # a shell's status for it
+        return 141  # a shell's status for that
 
 
 if __name__ == "__main__":

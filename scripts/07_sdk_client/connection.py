@@ -1,7 +1,7 @@
 """One connection to an MCP server over SSE that survives the end of its sessions.
 
-A task of its own, the owner, opens a session and, when that is lost, the next one. Callers are
-in other tasks. They wait for the session if there is none, up to the time limit.
+A separate task, the owner, opens a session and, when that is lost, the next one. Callers are
+in other tasks. If there is no session they wait for one, up to the time limit.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ class Connection:
         """The result of one call, which may say that the tool failed. Raises Problem.
 
         A call that was under way when the server was lost raises too. It is not repeated:
-        nobody can know here whether the tool has run.
+        nothing here can know whether the tool has run.
         """
         client = await self._connected()
         try:
@@ -136,10 +136,10 @@ class Connection:
                 # Shielded: all callers share this future, and one that leaves must not end it.
                 return await asyncio.shield(self._client)
         except TimeoutError:
-            raise Problem(f"Not connected for {self.seconds:g} s now.") from None
+            raise Problem(f"Not connected for {self.seconds:g} s.") from None
 
     def _problem(self, error: Exception, what: str) -> Problem:
-        """What the failure of a request means."""
+        """What a failed request means."""
         if not isinstance(error, MCPError):
             return Problem(f"{what}: the answer is not what MCP allows: {first_line(error)}")
         if error.code == REQUEST_TIMEOUT:
@@ -153,7 +153,7 @@ class Connection:
     # --- The owner ------------------------------------------------------------------------
 
     async def _own(self) -> None:
-        """Open a session, keep it until it is lost, open the next one."""
+        """Open a session, keep it until it is lost, then open the next one."""
         clock = asyncio.get_running_loop().time
         failures = 0
         while True:
@@ -165,7 +165,7 @@ class Connection:
             if problem.final or not self.server or not self.come_back:
                 self._client.set_exception(problem)
                 return
-            # A server that falls over after each initialize has not come back.
+            # A server that crashes after each initialize has not come back.
             if self._began is not None and clock() - self._began > LONGEST_BACKOFF:
                 failures = 0
             seconds = backoff(failures)
@@ -191,8 +191,8 @@ class Connection:
 def backoff(failures: int) -> float:
     """Seconds before the next attempt: twice as long after each failure, up to the longest.
 
-    Half of it is random ("jitter"), so that a thousand clients that were cut off at one moment
-    do not all come back at one moment.
+    Half of it is random ("jitter"), so that a thousand clients that were all cut off at once
+    do not all come back at once.
     """
     longest = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2.0 ** min(failures, 64))
     return random.uniform(longest / 2, longest)

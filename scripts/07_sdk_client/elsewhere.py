@@ -1,9 +1,9 @@
-"""A server that sends its clients to another server, and shows what they bring along.
+"""A server that sends its clients to another server, and shows what they bring with them.
 
     uv run scripts/07_sdk_client/elsewhere.py
 
-The other server is the same program under another name: `localhost` and `127.0.0.1` are two
-origins.
+The other server is the same program under another name: `localhost` and `127.0.0.1` are
+different origins.
 """
 
 import asyncio

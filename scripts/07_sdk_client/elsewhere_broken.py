@@ -26,7 +26,7 @@ async def main(url: str) -> None:
     async with httpx2.AsyncClient(headers=HEADERS) as http, http.sse(url) as events:
         async for event in events:
             if event.event == "endpoint":
-                # urljoin takes an absolute URL as it is, whoever's it may be.
+                # urljoin takes an absolute URL as it is, whosever it may be.
                 endpoint = urljoin(url, event.data)
                 response = await http.post(endpoint, json=INITIALIZE)
                 print(f"POST {endpoint}: {response.status_code}")

@@ -1,8 +1,8 @@
-"""Broken: a stream without a byte for five minutes is given up, and the session with it.
+"""Broken: after five minutes without a byte the stream is given up, and the session with it.
 
     uv run scripts/07_sdk_client/idle_broken.py http://127.0.0.1:8000/sse --pause 301
 
-Five minutes are the SDK's default for `sse_read_timeout`. --limit makes them shorter.
+Five minutes is the SDK's default for `sse_read_timeout`. --limit makes it shorter.
 """
 
 import argparse

@@ -27,14 +27,14 @@ from yarl import URL
 Json = dict[str, Any]
 
 # The newest revision that begins with `initialize`. A server that does not know it answers
-# with one that it knows. HTTP+SSE itself comes from the oldest.
+# with one that it knows. HTTP+SSE itself comes from the oldest revision.
 LATEST_VERSION = "2025-11-25"
 KNOWN_VERSIONS = ("2024-11-05", "2025-03-26", "2025-06-18", LATEST_VERSION)
 CLIENT_INFO = {"name": "inside-the-client", "version": "1.0.0"}
 
 METHOD_NOT_FOUND = -32601
 
-# In seconds. Servers send a comment or a heartbeat every 15 s or so: after 60 s without a byte
+# In seconds. Servers send a comment or a heartbeat every 15 s or so: after 60 s without a byte,
 # four of them are missing.
 CONNECT_SECONDS = 5.0
 SILENT_SECONDS = 60.0
@@ -49,7 +49,7 @@ class ConversationError(Exception):
 
 
 class Transcript:
-    """Prints what goes over the wire, numbered, in 80 columns: `->` is sent, `<-` came."""
+    """Prints what goes over the wire, numbered, in 80 columns: `->` sent, `<-` received."""
 
     def __init__(self, *, whole: bool) -> None:
         self.whole = whole
@@ -162,7 +162,7 @@ class Transport:
                     raise ConversationError(f"Not a message: {event.data[:60]!r}") from None
 
     async def send(self, message: Json) -> None:
-        """POST a message. Raises ConversationError when it was not taken."""
+        """POST a message. Raises ConversationError if it was not accepted."""
         body = json.dumps(message, ensure_ascii=False, separators=(",", ":"))
         self.transcript.sent(f"POST {body}")
         try:
@@ -170,7 +170,7 @@ class Transport:
                 self.endpoint,
                 data=body.encode(),
                 headers={"Content-Type": "application/json"},
-                # Following a redirect would send the message to a place that nobody checked.
+                # Following a redirect would send the message to an address that nobody checked.
                 allow_redirects=False,
                 timeout=aiohttp.ClientTimeout(total=self.answer_seconds),
             ) as response:
@@ -183,7 +183,7 @@ class Transport:
                 f"No answer to the POST in {self.answer_seconds:g} s"
             ) from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            # ValueError: something in the message or the endpoint can't be written.
+            # ValueError: something in the message or the endpoint can't be encoded.
             raise ConversationError(f"The POST failed: {error}") from None
 
 
@@ -239,7 +239,7 @@ class Session:
         return reply["result"]
 
     async def read(self) -> None:
-        """Take what comes until the stream ends. Then end every wait."""
+        """Take what arrives until the stream ends. Then end every wait."""
         try:
             async for message in self.transport.messages():
                 await self._take(message)
@@ -258,7 +258,7 @@ class Session:
             if future is not None and not future.done():
                 future.set_result(message)
         elif "id" in message:
-            # A server may ask too. It takes a client that doesn't answer for dead.
+            # A server may ask too. If a client doesn't answer, it takes it for dead.
             answer: Json = {"jsonrpc": "2.0", "id": message["id"]}
             if message["method"] == "ping":
                 answer["result"] = {}
@@ -269,7 +269,7 @@ class Session:
 
 
 async def refusal(response: aiohttp.ClientResponse) -> str:
-    """The status, where it points to, and the first line of the body."""
+    """The status, where it points, and the first line of the body."""
     text = f"{response.status} {response.reason}"
     if 300 <= response.status < 400:
         return f"{text}: it is at {response.headers.get('Location')}"
@@ -281,8 +281,8 @@ async def converse(
     url: str, tool: str, arguments: Json, transcript: Transcript, answer_seconds: float
 ) -> Json:
     """Connect, list the tools, call one, leave. Returns the call's result."""
-    # By default aiohttp gives a whole request 300 s, and would end a stream that is fine and
-    # busy. Don't limit the total time. Limit the silence between two pieces.
+    # By default aiohttp gives a complete request 300 s, and would end a stream that is fine
+    # and busy. Don't limit the total time. Limit the silence between two pieces.
     limits = aiohttp.ClientTimeout(
         total=None, sock_connect=CONNECT_SECONDS, sock_read=SILENT_SECONDS
     )
@@ -338,11 +338,11 @@ def main() -> None:
     parser.add_argument("url", help="of the event stream: http://127.0.0.1:8006/sse")
     parser.add_argument("tool", nargs="?", default="add")
     parser.add_argument("arguments", nargs="?", type=json_object, default={"a": 2, "b": 5})
-    parser.add_argument("--whole", action="store_true", help="cut no long message short")
+    parser.add_argument("--whole", action="store_true", help="show long messages in full")
     parser.add_argument("--timeout", type=float, default=ANSWER_SECONDS, metavar="SECONDS")
     options = parser.parse_args()
 
-    # SIGTERM ends it as Ctrl-C does. A shell's `&` may have left Ctrl-C ignored.
+    # SIGTERM ends it, as Ctrl-C does. A shell's `&` may have left Ctrl-C ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     transcript = Transcript(whole=options.whole)

@@ -19,7 +19,7 @@ REPORT = LINE * (700_000 // len(LINE))
 
 @server.tool()
 def report() -> str:
-    """The whole report."""
+    """The complete report."""
     return REPORT
 
 

@@ -3,7 +3,7 @@
     uv run scripts/07_sdk_client/large_fixed.py
 
 A model has no use for 700,000 characters anyway. What is behind the link comes over plain
-HTTP, which has no limit for the size of an answer.
+HTTP, which has no limit on the size of an answer.
 """
 
 from mcp.server import MCPServer
@@ -31,7 +31,7 @@ async def whole_report(request: Request) -> PlainTextResponse:
 def report(ctx: Context) -> CallToolResult:
     """The first lines of the report, and a link to all of it."""
     beginning = "\n".join(REPORT.splitlines()[:FIRST_LINES])
-    # Where the client reached this server, it will reach the report too.
+    # The address that the client used for this server works for the report too.
     assert ctx.headers is not None, "a message over HTTP has headers"
     link = ResourceLink(
         name="report.txt",

@@ -1,7 +1,7 @@
 """Many SDK clients on one server at once: each has a session and gets its own replies.
 
 Client 7 asks for 7000 + 0, 7000 + 1 and so on, all at once, and so does every other client. All
-of them number their requests 1, 2, 3. A server that looked for the receiver of a reply by the
+of them number their requests 1, 2, 3. A server that found the recipient of a reply by the
 request's id would give it to the wrong client, and the sum would show whose it is.
 
     uv run scripts/07_sdk_client/many_clients.py http://127.0.0.1:8006/sse
@@ -21,14 +21,14 @@ from mcp import Client, MCPError
 from mcp.client.sse import sse_client
 from mcp_types import TextContent
 
-# What a server raises, or a URL, that is not what it should be.
+# What a bad server, or a bad URL, makes the client raise.
 REFUSALS = (httpx2.HTTPError, httpx2.SSEError, MCPError, ValueError, OverflowError)
 STEP = 1000  # client 1 adds to 1000, client 2 to 2000
 
 
 @dataclass
 class Told:
-    """What one client was told."""
+    """What one client was told by the server."""
 
     number: int
     session_id: str = ""
@@ -70,8 +70,8 @@ async def one_client(
     def created(session_id: str) -> None:
         told.session_id = session_id
 
-    # The limit is for the calls: without it a client would wait for ever for a reply that
-    # went to another.
+    # The limit is for the calls: without it, a client would wait for ever for a reply that
+    # went to another client.
     async with Client(
         sse_client(url, on_session_created=created), mode="legacy", read_timeout_seconds=seconds
     ) as client:
@@ -110,7 +110,7 @@ def main() -> None:
     parser.add_argument("--timeout", type=float, default=10.0, metavar="SECONDS")
     options = parser.parse_args()
 
-    # It warns of each event that it does not know, such as lesson 05's `connected`. What it
+    # The SDK warns of each event it does not know, such as lesson 05's `connected`. What it
     # logs as an error is also raised, or shows in the table as an answer that never came.
     logging.getLogger("mcp.client.sse").setLevel(logging.CRITICAL)
     began = time.monotonic()
@@ -134,7 +134,7 @@ def main() -> None:
     print(f"\n{len(told)} clients, {len(sessions)} sessions, {calls} calls in {took:.1f} s")
     wrong = sum(not each.is_right(turn) for each in told for turn in range(options.calls))
     if wrong:
-        sys.exit(f"{wrong} of them got a wrong answer: it has an exclamation mark")
+        sys.exit(f"{wrong} of them got a wrong answer, marked with an exclamation mark")
     print("Each got the answer to its own question.")
 
 

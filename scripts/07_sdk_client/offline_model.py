@@ -1,7 +1,7 @@
 """A stand-in for a language model, for when none is configured: it needs no key and no network.
 
 It compares words (`offline_words.py`), makes the calls that these suggest, one after another,
-and answers with what the tools gave. For the same request it always does the same.
+and answers with what the tools returned. For the same request it always does the same.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def respond(call: ModelCall) -> ModelStep:
     if isinstance(step, str):
         return ModelStep(output=[assistant_message(step)])
     name, arguments = step
-    # Each call needs an id of its own, and the conversation grows with each.
+    # Each call needs its own id, and the conversation grows with each.
     number = 1 if isinstance(call.input, str) else len(call.input)
     return ModelStep(output=[function_call(name, arguments, call_id=f"call_{number}")])
 
@@ -69,7 +69,7 @@ def conversation(given: str | list[Any]) -> tuple[str, list[str]]:
 
 
 def next_step(given: str | list[Any], tools: list[Any]) -> tuple[str, dict[str, Any]] | str:
-    """The next call, by name and arguments; or what there is to say when none is left."""
+    """The next call, by name and arguments, or the answer when no call is left."""
     functions = [
         Tool(tool.name, tool.description, tool.params_json_schema)
         for tool in tools

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import agents
 
 HOW_TO_CONFIGURE = """\
-The offline model found no tool for it. For a language model set these, or write them to .env:
+The offline model found no tool for it. For a language model, set these, or write them to .env:
   OPENAI_API_KEY   the key
   OPENAI_BASE_URL  only for a model that is not at OpenAI
   OPENAI_MODEL     its name there"""
@@ -33,7 +33,7 @@ CallTool = Callable[[str, dict[str, Any]], Awaitable[str]]
 
 
 class ModelError(Exception):
-    """The model could not be asked, or did not come to an end. The text is one line."""
+    """The model could not be asked, or never finished. The text is one line."""
 
 
 def configured() -> bool:
@@ -42,7 +42,7 @@ def configured() -> bool:
 
 
 def understood(request: str, tools: list[Tool]) -> bool:
-    """Whether `ask` can do something with it: a language model always tries."""
+    """Whether `ask` can do anything with it: a language model always tries."""
     if configured():
         return True
     offline = [offline_words.Tool(t.name, t.description or "", t.input_schema) for t in tools]
@@ -50,7 +50,7 @@ def understood(request: str, tools: list[Tool]) -> bool:
 
 
 async def ask(request: str, tools: list[Tool], call_tool: CallTool) -> str:
-    """What the model says in the end. `call_tool(name, arguments)` makes the calls it wants.
+    """The model's final answer. `call_tool(name, arguments)` makes the calls it wants.
 
     Raises ModelError.
     """

@@ -17,7 +17,7 @@ TOO_LARGE = "x" * 5 * 1024 * 1024
 
 async def main(url: str) -> None:
     async with Client(sse_client(url), mode="legacy") as client:
-        print("Calling echo with 5 MiB. Ctrl-C leaves.", flush=True)
+        print("Calling echo with 5 MiB. Ctrl-C to stop.", flush=True)
         await client.call_tool("echo", {"message": TOO_LARGE})
         print("Answered.")
 

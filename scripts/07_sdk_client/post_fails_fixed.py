@@ -2,7 +2,7 @@
 
     uv run scripts/07_sdk_client/post_fails_fixed.py http://127.0.0.1:8000/sse
 
-After a POST that failed the SDK's session sends nothing any more: a second call in it fails
+After a POST that failed, the SDK's session sends nothing more: a second call in it fails
 too. So the next call is made in a new session.
 """
 

@@ -3,7 +3,7 @@
 A session can fail in four ways, and the SDK 2.3 reports each of them differently:
 
 - It can't be opened: an exception in `async with`, often in groups of one.
-- A task of the SDK fails: the same, but only when the `async with` is left.
+- A task of the SDK's fails: the same, but only when the `async with` is left.
 - The stream ends: the calls under way are told. If there are none, nobody is.
 - A POST fails, the stream breaks before the endpoint event, or the endpoint is elsewhere:
   a line in the SDK's log, and then it waits for ever.
@@ -27,15 +27,15 @@ from mcp import Client, MCPError
 from mcp.client import Transport
 from mcp.client.sse import sse_client
 
-NO_GET = "no event stream here; a server of Streamable HTTP, a later transport, answers so"
+NO_GET = "no event stream here; a Streamable HTTP server, a later transport, answers like this"
 REFUSALS = {
     400: NO_GET,
     401: "the server wants to know who you are: --header 'Authorization: Bearer TOKEN'",
-    403: "you may not come in: its Origin check, or a token that does not suffice",
+    403: "you are not let in: its Origin check, or a token without the right to do this",
     404: "no such path; most servers have their stream at /sse",
     405: NO_GET,
     406: NO_GET,
-    421: "the server has another Host: connect to the name that it allows",
+    421: "this Host is not one of its names: connect to a name that it allows",
 }
 
 
@@ -50,7 +50,7 @@ class Problem(Exception):
 class Session:
     """A session with the server at `url`, from its opening to its end.
 
-    `opened` gets the SDK's client, `lost` is called as soon as that is of no more use.
+    `opened` gets the SDK's client, `lost` is called as soon as that is of no further use.
     """
 
     def __init__(
@@ -152,7 +152,7 @@ session_of_this_task: ContextVar[Session | None] = ContextVar("session", default
 
 
 class Overheard(logging.Handler):
-    """Gives the exceptions that a logger is told of to `hear`, and prints nothing."""
+    """Passes the exceptions that a logger is given to `hear`, and prints nothing."""
 
     def __init__(self, hear: Callable[[BaseException], None]) -> None:
         super().__init__(logging.ERROR)
@@ -178,7 +178,7 @@ def explain(error: BaseException | None, url: str) -> Problem:
         case pydantic.ValidationError():
             return Problem("The server sent something that is not a JSON-RPC message.")
         case ValueError() if "origin" in str(error):
-            # It wants the messages, and the token with them, to be sent to another server.
+            # It wants the messages, and the token with them, sent to another server.
             return Problem(f"The server is not to be trusted. {first_line(error)}", final=True)
         case ValueError() | httpx2.UnsupportedProtocol() | httpx2.LocalProtocolError():
             return Problem(f"{url}: {first_line(error)}", final=True)
@@ -193,11 +193,11 @@ def explain(error: BaseException | None, url: str) -> Problem:
         case httpx2.SSEError():
             return Problem(f"An event was too large. {first_line(error)}")
         case httpx2.RemoteProtocolError() | httpx2.ReadError():
-            return Problem("The server has gone: the connection was cut.")
+            return Problem("The server is gone: the connection was cut.")
         case httpx2.TransportError():
             return Problem(f"The connection failed: {first_line(error)}")
         case RuntimeError() if "task_status.started" in str(error):
-            return Problem("No MCP server over SSE: the stream ended without endpoint event.")
+            return Problem("No MCP server over SSE: the stream ended before an endpoint event.")
         case MCPError():
             return Problem(f"The server opens no session: {error.message} ({error.code})")
         case _:

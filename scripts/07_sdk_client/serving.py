@@ -1,4 +1,4 @@
-"""What every server of this lesson needs and none is about: its options, a log, a quiet end."""
+"""What every server here needs but none is about: its options, a log, and a quiet exit."""
 
 import argparse
 import errno
@@ -14,9 +14,9 @@ from starlette.types import ASGIApp
 
 
 def serve(app: ASGIApp, *then: str, port: int, path: str = "/sse") -> None:
-    """Serve `app` where the command line says, and print its URL and what to type next."""
+    """Serve `app` where the command line says. Print its URL and what to type next."""
     host, port = begin(*then, port=port, path=path)
-    # A client that sends half a message and stops delays the end by a second, not for ever.
+    # A client that sends half a message and stops delays the exit by a second, not for ever.
     uvicorn.run(app, host=host, port=port, timeout_graceful_shutdown=1)
 
 
@@ -40,7 +40,7 @@ def begin(*then: str, port: int, path: str = "/sse") -> tuple[str, int]:
 
 
 def prepare(host: str, port: int) -> None:
-    """Before a server starts: is the port free? Then a brief log, and an end with status 0."""
+    """Before a server starts: check its port, keep the log brief, and make it exit with 0."""
     check_port(host, port)
     log_briefly()
     leave_quietly()
@@ -54,7 +54,7 @@ async def lifespan(app: object) -> AsyncIterator[None]:
 
 
 def check_port(host: str, port: int) -> None:
-    """Leave with one line that says why, if no server can listen there."""
+    """Exit with one line that says why, if no server can listen there."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         socket.create_server((host, port), family=family).close()
@@ -65,8 +65,8 @@ def check_port(host: str, port: int) -> None:
 
 
 def log_briefly() -> None:
-    """Log as plain lines, and without one traceback that means nothing."""
-    # `MCPServer(…)` sets up a log of its own, which draws each traceback in a frame, with the
+    """Log plain lines, without one traceback that means nothing."""
+    # `MCPServer(…)` sets up its own log, which prints each traceback in a frame, with the
     # code around every line. That takes a good part of a second on the event loop, and
     # nobody is served meanwhile.
     logging.basicConfig(level=logging.INFO, force=True)
@@ -77,16 +77,16 @@ def is_no_second_answer(record: logging.LogRecord) -> bool:
     """False for the traceback of a stream that the server itself has ended.
 
     After a stream the SDK answers the same request again, with an empty response. Usually
-    the client has left by then. When it is the server that leaves, the client is still
+    the client has left by then. When it is the server that stops, the client is still
     there, and uvicorn reports the second answer as an error.
     """
     return not (record.exc_info and "but got 'http.response.start'" in str(record.exc_info[1]))
 
 
 def leave_quietly() -> None:
-    """Make Ctrl-C and SIGTERM an ordinary end, with status 0."""
+    """Make Ctrl-C and SIGTERM an ordinary exit, with status 0."""
     # When uvicorn is done it raises the signal again, for the handler that was there before
-    # its own. That is this one: being told to leave, and leaving, is not a failure.
+    # its own. That is this one: stopping when told to is not a failure.
     for told_to_leave in (signal.SIGINT, signal.SIGTERM):
         signal.signal(told_to_leave, lambda *_: sys.exit(0))
 

@@ -20,7 +20,7 @@ async def main(url: str) -> None:
         print("Its tools:", ", ".join(tool.name for tool in listed.tools), flush=True)
     for client in clients:
         await client.__aexit__(None, None, None)
-    print("Left in good order.")
+    print("Closed cleanly.")
 
 
 if __name__ == "__main__":

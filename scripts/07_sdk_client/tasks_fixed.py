@@ -2,7 +2,7 @@
 
     uv run scripts/07_sdk_client/tasks_fixed.py http://127.0.0.1:8000/sse
 
-An AsyncExitStack is the list of what was entered. Other tasks may use the clients meanwhile.
+An AsyncExitStack keeps a list of what was entered. Other tasks may use the clients meanwhile.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ async def main(url: str) -> None:
             for _ in range(2)
         ]
         await asyncio.gather(*(show_tools(client) for client in clients))
-    print("Left in good order.")
+    print("Closed cleanly.")
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ async def main(url: str) -> None:
         await client.__aenter__()
     for client in clients:
         await client.__aexit__(None, None, None)
-    print("Left in good order.")
+    print("Closed cleanly.")
 
 
 if __name__ == "__main__":

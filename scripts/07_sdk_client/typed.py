@@ -1,4 +1,4 @@
-"""What is typed at the prompt, made into calls; and the tools, made readable.
+"""Turns what is typed at the prompt into calls, and makes the tools readable.
 
 Nothing here talks to a server.
 """
@@ -29,7 +29,7 @@ class Mistyped(Exception):
 def read_positional(words_typed: str, tool: Tool) -> Json:
     """`2 5` as the arguments of `add`, each of the type that the tool's schema asks for.
 
-    Words are split as in a shell: quotes keep blanks together. Raises Mistyped.
+    Words are split as in a shell: quotes keep words together. Raises Mistyped.
     """
     properties, required = parameters_of(tool)
     try:
@@ -71,7 +71,7 @@ def coerce_to(type_name: str, word: str) -> Any:
         "object": dict,
     }
     kind = kinds.get(type_name, object)
-    # In Python True is an int, and 1e999 becomes infinite, for which JSON has no word.
+    # In Python True is an int, and 1e999 becomes infinity, which JSON cannot express.
     confused = isinstance(value, bool) and type_name in ("integer", "number")
     infinite = isinstance(value, float) and not math.isfinite(value)
     if not isinstance(value, kind) or confused or infinite:
@@ -145,7 +145,7 @@ def signature(tool: Tool) -> str:
 
 
 def parameters_of(tool: Tool) -> tuple[Json, list[str]]:
-    """The schemas of a tool's parameters, and the names of those that it needs."""
+    """The schemas of a tool's parameters, and the names of those it requires."""
     # Some servers send null for "none".
     schema = tool.input_schema
     return schema.get("properties") or {}, schema.get("required") or []

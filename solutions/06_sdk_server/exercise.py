@@ -20,7 +20,7 @@ from serving import lifespan, serve
 
 PUBLIC_NAME = "tea.example"  # customers know the shop as https://tea.example
 
-# ---- The shop: an app that was here before -------------------------------------------------
+# ---- The shop: an app that already exists --------------------------------------------------
 
 STOCK = {"assam": 40, "darjeeling": 12, "gyokuro": 0, "sencha": 7}  # packets of each tea
 
@@ -91,7 +91,7 @@ async def stock(tea: str) -> int:
 
 @server.tool()
 async def pack(box: int, packets: Annotated[int, Field(ge=1)], ctx: Context) -> str:
-    """Wait until so many packets have been scanned into the box."""
+    """Wait until this many packets have been scanned into the box."""
     # TODO 4: Await one scan after the other: `await scans[box].get()` gives the tea. Report
     # progress after each one, while the next is still to come: how many of `packets` are in
     # the box, and which tea it was. Do not block: sessions and routes share one event loop.

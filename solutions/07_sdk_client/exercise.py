@@ -6,7 +6,7 @@ session, and tell its caller the truth about each call.
 
     uv run work/07_sdk_client/exercise.py http://127.0.0.1:8000/sse
 
-It calls a tool once a second and prints what became of it. Restart the server while it runs.
+It calls a tool once a second and prints the outcome. Restart the server while it runs.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Json = dict[str, Any]
 
 HANDSHAKE_SECONDS = 10.0
 POST_SECONDS = 10.0
-# No limit on the whole stream. A stream that is silent for this long is dead.
+# No limit on the total time. A stream that is silent for this long is dead.
 STREAM_LIMITS = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=60)
 HELLO = {
     "protocolVersion": "2024-11-05",
@@ -323,7 +323,7 @@ class Pace:
         self.failures = 0
 
     def session_began(self) -> None:
-        """The handshake is done, and with it this row of failures."""
+        """The handshake is done, which ends this run of failures."""
         self.failures = 0
 
     def server_asked(self, reconnection_time: int | None) -> None:
@@ -358,7 +358,7 @@ def say_how_it_ended(keeping: asyncio.Task[None]) -> None:
 
 
 async def call_again_and_again(url: str, tool: str, arguments: Json, every: float) -> None:
-    """Call the tool until the server is gone for good. Print what became of each call."""
+    """Call the tool until the server is gone for good. Print the outcome of each call."""
     async with aiohttp.ClientSession() as http:
         client = Client(http, url, Settings())
         keeping = asyncio.create_task(client.run())

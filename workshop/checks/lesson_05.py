@@ -1,7 +1,7 @@
 """The checks of lesson 05: an MCP server over HTTP+SSE.
 
-Those with scope="protocol" fit anybody's server: they know its tools only from its
-own list, its session ids only from the endpoint it names, and want the course's exact
+Those with scope="protocol" fit any server: they know its tools only from its
+own list, its session ids only from the endpoint it names, and expect the course's exact
 status and error codes only from the course's own programs (`server.exact`).
 """
 
@@ -69,7 +69,7 @@ suite = Suite(
 
 
 def head_and_body(answer: Answer) -> bytes:
-    """Status, content type and body: what there is to see of an answer."""
+    """Status, content type and body: the visible parts of an answer."""
     kind = answer.headers.get("Content-Type", "none")
     return f"HTTP status {answer.status}\nContent-Type: {kind}\n\n".encode() + answer.body
 
@@ -80,7 +80,7 @@ def refuses(status: int, server: McpServer, exact: int) -> bool:
 
 
 def want_refusal(server: McpServer, exact: int, why: str) -> str:
-    """What to show as wanted where `refuses` decides."""
+    """What to show as expected where `refuses` decides."""
     return f"HTTP status {exact}, {why}" if server.exact else f"HTTP status 4xx, {why}"
 
 
@@ -148,10 +148,10 @@ RAISED = "Your code raised an exception on the way. The server's output names th
     read="The stream",
     rule="WHATWG HTML, server-sent events: a client fails for any other type",
     scope="protocol",
-    why="EventSource and every MCP client give up when the type is another.",
+    why="With any other type, EventSource and every MCP client give up.",
     hints={
         "no-stream": "The answer is not an event stream. StreamingResponse takes the type as "
-        "`media_type`. And --url wants the stream's own URL, which most often ends in /sse.",
+        "`media_type`. And --url needs the stream's own URL, which usually ends in /sse.",
         "raised": RAISED,
         "guarded": "`guard` refused a request that is right: its Host is one of own_hosts, "
         "with the port, and it has no Origin. Only browsers send one.",
@@ -238,8 +238,8 @@ def endpoint_first(server: McpServer) -> None:
         "not-filled-in": "The braces came out as they are written. Only a string with an f "
         "before its quotation mark fills them in.",
         "other-name": "The exercise's endpoint is /message?session_id=… with the session's id. "
-        "POST looks for it under that path and that name, to the letter.",
-        "other-origin": "The URI leads to another origin than the stream's, so clients refuse "
+        "POST looks for exactly that path and that name.",
+        "other-origin": "The URI has a different origin from the stream's, so clients refuse "
         "it. Send the path alone: it is right under every name the server has.",
     },
 )
@@ -251,7 +251,7 @@ def endpoint_uri(server: McpServer) -> None:
         uri = event.data
         start = stream.raw.find(b"data:", event.start)
         start = stream.raw.find(uri[:1].encode(), start + 5)
-        # No URI begins so: RFC 3986 knows neither quotation marks nor brackets there.
+        # No URI begins like that: RFC 3986 allows neither quotation marks nor brackets there.
         if not uri or uri[0] in "\"'{[<":
             hint = "not-bare"
         elif re.search(r"\{.*\}", uri):
@@ -272,7 +272,7 @@ def endpoint_uri(server: McpServer) -> None:
 
 
 def origin(base: str, uri: str = "") -> tuple[str, str | None, int | None] | None:
-    """Scheme, host and port of a URI on a page at `base`; None when it is no URI."""
+    """Scheme, host and port of a URI on a page at `base`; None if it is not a URI."""
     try:
         parts = urlsplit(urljoin(base, uri))
         default = {"http": 80, "https": 443}.get(parts.scheme)
@@ -283,7 +283,7 @@ def origin(base: str, uri: str = "") -> tuple[str, str | None, int | None] | Non
 
 @suite.check(
     "heartbeat",
-    "A silent stream carries a heartbeat, which is no message",
+    "A silent stream carries a heartbeat, which is not a message",
     todo=1,
     after=("endpoint-uri",),
     read="The stream",
@@ -353,7 +353,7 @@ def unguessable(server: McpServer) -> None:
     endpoints = [session.endpoint for session in sessions]
     first, last = changing_part(endpoints)
     differing = endpoints[0][first:last]
-    # 64 bits is the least that is thought safe: 16 hexadecimal digits, 11 of base64.
+    # 64 bits is the least that is considered safe: 16 hexadecimal digits, 11 of base64.
     digits = set("".join(endpoint[first:last] for endpoint in endpoints))
     bits = 4 if digits <= set(string.hexdigits + "-") else 6
     if len(set(endpoints)) < len(endpoints):
@@ -381,7 +381,7 @@ def changing_part(texts: list[str]) -> tuple[int, int]:
 
 
 def common_length(texts: list[str]) -> int:
-    """How many characters all texts have in common at their beginning."""
+    """How many characters all the strings share at their beginning."""
     columns = enumerate(zip(*texts, strict=False))
     shortest = min(len(text) for text in texts)
     return next((place for place, column in columns if len(set(column)) > 1), shortest)
@@ -394,11 +394,11 @@ def common_length(texts: list[str]) -> int:
     after=("unguessable", "heartbeat"),
     read="A client that leaves",
     rule="This course: GET /health counts the open streams as `connections`",
-    why="Whatever is kept for a client that has left is kept for ever: memory, and a way in.",
+    why="Whatever is kept for a client that has left stays for ever: memory, and a way in.",
     hints={
-        "not-counted": "GET /health gives no number `connections`, or the open stream is not "
-        "counted in it.",
-        "kept": "The stream is closed, and its session is still counted.",
+        "not-counted": "GET /health has no number `connections`, or it does not count the "
+        "open stream.",
+        "kept": "The stream is closed, but its session is still counted.",
     },
     alone=True,
 )
@@ -412,7 +412,7 @@ def cleaned_up(server: McpServer) -> None:
 
 
 def want_connections(server: McpServer, wanted: int, hint: str) -> None:
-    """Ask GET /health until it counts so many connections; Failed after a second."""
+    """Ask GET /health until it counts this many connections; Failed after a second."""
     deadline = time.monotonic() + SOON
     while True:
         answer = server.request("GET", "/health")
@@ -447,13 +447,13 @@ def want_connections(server: McpServer, wanted: int, hint: str) -> None:
     read="POST",
     rule="The SDKs' convention: 202; any 2xx passes on a server that is not the course's",
     scope="protocol",
-    why="202 says: taken, and the reply comes another way.",
+    why="202 says: accepted, and the reply comes another way.",
     hints={
-        "not-202": "The message is right and went to the endpoint that the stream named, and "
-        "the answer's status is another than 202.",
+        "not-202": "The message is right and went to the endpoint that the stream named, but "
+        "the answer's status is not 202.",
         "raised": RAISED,
-        "id-is-no-string": "No session was found under this id. What stands in a query is a "
-        "string, and never equal to a number, a UUID object or bytes: make `self.id` a string. "
+        "id-is-no-string": "No session was found under this id. A value from a query is a "
+        "string, and never equals a number, a UUID object or bytes: make `self.id` a string. "
         "If it is one, look at how `receive_message` asks for it.",
         "message-refused": "`read_message` refused a message that is right: it has "
         '"jsonrpc": "2.0", a string, and a "method".',
@@ -521,7 +521,7 @@ def error_code(answer: Answer) -> object:
     hints={
         "in-the-body": "The reply came in the body of the POST's answer. Put it on the "
         "session's stream, and leave the body empty.",
-        "other-type": "An event came, with a type that no client listens for.",
+        "other-type": "An event came, but with a type that no client listens for.",
         "nothing": "Nothing came on the stream within a second. Is the message handed to "
         "`in_background`, and does `events` yield what `next_event` gives?",
         "raised": RAISED,
@@ -585,7 +585,7 @@ def why_silent(server: McpServer, session: Session) -> tuple[str, int | None]:
 
 
 def looks_like_reply(answer: Answer) -> bool:
-    """Whether a JSON-RPC response stands in the body of an HTTP answer."""
+    """Whether the body of an HTTP answer holds a JSON-RPC response."""
     try:
         body = answer.json()
     except ValueError:
@@ -601,13 +601,13 @@ def looks_like_reply(answer: Answer) -> bool:
     read="The stream",
     rule=f"{TRANSPORT}: the message encoded as JSON in the event's data; JSON-RPC 2.0 §5",
     scope="protocol",
-    why="A client parses it as JSON; what it can't parse it throws away, and waits on.",
+    why="A client parses it as JSON. It drops anything it can't parse, and goes on waiting.",
     hints={
         "no-json": "This is not JSON. A dict printed by Python has other quotation marks: "
         "json.dumps writes JSON.",
         "cut-off": "The JSON goes on after a line end, where the field `data` is over. Write "
-        "it in one line.",
-        "twice": "This is a JSON string with JSON in it: the message was encoded twice. "
+        "it on one line.",
+        "twice": "This is a JSON string that contains JSON: the message was encoded twice. "
         "`answer` returns a dict: `reply_on_stream` makes JSON of it.",
         "an-event": "The data is a whole event. What `next_event` gives has been encoded by "
         "`send`'s caller: yield it as it is.",
@@ -641,7 +641,7 @@ def reply_is_json(server: McpServer) -> None:
 
 
 def fault_of(event: ReceivedEvent) -> tuple[str, int] | None:
-    """What keeps the event's data from being a response: a hint's key, and where it stands."""
+    """What keeps the event's data from being a response: a hint's key, and where it is."""
     if re.match(r"(b['\"])?event:", event.data):
         return "an-event", 0
     try:
@@ -668,13 +668,13 @@ def fault_of(event: ReceivedEvent) -> tuple[str, int] | None:
     todo=4,
     after=("reply-is-json",),
     read="Sessions",
-    rule=f"{TRANSPORT}: handles several clients; which one speaks, the endpoint tells",
+    rule=f"{TRANSPORT}: handles several clients; the endpoint tells which one sent",
     scope="protocol",
-    why="One client would read what another one asked, and take it for its own reply.",
+    why="One client would read another's reply, and take it for its own.",
     hints={
         "broadcast": "The reply went to every open stream.",
         "wrong-stream": "The reply went to another client's stream. Look the session up by "
-        "the id in the POST's query, and give each session an outbox of its own.",
+        "the id in the POST's query, and give each session its own outbox.",
         "raised": RAISED,
         "left-with-another": "Another client closed its stream, and now this session is gone "
         "too. Take out the one session whose stream has ended, and no other.",
@@ -687,7 +687,7 @@ def own_stream(server: McpServer) -> None:
     ):
         if server.exact:  # a third client comes and goes
             Session.open(server, initialize=False).close()
-        # Twice: where both streams take from one queue, they take in turns.
+        # Twice: where both streams take from one queue, they take turns.
         for request_id in ("mine", "mine too"):
             before = len(asking.stream.events)
             answer = asking.post(request(request_id, "ping"))
@@ -736,8 +736,8 @@ def own_stream(server: McpServer) -> None:
     scope="protocol",
     why="A client whose session is gone has to be told, or it waits for ever.",
     hints={
-        "crashed": "The server failed over an id that it does not know: it must look, not "
-        "take for granted.",
+        "crashed": "The server crashed on an id that it does not know: look it up, don't take "
+        "it for granted.",
         "not-404": "No stream has this id, so no reply can reach anybody: say so.",
         "without-id": "This POST names no session, and the server failed over it. In "
         "`query_params[…]` a name that is not there raises KeyError; `.get` gives None.",
@@ -786,7 +786,7 @@ SHIFTED = str.maketrans("0123456789abcdefABCDEF", "1234567890bcdefaBCDEFA")
     rule="This course",
     why="The reply could reach nobody, and an id that still works is a way in.",
     hints={
-        "still-open": "The stream is closed and not counted any more, but POST still finds the "
+        "still-open": "The stream is closed and no longer counted, but POST still finds the "
         "session.",
     },
     alone=True,
@@ -833,9 +833,9 @@ def expect_error(reply: Reply, code: int) -> None:
 
 
 NONSENSE_HINTS = {
-    "crashed": "The server raised an exception over it. Whatever comes from outside needs an "
+    "crashed": "The server raised an exception on it. Whatever comes from outside needs an "
     "answer.",
-    "not-the-error": "The error that JSON-RPC has for this did not come: neither in the answer "
+    "not-the-error": "The error that JSON-RPC has for this did not come, neither in the answer "
     "nor on the stream.",
     "not-caught": "`read_message` raised its RpcError, and `receive_message` let it through. "
     "Catch it there, and answer 400 with error.reply().",
@@ -902,7 +902,7 @@ def not_json_rpc(server: McpServer) -> None:
 
 
 def expect_refused(server: McpServer, body: bytes, code: int) -> None:
-    """POST what is no message, and want an error: in the answer, or on the stream."""
+    """POST something invalid, and expect an error: in the answer, or on the stream."""
     with Session.open(server, initialize=False) as session:
         before = len(session.stream.events)
         try:
@@ -964,7 +964,7 @@ def why_crashed(server: McpServer) -> str | None:
 
 @suite.check(
     "same-id",
-    "A reply has its request's id, exactly",
+    "A reply has exactly its request's id",
     todo=6,
     after=("own-stream",),
     read="JSON-RPC",
@@ -974,7 +974,7 @@ def why_crashed(server: McpServer) -> str | None:
     hints={
         "other-id": "The id came back as another value. Copy it from the request as it is: 7 "
         'and "7" are two ids.',
-        "no-reply": "No reply came for this id. 0 and an empty string are ids too: ask whether "
+        "no-reply": "No reply came for this id. 0 and an empty string are ids too: see whether "
         "`id` is there, not whether it is truthy.",
     },
 )
@@ -1014,7 +1014,7 @@ def same_id(server: McpServer) -> None:
     why="Nobody asked, and a reply without a request's id is an error to a client.",
     hints={
         "replied": "A reply came. A message without `id` is a notification: do what it says, "
-        "and say nothing.",
+        "and send nothing.",
     },
 )
 def no_reply_to_notification(server: McpServer) -> None:
@@ -1024,7 +1024,7 @@ def no_reply_to_notification(server: McpServer) -> None:
             session.post(notification("notifications/initialized")).request,
             session.post(notification("notifications/nobody-knows-this")).request,
         ]
-        # Replies come in order: what was said to the notifications is here before this one's.
+        # Replies come in order: any to the notifications would be here before this one's.
         wait_for_ping(session, "after")
         for event in session.replies(before):
             message = parsed(event)
@@ -1039,7 +1039,7 @@ def no_reply_to_notification(server: McpServer) -> None:
 
 
 def wait_for_ping(session: Session, request_id: str) -> None:
-    """Send a ping and wait until something with its id came, or any error for it."""
+    """Send a ping and wait until something with its id has come, or an error for it."""
     before = len(session.stream.events)
     session.post(request(request_id, "ping"))
     session.reply(request_id, after=before)
@@ -1054,7 +1054,7 @@ def wait_for_ping(session: Session, request_id: str) -> None:
     scope="protocol",
     why="A client that can't read this ends the connection.",
     hints={
-        "incomplete": "There is no result, or something is missing in it, or is not of its "
+        "incomplete": "There is no result, or something is missing in it, or is not of the "
         "type.",
     },
 )
@@ -1087,11 +1087,11 @@ def initialize(server: McpServer) -> None:
     read="JSON-RPC",
     rule="MCP 2024-11-05, version negotiation: MUST respond with a version it supports",
     scope="protocol",
-    why="A server that agrees to everything agrees to messages that it does not understand.",
+    why="A server that agrees to anything agrees to messages that it does not understand.",
     hints={
-        "echoed": "The server agreed to a revision that never was. It may repeat the client's "
+        "echoed": "It agreed to a revision that doesn't exist. It may repeat the client's "
         "version only when it knows that revision.",
-        "refused": "The reply is no result. The server names a version, and the client decides "
+        "refused": "The reply is not a result. The server names a version, the client decides "
         "whether to stay.",
     },
 )
@@ -1119,8 +1119,7 @@ def version(server: McpServer) -> None:
     scope="protocol",
     why="A newer client asks for `server/discover` first, and waits 10 s for a silent server.",
     hints={
-        "ignored": "No reply came. A request always gets one, also when nobody knows its "
-        "method.",
+        "ignored": "No reply came. A request always gets one, even if nobody knows its method.",
         "not-the-error": "The reply is not the error that JSON-RPC has for this.",
         "without-id": "The error came, with the id null: nobody can tell what it answers. "
         "error.reply takes the request's id.",
@@ -1142,7 +1141,7 @@ def unknown_method(server: McpServer) -> None:
                     wanted=ERROR % METHOD_NOT_FOUND,
                 )
             reply = Reply(answer.request, session.bytes_of(event), parsed(event) or {})
-            # A server of a later revision does know server/discover.
+            # A server for a later revision does know server/discover.
             if method != "server/discover" or server.exact:
                 expect_error(reply, METHOD_NOT_FOUND)
 
@@ -1160,7 +1159,7 @@ def unknown_method(server: McpServer) -> None:
     why="From this list the model learns what it can call, and how.",
     hints={
         "incomplete": "There is no list `tools`, or a tool in it lacks its `name`, or its "
-        '`inputSchema` with "type": "object". The names are written exactly so.',
+        '`inputSchema` with "type": "object". The names must match exactly.',
     },
 )
 def tools_listed(server: McpServer) -> None:
@@ -1168,7 +1167,7 @@ def tools_listed(server: McpServer) -> None:
         capabilities = session.ask("initialize", handshake()).result.get("capabilities")
         session.post(notification("notifications/initialized"))
         if not isinstance(capabilities, dict) or "tools" not in capabilities:
-            return  # a server without tools need not list them
+            return  # a server without tools need not list any
         reply = session.ask("tools/list")
         tools = reply.result.get("tools")
         wanted = '"tools": [{"name": "…", "inputSchema": {"type": "object", …}}, …]'
@@ -1199,7 +1198,7 @@ def is_listed_right(tool: object) -> bool:
     why="A client hands the content to the model, whatever language it is in.",
     hints={
         "other-content": "The result has no list `content`, or its first item is not the text "
-        "that went in.",
+        "that was sent.",
         "refused": "`echo` was called as the list says, and the reply is an error. Is one of "
         "the conditions in `call_tool` the wrong way round?",
         "ignored": "No reply came: the call raised an exception, or was never awaited.",
@@ -1265,11 +1264,11 @@ def has_whole_message(session: Session, params: dict[str, object]) -> bool:
     rule="MCP 2024-11-05, tools: unknown tools and invalid arguments are protocol errors; its "
     "example is -32602; any error passes on a server that is not the course's",
     scope="protocol",
-    why="The client asked for something that is not in the list: that is the client's mistake.",
+    why="The client asked for something that the list doesn't offer: that is its own mistake.",
     hints={
         "ignored": "No reply came. The reply to a call that can't be made is an error.",
         "tool-error": "The reply is a result with isError. That is for a tool that ran and "
-        "failed; here none could run.",
+        "failed; here no tool could run.",
         "not-the-error": "The reply is not the error that JSON-RPC has for this.",
     },
 )
@@ -1306,12 +1305,12 @@ def bad_params(server: McpServer) -> None:
     after=("bad-params",),
     read="Tools",
     rule="MCP 2024-11-05, tools: a tool's own errors are results with isError",
-    why="The model reads a result, and can try again. A protocol error it never sees.",
+    why="The model reads a result, and can try again. It never sees a protocol error.",
     hints={
         "protocol-error": "The reply is a JSON-RPC error. The call was right and the tool "
         "failed: give a result.",
         "not-said": "The result does not say that the tool failed: isError must be true.",
-        "ignored": "No reply came: the tool's exception has ended the work on this message.",
+        "ignored": "No reply came: the tool's exception ended the work on this message.",
     },
 )
 def tool_fails(server: McpServer) -> None:
@@ -1345,8 +1344,8 @@ def tool_fails(server: McpServer) -> None:
     rule="This course",
     why="All sessions share one event loop: a tool that blocks it blocks everybody.",
     hints={
-        "frozen": f"A tool that waits {LONG} s in one session kept another session's ping from "
-        "its reply. time.sleep stops the whole event loop; asyncio.sleep lets it go on.",
+        "frozen": f"While a tool waited {LONG} s in one session, another session's ping got no "
+        "reply. time.sleep stops the whole event loop; asyncio.sleep lets it go on.",
         "did-not-wait": f"The tool was asked to wait {LONG} s and answered at once. A "
         "coroutine that is only made, or put into a task, is not waited for: await it.",
         "tool-failed": "The tool did not wait: it failed, and its result says why.",
@@ -1361,7 +1360,7 @@ def others_go_on(server: McpServer) -> None:
         except Failed as failure:
             if failure.hint != "no-answer":
                 raise
-            # Whether the POST is answered at once is another check's question.
+            # Whether the POST is answered at once is for another check.
         try:
             quick.ask("ping")
         except Failed as failure:
@@ -1421,7 +1420,7 @@ def accepted_at_once(server: McpServer) -> None:
 
 
 def refused_on_both(server: McpServer, headers: dict[str, str], exact: int, why: str) -> None:
-    """Want GET and POST refused with these headers."""
+    """Expect GET and POST to be refused with these headers."""
     with server.open("", headers) as stream:
         if not refuses(stream.status, server, exact):
             raise Failed(
@@ -1451,7 +1450,7 @@ def refused_on_both(server: McpServer, headers: dict[str, str], exact: int, why:
     read="The door",
     rule="The SDKs' convention against DNS rebinding; 421: this course and the Python SDK",
     scope="protocol",
-    why="A page whose name points to 127.0.0.1 would be of the same origin as this server.",
+    why="A page whose name points to 127.0.0.1 would have the same origin as this server.",
     hints={
         "get-let-in": "GET was not refused, or not with 421, under a name that is not this "
         "server's.",
@@ -1533,11 +1532,11 @@ def foreign_origin(server: McpServer) -> None:
     why="A web page may send text/plain to any server without asking. JSON it may not.",
     hints={
         "not-415": "A message with the type text/plain was not refused, or not with 415.",
-        "prefix": "This type only begins like application/json. Compare all that stands before "
-        "the semicolon.",
+        "prefix": "This type only begins like application/json. Compare all of it, up "
+        "to the semicolon.",
         "crashed": "This POST has no Content-Type, and the server failed over it. In "
         "`headers[…]` a name that is not there raises KeyError; `.get` does not.",
-        "json-refused": "This type is JSON too, with a parameter. Compare what stands before "
+        "json-refused": "This type is JSON too, with a parameter. Compare what comes before "
         "the semicolon.",
     },
 )
@@ -1589,9 +1588,9 @@ def content_type(server: McpServer) -> None:
     rule="This course; the Python SDK has the same limit",
     why="A body without an end fills the memory long before it can be measured.",
     hints={
-        "waits-for-the-end": "More than 4 MiB have come in, the end has not, and no answer "
-        "either. Count while you read.",
-        "not-413": "A body over 4 MiB was answered with another status than 413.",
+        "waits-for-the-end": "More than 4 MiB have come in, the end has not, and there is no "
+        "answer either. Count while you read.",
+        "not-413": "A body over 4 MiB was answered with a status other than 413.",
         "too-strict": "A body of exactly 4 MiB was refused: that is not yet *over* MAX_BODY.",
     },
 )
@@ -1633,7 +1632,7 @@ def body_limit(server: McpServer) -> None:
 
 
 def one_byte_too_many() -> Iterator[bytes]:
-    """Exactly what has to be read to know: nothing is left unread when the answer comes."""
+    """Exactly as much as the server must read: nothing is left unread when the answer comes."""
     yield b'{"jsonrpc": "2.0", "method": "'
     left = MAX_BODY - len(b'{"jsonrpc": "2.0", "method": "')
     while left:
@@ -1781,16 +1780,16 @@ def sleeping_stream(server: McpServer) -> Iterator[tuple[socket.socket, str]]:
 
 @suite.check(
     "leaves",
-    "On SIGTERM it leaves within 2 s, with streams open",
+    "On SIGTERM it stops within 2 s, with streams open",
     todo=12,
     after=("bounded",),
     read="Shutting down",
     rule="This course",
-    why="A server that can't be stopped is killed, and what it was about to write is lost.",
+    why="A server that won't stop gets killed, and what it was about to write is lost.",
     hints={
-        "still-there": "It is still there. uvicorn waits until every answer is complete, and a "
+        "still-there": "It still runs. uvicorn waits until every answer is complete, and a "
         "stream never is: end the streams.",
-        "other-status": "It is gone, but its exit status is not 0. Leaving when told to is not "
+        "other-status": "It has gone, but its exit status is not 0. Stopping when told is not "
         "a failure: end the streams, and let uvicorn do the rest.",
         "cut-off": "It is gone, and a stream broke off in the middle of its response. Close "
         "the sessions, so that each stream comes to its own end; leave the rest to uvicorn.",

@@ -68,7 +68,7 @@ suite = Suite(
     read="Inside an app that you already have",
     rule="WHATWG HTML, server-sent events: 200 and text/event-stream; the URL: this course",
     scope="protocol",
-    why="This is the URL that people write into their clients.",
+    why="This is the URL that people put in their clients.",
     hints={
         "not-there": "Something else answered. Routes and mounts are tried from top to bottom: "
         "is the app that `sse_app` returns mounted under /mcp, above the route that catches "
@@ -88,7 +88,7 @@ def mounted(server: McpServer) -> None:
         if stream.status == 200 and kind == "text/event-stream":
             return
         if server.exact and stream.status == 421:
-            return  # it is there; under which address is the next check's question
+            return  # it is there; its address is for the next check
         stream.wait_closed()
         kinds = {3: "redirected", 5: "not-an-app"}
         received = head_and_body(stream.status, stream.headers, stream.raw)
@@ -102,7 +102,7 @@ def mounted(server: McpServer) -> None:
 
 
 def head_and_body(status: int, headers: Message, body: bytes) -> bytes:
-    """The parts of an answer that matter here: status, Location, Content-Type, body."""
+    """The parts of an answer that matter here: status, Location, Content-Type and body."""
     head = f"HTTP status {status}\n"
     for name in ("Location", "Content-Type"):
         if name in headers:
@@ -126,7 +126,7 @@ def wrong_place(received: bytes) -> int:
     after=("mounted",),
     read="Inside an app that you already have",
     rule="This course",
-    why="The app was there first, and its users know nothing of MCP.",
+    why="The app was there first, and its users know nothing about MCP.",
     hints={
         "swallowed": "The mounted app answered one of the shop's paths. A mount takes every "
         "path below its prefix, and everything is below /.",
@@ -158,7 +158,7 @@ def routes(server: McpServer) -> None:
     rule="The SDK compares Host and Origin with its lists",
     why="421 is the first thing that most people see of a server in a new place.",
     hints={
-        "refused": "It refused its own address. The list replaces the one that `sse_app` has "
+        "refused": "It refused its own address. Your list replaces the one that `sse_app` has "
         "by default. An entry is compared with the whole Host, name and port, which has no "
         "scheme: an entry without a port never matches 127.0.0.1:8006, one with `:*` at its "
         "end matches any port, and `*` alone matches nothing.",
@@ -289,10 +289,10 @@ def names(server: McpServer) -> None:
     scope="protocol",
     why="Any page that you open could call these tools through your browser.",
     hints={
-        "host-let-in": "It let in a request for another name. With `host=` other than this "
+        "host-let-in": "It let in a request for another name. With a `host=` that is not this "
         "machine's own, or with the protection switched off, the SDK compares nothing.",
         "origin-let-in": "It let in a page from elsewhere. Checking only the Host is half a "
-        "guard: a page may know the server's right name.",
+        "guard: a page may use the server's real name.",
     },
 )
 def strangers(server: McpServer) -> None:
@@ -315,7 +315,7 @@ def strangers(server: McpServer) -> None:
 
 
 # --- A tool that fails --------------------------------------------------------------------
-# From here on one check runs after the other: a tool that crashes or blocks delays them all.
+# From here on the checks run one after another: a tool that crashes or blocks delays them all.
 
 
 @suite.check(
@@ -330,10 +330,10 @@ def strangers(server: McpServer) -> None:
         "refused": "A tea that the shop has is refused. Is the condition the wrong way round?",
         "no-help": "The tool failed, and the text does not help. For any exception but "
         "ToolError the SDK sends the tool's name and nothing else (v1 sent its text too): for "
-        "a KeyError, and for a returned text where `-> int` promises a number. Raise "
+        "a KeyError, and for returned text where `-> int` promises a number. Raise "
         "ToolError, with the teas that there are in its text.",
-        "not-said": "There is no such tea, and the result is a success: a number such as 0 "
-        "or -1 is a number of packets, and a text that says `error` is a text. Raise "
+        "not-said": "There is no such tea, but the result is a success: a number such as 0 "
+        "or -1 is a number of packets, and text that says `error` is only text. Raise "
         "ToolError, and the SDK sets isError.",
         "protocol-error": "The reply is a JSON-RPC error. That is what MCPError makes, for the "
         "program that called; the model never sees it. ToolError makes a result.",
@@ -380,7 +380,7 @@ def ask_stock(session: Session, tea: str) -> Reply:
     params = {"name": "stock", "arguments": {"tea": tea}}
     call = request(session.next_id(), "tools/call", params)
     sent = session.post(call).request
-    # Longer than for other replies: when a tool crashes, the SDK may first draw a traceback
+    # Longer than for other replies: when a tool crashes, the SDK may first print a traceback
     # of a hundred lines, and on a busy machine that alone takes a second.
     event = session.reply(call["id"], after=before, seconds=3 * SOON)
     if event is None:
@@ -444,7 +444,7 @@ def is_reply_to(event: ReceivedEvent, call: dict[str, Any]) -> bool:
     after=("accepted",),
     read="A tool that blocks everybody",
     rule="This course",
-    why="The scan comes in over a route: a tool that blocks the route waits for ever.",
+    why="The scan comes in through a route: a tool that blocks the route waits for ever.",
     hints={
         "frozen": "While the tool waited, nobody else was answered. time.sleep, and anything "
         "else in an `async def` that waits without `await`, stops the whole event loop.",
@@ -482,13 +482,13 @@ def others_go_on(server: McpServer) -> None:
         "to `await` every scan before it returns: `get()` without `await` is a coroutine that "
         "never runs, and a task on the side does not make the tool wait.",
         "stream-ended": "The stream ended, because the SDK could not write the progress as "
-        "JSON: the server's log has the traceback. The message must be a text. Without "
+        "JSON: the server's log has the traceback. The message must be a string. Without "
         "`await`, `get()` gives a coroutine and no tea.",
-        "nothing": "The tool came to its end and reported nothing. `ctx.report_progress(…)` "
+        "nothing": "The tool finished and reported nothing. `ctx.report_progress(…)` "
         "without `await` makes a coroutine that never runs. Python warns of it: look at what "
         "the server prints. (`ctx.info` would send a log message, which is not progress.)",
         "stuck": "Two packets were scanned into the box, and the tool neither reported one "
-        "nor came to its end. What does it wait for? The scans of this box come from "
+        "nor finished. What is it waiting for? The scans of this box come from "
         "`scans[box]`.",
         "at-the-end": "The first progress came after the last scan. Report each packet before "
         "you wait for the next one.",
@@ -516,7 +516,7 @@ def live(server: McpServer) -> None:
             )
         reported = event is not None and is_progress(event)
         if reported:
-            # A tool that has not waited comes to its end at once: before this is answered.
+            # A tool that does not wait finishes at once: before this is answered.
             session.ask("ping")
         result = result_of(session, call, before)
         if result is not None:
@@ -553,9 +553,9 @@ def has_failed(event: ReceivedEvent) -> bool:
     after=("live",),
     read="A tool that takes its time",
     rule="MCP 2024-11-05, progress: notifications stop when the work is done",
-    why="A call without a reply is a client that waits for ever.",
+    why="A call without a reply leaves a client that waits for ever.",
     hints={
-        "no-result": "As many packets as were asked for have been scanned, and the tool waits "
+        "no-result": "As many packets as were asked for have been scanned, but the tool waits "
         "for another one. range(n) has n numbers in it, range(n + 1) has one more.",
     },
     alone=True,
@@ -570,7 +570,7 @@ def packed(
 ) -> tuple[Reply, list[ReceivedEvent]]:
     """Have these teas packed; the result, and all progress that came with it.
 
-    Raises Failed("no-result") when the result does not come, Failed("crashed") when it is
+    Raises Failed("no-result") if the result does not come, and Failed("crashed") if it says
     that the tool failed.
     """
     before = len(session.stream.events)
@@ -601,9 +601,9 @@ def packed(
     after=("ends",),
     read="A tool that takes its time",
     rule="MCP 2025-03-26, progress: MUST increase; total and message are optional",
-    why="A client draws a bar of progress and total, and writes the message beside it.",
+    why="A client draws a bar from progress and total, and shows the message beside it.",
     hints={
-        "numbers": "`progress` says how far the whole work is, not what this step adds: it "
+        "numbers": "`progress` says how far the work has got, not what this step adds: it "
         "goes up with every notification, and the last one reaches `total`.",
         "no-tea": "The message does not name the tea that was scanned. It is the third "
         "argument, for people to read.",
@@ -668,7 +668,7 @@ def progress_token(server: McpServer) -> None:
                         sent=reply.sent,
                         received=raw,
                         at=max(raw.find(b'"progressToken"'), 0),
-                        wanted="no progress, for the request has no token"
+                        wanted="no progress, because the request has no token"
                         if token is None
                         else f'"progressToken": {as_json(token)}',
                     )
@@ -685,7 +685,7 @@ def progress_token(server: McpServer) -> None:
     hints={
         "crossed": "While another session's tool was at work too, the progress of one "
         "session's box did not come on its own stream. Use the `ctx` that this call was "
-        "given, and keep none in a variable that all calls share.",
+        "given, and don't keep it in a variable that all calls share.",
     },
     alone=True,
 )

@@ -1,6 +1,6 @@
 """The checks of lesson 07: a client that survives a restart of its server.
 
-The learner's client speaks with all of the servers below at once. Each is a small MCP
+The learner's client talks to all of the servers below at once. Each is a small MCP
 server over HTTP+SSE that goes wrong in one way: it ends the stream, breaks it, goes away
 for a while, forgets a session. Everything that goes over the wire is recorded.
 """
@@ -107,7 +107,7 @@ class Stream:
         self.reply(call["id"], {"content": [{"type": "text", "text": self.session}]})
 
     def end(self) -> None:
-        """End in good order."""
+        """End cleanly."""
         self.open = False
         self.site.saw(f"<- the stream of session {self.session} ends")
         with suppress(OSError):
@@ -126,7 +126,7 @@ class Stream:
         self.done.set()
 
     def cut(self) -> None:
-        """Break off, within an event."""
+        """Break off in the middle of an event."""
         self.open = False
         self.site.saw(f"<- the stream of session {self.session} is cut")
         with suppress(OSError):
@@ -195,7 +195,7 @@ class Site:
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
         method, target = head.split(" ", 2)[:2]
         if method == "GET" and target.partition("?")[0] != "/sse":
-            # Another client, which looks for a server that had this port before.
+            # Another client, looking for a server that had this port before.
             writer.write(b"HTTP/1.1 404 X\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
             return
         if method == "GET":
@@ -319,7 +319,7 @@ class Ending(Interrupting):
 
 
 class Cutting(Ending):
-    """Breaks the stream within an event."""
+    """Breaks the stream in the middle of an event."""
 
     def interrupt(self, stream: Stream) -> None:
         stream.cut()
@@ -370,12 +370,12 @@ class Refusing(Site):
         if stream.session != "one" or message.get("method") != "tools/call":
             return True
         if len(self.posts) > 8:
-            await asyncio.sleep(PATIENCE)  # a client that knocks in a loop would stop the rest
+            await asyncio.sleep(PATIENCE)  # a client that retries in a loop would stop the rest
         return False
 
 
 class Hurried(Site):
-    """Its client's calls may not take long."""
+    """Its client allows little time for calls."""
 
     turns: ClassVar[list[list[str]]] = [["look"], ["look"]]
     settings: ClassVar[Json] = {"answer": SHORT_ANSWER}
@@ -391,7 +391,7 @@ class Hurried(Site):
 
 
 class Slow(Hurried):
-    """Replies too late to a first call, and at once to a second."""
+    """Replies too late to the first call, and at once to the second."""
 
     silent = True
 
@@ -419,7 +419,7 @@ class Away(Hurried):
 
 
 class Absolute(Site):
-    """Names its endpoint with a whole URL."""
+    """Names its endpoint with an absolute URL."""
 
     async def opened(self, stream: Stream, number: int) -> None:
         self.lab.go(self.name)
@@ -522,7 +522,7 @@ ASTRAY = ("not_elsewhere", "not_looks_alike")
 
 
 class Lab:
-    """All the servers, in a thread of their own, and the learner's clients in a process."""
+    """All the servers, in their own thread, and the learner's clients in a process."""
 
     def __init__(self) -> None:
         self.sites = {name: site(name, self) for name, site in SITES.items()}
@@ -612,7 +612,7 @@ class Lab:
         self._loop.call_soon_threadsafe(self._news.set)
 
     def keep(self, work: Any) -> None:
-        """Run it beside the rest."""
+        """Run it alongside the rest."""
         task: asyncio.Task[None] = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -626,7 +626,7 @@ class Lab:
                 process.stdin.flush()
 
     async def said_soon(self, name: str, fits: Callable[[Json], bool]) -> None:
-        """Wait until the client of this server says such a thing, but not for long."""
+        """Wait until the client of this server says something like this, but not for long."""
         with suppress(TimeoutError):
             async with asyncio.timeout(1.0):
                 while not any(fits(line) for line in list(self.said[name])):
@@ -650,7 +650,7 @@ class Lab:
         return any("crashed" in line for line in self.said[name])
 
     def waits_said(self, name: str) -> int:
-        """How often the client said that it waits before it reconnects."""
+        """How often the client said that it waits before reconnecting."""
         return sum(str(line.get("says", "")).startswith("waits") for line in self.said[name])
 
     def calls(self, name: str, tool: str) -> list[str]:
@@ -741,12 +741,12 @@ def opens_a_stream(lab: Lab) -> None:
     "It takes an endpoint that is only a path",
     todo=6,
     after=("opens-a-stream",),
-    why="This is what most servers send. Joined to the URL of the stream it is a whole URL.",
+    why="This is what most servers send. Joined to the stream's URL, it is an absolute URL.",
     read="Where the client may be sent",
     rule=TRANSPORT,
     hints={
         "refused": "The endpoint was a path on the server itself, and `checked` refused it. "
-        "Compare `url`, which is a whole URL already, and not the text of the endpoint.",
+        "Compare `url`, which is already an absolute URL, and not the text of the endpoint.",
     },
 )
 def takes_a_path(lab: Lab) -> None:
@@ -768,7 +768,7 @@ def takes_a_path(lab: Lab) -> None:
         "nothing-sent": "The stream named its endpoint, and nothing was sent there. "
         "`session_opened` stores the URL that `checked` returns, and starts `shake_hands` as a "
         "task: `asyncio.create_task(self.shake_hands())`.",
-        "no-session": "The very first handshake was not finished. Look at the last lines: what "
+        "no-session": "The very first handshake did not finish. Look at the last lines: what "
         "was sent, what came, and did a task raise an exception?",
     },
 )
@@ -831,7 +831,7 @@ def first_wait(lab: Lab) -> None:
 
 @suite.check(
     "comes-back-after-the-end",
-    "It reconnects when the stream ends in good order",
+    "It reconnects when the stream ends cleanly",
     todo=1,
     after=("returns-the-result", "first-wait"),
     why="A server that is told to stop ends its streams without an error. To the client this "
@@ -839,10 +839,10 @@ def first_wait(lab: Lab) -> None:
     read="When the server restarts",
     rule=SSE + ".3",
     hints={
-        "gave-up": "The stream ended, and nobody opened another. `connect` returned: the loop "
+        "gave-up": "The stream ended, and nothing opened another. `connect` returned: the loop "
         "in `keep_connected` must go on.",
-        "no-wait": "The stream ended, and the client was back without having waited. After "
-        "`connect`, whichever way it ended, go on below: `session_ended`, `next_wait`, sleep.",
+        "no-wait": "The stream ended, and the client was back without waiting. After "
+        "`connect`, however it ended, go on below: `session_ended`, `next_wait`, sleep.",
     },
 )
 def comes_back_after_the_end(lab: Lab) -> None:
@@ -859,8 +859,7 @@ def comes_back_after_the_end(lab: Lab) -> None:
     "It reconnects when the connection breaks",
     todo=1,
     after=("comes-back-after-the-end",),
-    why="A server that crashes doesn't end its streams in good order. aiohttp then raises an "
-    "error.",
+    why="A server that crashes doesn't end its streams cleanly. aiohttp then raises an error.",
     read="When the server restarts",
     rule=SSE + ".3",
     hints={
@@ -876,7 +875,7 @@ def comes_back_after_a_cut(lab: Lab) -> None:
 
 @suite.check(
     "outlives-a-restart",
-    "It reconnects after a time in which nothing listened",
+    "It reconnects after a time when nothing listened",
     todo=1,
     after=("comes-back-after-a-cut",),
     why="While a server restarts, its port refuses connections. The first attempt is nearly "
@@ -884,7 +883,7 @@ def comes_back_after_a_cut(lab: Lab) -> None:
     read="When the server restarts",
     rule=COURSE,
     hints={
-        "gave-up": f"For {AWAY:g} s nothing listened, and the client gave up. The error of a "
+        "gave-up": f"For {AWAY:g} s nothing listened, and the client gave up. The error from a "
         "connection that can't be opened must be caught, too.",
     },
 )
@@ -905,7 +904,7 @@ def outlives_a_restart(lab: Lab) -> None:
     hints={
         "gave-up": "The answer was 503, and the client gave up. `connect` raises "
         "ConnectionError then, which is an OSError: catch that too.",
-        "spins": "The answer was 503, and the client asked again without waiting. After the "
+        "spins": "The answer was 503, and the client tried again without waiting. After the "
         "`except`, don't `continue`: go on below, where it waits.",
     },
 )
@@ -933,7 +932,7 @@ def outlives_a_refusal(lab: Lab) -> None:
     hints={
         "everything": "The server sent something that is not JSON, and the client came back. "
         "Catch `aiohttp.ClientError` and `OSError` in `keep_connected`, and nothing else: "
-        "`except Exception` also swallows Gone and ValueError, with which `run` ends.",
+        "`except Exception` also swallows Gone and ValueError, which should end `run`.",
     },
 )
 def catches_no_more(lab: Lab) -> None:
@@ -963,7 +962,7 @@ def catches_no_more(lab: Lab) -> None:
 )
 def new_session(lab: Lab) -> None:
     def sent_later() -> list[tuple[str, str]]:
-        # What went to session one before its end was two requests, a notification, a call.
+        # Before its end, session one got two requests, a notification and a call.
         later = [(session, name_of(each)) for session, each in lab.sites["ending"].posts[4:]]
         # Whether a call was sent too early is for the next check.
         return [each for each in later if each != ("one", "tools/call look")]
@@ -1014,7 +1013,7 @@ def waits_for_the_session(lab: Lab) -> None:
 
 @suite.check(
     "tells-of-the-loss",
-    "A call whose stream ended does not go on waiting",
+    "A call whose stream has ended does not go on waiting",
     todo=3,
     after=("new-session", "returns-the-result"),
     why="The reply would have come on the stream that is gone. Nobody will send it again.",
@@ -1024,7 +1023,7 @@ def waits_for_the_session(lab: Lab) -> None:
         "waits-for-ever": "The stream ended while `pay` waited for its reply, and it is still "
         "waiting. Set Lost as the exception of every future in `self.waiting`.",
         "not-lost": "The call ended, but not with Lost. (If you cancel a future, its caller "
-        "believes that it was cancelled itself.)",
+        "thinks that it was cancelled itself.)",
     },
 )
 def tells_of_the_loss(lab: Lab) -> None:
@@ -1050,7 +1049,7 @@ def tells_of_the_loss(lab: Lab) -> None:
     rule=COURSE,
     hints={
         "done-already": "The reply had come, then the stream ended, and setting an exception "
-        "raised InvalidStateError: a future is done only once. Ask `future.done()` first.",
+        "raised InvalidStateError: a future is done only once. Test `future.done()` first.",
     },
 )
 def keeps_what_came(lab: Lab) -> None:
@@ -1121,7 +1120,7 @@ def limits_the_wait(lab: Lab) -> None:
 
 @suite.check(
     "late-reply",
-    "A reply that comes too late disturbs nobody",
+    "A reply that comes too late does no harm",
     todo=4,
     after=("has-a-time-limit",),
     why="The server doesn't know that nobody is waiting any more, and replies anyway.",
@@ -1153,8 +1152,8 @@ def late_reply(lab: Lab) -> None:
     rule="MCP: tool annotations",
     hints={
         "read-only": "`look` says `readOnlyHint: true`, and its call was lost. Send it again.",
-        "idempotent": "`store` says `idempotentHint: true`: a second call changes nothing that "
-        "the first one has not changed. Send it again.",
+        "idempotent": "`store` says `idempotentHint: true`: a second call changes nothing "
+        "more. Send it again.",
     },
 )
 def repeats_what_is_safe(lab: Lab) -> None:
@@ -1183,9 +1182,9 @@ def repeats_what_is_safe(lab: Lab) -> None:
         "is it Lost that you raise in TODO 3? NotTaken means that it has not run.)",
         "says-nothing": "`send` has no annotations, and was sent twice. A hint that is missing "
         "counts as false.",
-        "not-raised": "`pay` was lost and may not be repeated, and its caller did not get "
+        "not-raised": "`pay` was lost and may not be repeated, but its caller did not get "
         "Lost. The lines with `**` say what it got instead. A hint that is missing counts as "
-        "false: ask with `.get`. Then raise Lost as it came.",
+        "false: look it up with `.get`. Then raise Lost as it came.",
     },
 )
 def repeats_nothing_else(lab: Lab) -> None:
@@ -1211,8 +1210,8 @@ def repeats_nothing_else(lab: Lab) -> None:
     hints={
         "passed-on": "The POST was answered with 404, and the caller got an error for it. "
         "Catch NotTaken, and go round again.",
-        "same-session": "The POST was answered with 404, and the client kept that session. "
-        "Call `end_stream`: the stream that it belongs to is of no more use.",
+        "same-session": "The POST was answered with 404, but the client kept that session. "
+        "Call `end_stream`: the stream that it belongs to is of no further use.",
     },
 )
 def refused(lab: Lab) -> None:
@@ -1241,7 +1240,7 @@ def refused(lab: Lab) -> None:
         "went-there": "The endpoint was on another port, and was POSTed to. Compare the "
         "`origin()` of both URLs and raise Gone. (`session_opened` has to store the URL that "
         "`checked` returns.)",
-        "looks-alike": "The endpoint only begins like the server's URL: what stands before an "
+        "looks-alike": "The endpoint only begins like the server's URL: what comes before an "
         "`@` is a user's name. Compare the `origin()` of both URLs.",
         "came-back": "The endpoint was refused, but the call did not end with Gone. A server "
         "that names such an endpoint will name it again: raise Gone, and nothing else.",
@@ -1267,7 +1266,7 @@ def endpoint_origin(lab: Lab) -> None:
     "It takes an absolute URL on the same server",
     todo=6,
     after=("returns-the-result",),
-    why="The specification says that the endpoint is a URI. Many servers send a whole one.",
+    why="The specification says that the endpoint is a URI. Many servers send an absolute one.",
     read="Where the client may be sent",
     rule=TRANSPORT,
     hints={
@@ -1289,7 +1288,7 @@ def paces(lab: Lab, key: str) -> Any:
 
 
 def nth(lab: Lab, number: int) -> list[float]:
-    """The waits with this index, of all Paces. One that gave up counts as 0."""
+    """The waits with this index, from all Paces. One that gave up counts as 0."""
     return [waits[number] or 0.0 for waits in paces(lab, "in_a_row")]
 
 
@@ -1303,12 +1302,12 @@ def fail_pace(hint: str, waits: list[float], wanted: str) -> Failed:
     "It waits longer with each failure in a row",
     todo=7,
     after=("first-wait",),
-    why="A server that starts under a storm of clients goes down again.",
+    why="A server that starts up under a storm of clients goes down again.",
     read="How long to wait",
     rule=SSE + ".3",
     hints={
         "same-range": "With `retry` 1 s and `first_backoff` 2 s, no fourth wait was longer "
-        "than a first one may be. Double the limit of the random part with each failure.",
+        "than a first one can be. Double the limit of the random part with each failure.",
         "not-doubled": "With `retry` 1 s and `first_backoff` 2 s, fourth waits should reach up "
         "to 17 s. The limit of the random part is `first_backoff`, doubled once for each "
         "failure before this one: 2, 4, 8, 16.",
@@ -1321,7 +1320,7 @@ def fail_pace(hint: str, waits: list[float], wanted: str) -> Failed:
 def backs_off(lab: Lab) -> None:
     if min(nth(lab, 0)) < 1:
         raise fail_pace("not-at-least", nth(lab, 0), "the first waits: from 1 to 3 s")
-    # What is a little above is for the check of the spread.
+    # A wait slightly over is for the check of the spread.
     if max(nth(lab, 0)) > 3.5:
         raise fail_pace("first", nth(lab, 0), "the first waits: from 1 to 3 s")
     if max(nth(lab, 3)) <= 3.5:
@@ -1340,7 +1339,7 @@ def backs_off(lab: Lab) -> None:
     rule=SSE + ".2",
     hints={
         "too-soon": "The stream asked for a reconnection time, and the client's wait was "
-        "shorter. Store what `server_asked` is told, and start from `self.retry`.",
+        "shorter. Store what `server_asked` is given, and start from `self.retry`.",
         "capped": "The stream asked for 40 s, `longest_backoff` was 16 s, and the wait was not "
         "40 s. `longest_backoff` limits the random part only, not the sum.",
         "seconds": "The stream asked for 40,000, and the wait was that many seconds. `retry` "
@@ -1364,7 +1363,7 @@ def honours_retry(lab: Lab) -> None:
     assert isinstance(site, Asking)
     lab.wait(lambda: len(site.gets) > 1)
     wanted = f"the second GET {ASKED_RETRY} ms after the end, and a little more"
-    # A millisecond less is a clock's grain.
+    # A millisecond less is the clock's resolution.
     if len(site.gets) < 2 or site.gets[1] - site.ended < ASKED_RETRY / 1_000 - 0.005:
         raise lab.fail("too-soon", "asking", wanted, at="-> GET")
 
@@ -1374,14 +1373,14 @@ def honours_retry(lab: Lab) -> None:
     "Clients that fail together do not come back together",
     todo=7,
     after=("backs-off",),
-    why="A restart throws out all clients at one moment. If their waits are nearly the same, "
-    "they all come back at one moment too.",
+    why="A restart cuts off all clients at once. If their waits are nearly the same, "
+    "they all come back at once too.",
     read="How long to wait",
     rule=COURSE,
     hints={
         "together": "Sixty clients failed together, and several of them wait for exactly the "
         "same time. Use `random.uniform(0, limit)`.",
-        "little": "Sixty clients failed together, and their waits lie close together although "
+        "little": "Sixty clients failed together, and their waits are close together although "
         "the limit of the random part was 8 s. Spread them over all of it: "
         "`random.uniform(0, limit)`.",
     },
@@ -1390,7 +1389,7 @@ def spreads(lab: Lab) -> None:
     waits = nth(lab, 2)
     if len(set(waits)) < len(waits):
         raise fail_pace("together", waits, "sixty different waits, from 1 to 9 s")
-    # Half of the limit is a well-known variant. Of sixty, the outermost come near its ends.
+    # Half of the limit is a well-known variant. With sixty, the outermost are near its ends.
     if max(waits) - min(waits) < 2.5:
         raise fail_pace("little", waits, "waits all over 1 to 9 s")
 
@@ -1434,7 +1433,7 @@ def starts_over(lab: Lab) -> None:
 
 @suite.check(
     "gives-up",
-    "When the server stays away it gives up, and tells the callers that wait",
+    "When the server stays away it gives up, and tells the waiting callers",
     todo=7,
     after=("backs-off", "waits-for-the-session", "outlives-a-refusal"),
     why="A program that waits for ever for a server that was switched off seems to hang.",

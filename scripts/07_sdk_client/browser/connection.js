@@ -1,4 +1,4 @@
-// One connection to an MCP server over HTTP+SSE: EventSource listens, fetch speaks.
+// One connection to an MCP server over HTTP+SSE: EventSource listens, fetch sends.
 // Nothing here knows about the page. `watcher` is told what happens: an object with these
 // methods (page.js has one, which draws them):
 //
@@ -6,7 +6,7 @@
 //     sent(title, text, id)    something goes out; returns {answered(status, text), lost(why)}
 //     received(title, text, id)  an event came; the id is that of the request it replies to
 //     heartbeat()              a heartbeat came
-//     notice(text)             what a person should read
+//     notice(text)             something for people to read
 //     ready(result)            the handshake is done; the result of initialize
 
 const PROTOCOL_VERSION = "2024-11-05";
@@ -38,7 +38,7 @@ export class Connection {
     this.#watcher.state("connecting", `opening ${this.#url.href}`);
     this.#stream = new EventSource(this.#url);
     this.#stream.onopen = () => {
-      // The browser does not say when it asks again; only that it was answered.
+      // The browser does not say when it asks again, only that it was answered.
       asked ??= this.#watcher.sent(get, "Asked again by the EventSource itself.");
       asked.answered(200, "the stream stays open");
       asked = null;
@@ -54,7 +54,7 @@ export class Connection {
     };
     this.#stream.addEventListener("endpoint", (event) => this.#beginSession(event.data));
     this.#stream.addEventListener("message", (event) => this.#read(event.data));
-    // An event whose name nobody listens to is dropped silently. These two are lesson 05's.
+    // An event whose name nobody listens for is dropped silently. These two are lesson 05's.
     this.#stream.addEventListener("connected", (event) => {
       this.#watcher.received("event: connected", event.data);
     });
@@ -75,7 +75,7 @@ export class Connection {
     this.#endSession("the stream broke before its reply came");
     if (hadSession) this.#explained = false;
     // After a lost connection an EventSource tries again by itself, every few seconds. After
-    // an answer that is no event stream it gives up for good.
+    // an answer that is not an event stream it gives up for good.
     if (this.#stream.readyState === EventSource.CLOSED) {
       this.#explained = false;
       this.#watcher.state("closed", "not connected: the browser gave up");
@@ -110,7 +110,7 @@ export class Connection {
       this.close("Refused: the endpoint is not a URL.");
       return;
     }
-    // A server that could name another place could make this page send it everything.
+    // A server that could name another address could make this page send everything there.
     if (endpoint.origin !== this.#url.origin) {
       const where = `is on ${endpoint.origin}, the stream on ${this.#url.origin}`;
       this.close(`Refused: the endpoint ${where}.`);
@@ -138,7 +138,7 @@ export class Connection {
       this.#watcher.ready(result);
     } catch (error) {
       if (!(error instanceof RequestFailed)) throw error;
-      // If it broke in the middle, that was shown already.
+      // If it broke in the middle, that has been shown already.
       if (this.#endpoint === endpoint) this.close(`No handshake: ${error.message}`);
     }
   }
@@ -179,7 +179,7 @@ export class Connection {
     waiting?.reject(new RequestFailed(why));
   }
 
-  // The one who waits for this reply. Only once.
+  // Whatever waits for this reply. Only once.
   #take(id) {
     const waiting = this.#waiting.get(id);
     this.#waiting.delete(id);
@@ -187,7 +187,7 @@ export class Connection {
     return waiting;
   }
 
-  // A server may ask too. Without an answer it may wait for ever.
+  // A server may send requests too. Without an answer it may wait for ever.
   #answer({ id, method }) {
     const unknown = { error: { code: -32601, message: `Method not found: ${method}` } };
     const answer = method === "ping" ? { result: {} } : unknown;
@@ -204,7 +204,7 @@ export class Connection {
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => {
         this.#fail(id, `No reply within ${REPLY_SECONDS} s.`);
-        // Tell the server, so that it need not go on. initialize must not be cancelled.
+        // Tell the server, so that it need not carry on. initialize must not be cancelled.
         if (method !== "initialize") this.notify("notifications/cancelled", { requestId: id });
       }, REPLY_SECONDS * 1000);
       // First remember it, then send it: the reply may overtake the 202.
@@ -270,7 +270,7 @@ async function whyNoStream(url) {
 
 async function whyNoAnswer(url, options) {
   try {
-    // In this mode CORS is not asked, and nothing can be read: only whether anyone answers.
+    // In this mode CORS does not apply and nothing can be read: only whether anyone answers.
     await fetch(url, { ...options, mode: "no-cors" });
   } catch {
     return (
@@ -285,7 +285,7 @@ async function whyNoAnswer(url, options) {
   );
 }
 
-// Lesson 05's server takes this option; the calculator of lesson 06 has none like it.
+// Lesson 05's server takes this option; lesson 06's calculator has none like it.
 function serverForThisPage() {
   return `uv run scripts/05_sse_server/sse_server.py --allow-origin ${location.origin}`;
 }

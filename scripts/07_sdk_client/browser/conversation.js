@@ -8,7 +8,7 @@ function element(tag, className, text = "") {
   return made;
 }
 
-// Of a message, in characters. A page that shows a megabyte of it stands still for seconds.
+// Of a message, in characters. A page that shows a megabyte of it freezes for seconds.
 const MOST_SHOWN = 20_000;
 
 // A page that stays open for days must not keep every message of those days.
@@ -103,7 +103,7 @@ export class Conversation {
 
   #add(item) {
     const scroller = this.#list.parentElement;
-    // Follow the conversation, unless someone has scrolled up to read.
+    // Follow the conversation, unless the reader has scrolled up.
     const atEnd = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < 60;
     this.#list.append(item);
     if (this.#list.childElementCount > MOST_ROWS) this.#dropOldest();

@@ -1,4 +1,4 @@
-// The page: a connection, the conversation that it has, and a form for each tool.
+// The page: a connection, its conversation, and a form for each tool.
 
 import { Connection } from "./connection.js";
 import { Conversation } from "./conversation.js";
@@ -27,7 +27,7 @@ const watcher = {
     heartbeats += 1;
     byId("heartbeats").textContent = `heartbeats: ${heartbeats}`;
   },
-  // Once for each session. The server may be another one now, with other tools.
+  // Once for each session. The server may be a different one now, with other tools.
   async ready() {
     const talking = connection;
     try {

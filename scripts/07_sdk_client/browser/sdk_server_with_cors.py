@@ -1,8 +1,8 @@
-"""The official SDK's server for a page of another origin: let in, and allowed to read.
+"""The official SDK's server for a page from another origin: let in, and allowed to read.
 
     uv run scripts/07_sdk_client/browser/sdk_server_with_cors.py
 
-As `uvicorn sdk_server_with_cors:app` it is the same server. ALLOW_ORIGIN names the page then.
+As `uvicorn sdk_server_with_cors:app` it is the same server. Then ALLOW_ORIGIN names the page.
 """
 
 import argparse
@@ -31,7 +31,7 @@ def add(a: float, b: float) -> float:
 
 
 def create_app(page: str, *more_hosts: str) -> Starlette:
-    """The server for the pages of this origin, under the names of this machine and more."""
+    """The server for pages from this origin, under this machine's names and more."""
     hosts = ("127.0.0.1", "localhost", "[::1]", *more_hosts)
     # The SDK's own check: who comes in. Everyone else gets 403.
     security = TransportSecuritySettings(
@@ -67,7 +67,7 @@ def main() -> None:
     host, port, page = arguments.host, arguments.port, arguments.allow_origin
     if not 0 <= port <= 65535:
         parser.error("--port must be between 0 and 65535")
-    # A socket of another protocol, the default 0, would get no TCP_NODELAY: see lesson 03.
+    # A socket with protocol 0, the default, would get no TCP_NODELAY: see lesson 03.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -80,7 +80,7 @@ def main() -> None:
     print(
         f"Serving MCP on http://{name}:{port}/sse for pages of {page}. Open {page}", flush=True
     )
-    # Being told to leave, and leaving, is not a failure.
+    # Stopping when told to is not a failure.
     for told_to_leave in (signal.SIGINT, signal.SIGTERM):
         signal.signal(told_to_leave, lambda *_: sys.exit(0))
     uvicorn.Server(uvicorn.Config(create_app(page, host))).run(sockets=[listener])

@@ -1,4 +1,4 @@
-"""Serve the page of this folder: an MCP client in the browser, from an origin of its own.
+"""Serve the page in this folder: an MCP client in the browser, with its own origin.
 
 uv run scripts/07_sdk_client/browser/serve.py
 """
@@ -14,7 +14,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 
-# What the browser lets the page do: run the scripts of this folder and no others, whatever a
+# What the browser lets the page do: run the scripts in this folder and no others, whatever a
 # server's tool might slip in, and connect to any MCP server.
 POLICY = "; ".join(
     (
@@ -53,7 +53,7 @@ def main() -> None:
     if not 0 <= port <= 65535:
         parser.error("--port must be between 0 and 65535")
 
-    # Some systems map .js to another type, and then browsers refuse the scripts.
+    # Some systems map .js to a different type, and then browsers refuse the scripts.
     mimetypes.add_type("text/javascript", ".js")
     handler = partial(Page, directory=str(HERE))
     try:

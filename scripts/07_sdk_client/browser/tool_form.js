@@ -36,7 +36,7 @@ function valueOf(input, kind) {
   if (kind === "boolean") return input.checked;
   if (kind === "string") return input.value;
   if (kind === "enum" || kind === "json") return JSON.parse(input.value);
-  // What is no number goes out as it was typed: the server says what it thinks of that.
+  // Anything but a number goes out as it was typed: the server says what is wrong with it.
   const number = Number(input.value);
   return Number.isFinite(number) ? number : input.value;
 }
@@ -91,7 +91,7 @@ export function toolForm(tool, call) {
 
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
-    const toolArguments = Object.create(null); // where also __proto__ is a name like others
+    const toolArguments = Object.create(null); // where even __proto__ is an ordinary name
     for (const { name, kind, input, optional } of fields) {
       // Nothing typed means not given, for all but a string that the tool wants.
       if (input.value === "" && (optional || kind !== "string")) continue;

@@ -75,7 +75,7 @@ function transcribe(transport) {
   transport.onmessage = (message) => show("server → client", message);
 }
 
-// The SDK waits for the endpoint event without a limit of its own.
+// The SDK has no limit of its own on the wait for the endpoint event.
 async function within(seconds, promise, text) {
   let timer;
   const limit = new Promise((_, reject) => {
@@ -86,7 +86,7 @@ async function within(seconds, promise, text) {
 
 function whyNoStream(url, error, connected) {
   const reason = error.message.replace("SSE error: ", "");
-  // An EventSource gives no reason when it comes to the end of a stream.
+  // An EventSource gives no reason when a stream ends.
   if (error.event.message === undefined) return "The stream ended, and with it the session";
   if (connected) return `The stream broke, and with it the session: ${reason}`;
   if (error.code === undefined) return `Nothing answers at ${url.origin}: ${reason}`;
@@ -153,14 +153,14 @@ async function call(client, tools, { tool: name, values, timeout }) {
   const tool = tools.find((each) => each.name === name);
   if (tool === undefined) {
     const names = tools.map((each) => each.name).join(", ");
-    throw new Failure(`No tool is named ${name}. There are: ${names}`);
+    throw new Failure(`No tool is named ${name}. The tools are: ${names}`);
   }
   const result = await client.callTool(
     { name, arguments: toolArguments(tool, values) },
     undefined,
     {
       timeout: timeout * 1000,
-      // A tool that reports progress is alive: wait on.
+      // A tool that reports progress is alive: keep waiting.
       resetTimeoutOnProgress: true,
       onprogress: ({ progress, total, message }) => {
         print(`${progress} of ${total ?? "?"}: ${message ?? ""}`);
@@ -168,7 +168,7 @@ async function call(client, tools, { tool: name, values, timeout }) {
     },
   );
   const texts = result.content.map((each) => each.text ?? `(${each.type})`);
-  // The call went well, the tool did not: the result says so, and nothing is thrown.
+  // The call worked, the tool did not: the result says so, and nothing is thrown.
   if (result.isError) throw new Failure(texts.join("\n"));
   print(texts.join("\n"));
 }
@@ -182,7 +182,7 @@ async function main() {
   const transport = new SSEClientTransport(url);
   if (options.conversation) transcribe(transport);
 
-  // The SDK's EventSource opens a broken stream again, as any does. That is a new session,
+  // The SDK's EventSource reopens a broken stream, as any does. That is a new session,
   // to which nobody said initialize: for a client that asks once, it is over.
   const broken = new Promise((_, reject) => {
     client.onerror = (error) => {
