@@ -13,6 +13,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -544,9 +545,19 @@ def test_where_to_reach_it(host: str, url: str) -> None:
     assert program("serving").url_of(host, 8006) == url
 
 
-def test_without_preparation_a_server_leaves_with_a_traceback() -> None:
+RUN_ALONE = """
+import sys
+from mcp.server import MCPServer
+
+MCPServer("calculator").run(transport="sse", port=int(sys.argv[-1]))
+"""
+
+
+def test_without_preparation_a_server_leaves_with_a_traceback(tmp_path: Path) -> None:
     """What `serving.py` is for: `run` alone, told to leave while a stream is open."""
-    with running(ROOT / "scripts/05_sse_server/sdk_server.py") as server:
+    program = tmp_path / "run_alone.py"
+    program.write_text(RUN_ALONE, encoding="utf-8")
+    with running(program) as server:
         with Server(f"{server.url}/sse").open("", seconds=10) as stream:
             assert stream.event(lambda event: event.type == "endpoint", seconds=10)
             server.stop(signal.SIGTERM)

@@ -226,8 +226,8 @@ async def test_pages_of_tools_have_an_end(
         ("cut", "The server is gone: the connection was cut"),
         ("elsewhere", "not to be trusted.*http://127.0.0.2:1/collect"),
         ("307", "307 at .*: it sends elsewhere, to http://elsewhere.example/sse"),
-        ("405", "405 at .*: no event stream here; a server of Streamable HTTP"),
-        ("406", "406 at .*: no event stream here; a server of Streamable HTTP"),
+        ("405", "405 at .*: no event stream here; a Streamable HTTP server"),
+        ("406", "406 at .*: no event stream here; a Streamable HTTP server"),
         ("401", "401 at .*--header 'Authorization: Bearer TOKEN'"),
         ("403", "403 at .*: you are not let in"),
         ("404", "404 at .*: no such path; most servers have their stream at /sse"),
@@ -271,7 +271,7 @@ async def test_a_url_where_no_server_is(
 @pytest.mark.parametrize(
     ("stateless", "said"),
     [
-        (False, "400 at .*: no event stream here; a server of Streamable HTTP"),
+        (False, "400 at .*: no event stream here; a Streamable HTTP server"),
         (True, "No MCP server over SSE: no endpoint event in 1 s"),
     ],
 )
@@ -447,9 +447,7 @@ async def test_a_restart_in_the_middle_of_a_call() -> None:
             call = asyncio.create_task(connection.call("wait", {"text": "x"}))
             await until(lambda: "tools/call" in methods(server))
             await asyncio.to_thread(server.stop)
-            with pytest.raises(
-                Problem, match=r"wait: lost, not repeated\. The server has gone"
-            ):
+            with pytest.raises(Problem, match=r"wait: lost, not repeated\. The server is gone"):
                 await call
             await until(lambda: any("Nothing listens" in line for line in told))
             waiting = asyncio.create_task(connection.call("repeat", {"text": "back"}))
