@@ -495,7 +495,10 @@ def test_many_clients_say_what_is_wrong_in_one_line(
     "reply",
     [{"error": {"code": -32602, "message": "no"}}, {"error": "no"}, {"result": None}, {}],
 )
-async def test_a_reply_of_any_wrong_shape_is_an_rpc_error(reply: dict[str, object]) -> None:
+async def test_a_reply_of_any_wrong_shape_is_an_rpc_error(
+    reply: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "solutions/07_sdk_client"))
     exercise = load(ROOT / "solutions/07_sdk_client/exercise.py")
     async with aiohttp.ClientSession() as http:
         client = exercise.Client(http, "http://127.0.0.1/sse", exercise.Settings())
