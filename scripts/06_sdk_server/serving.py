@@ -8,6 +8,8 @@ import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from types import FrameType
+from typing import NoReturn
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -88,7 +90,14 @@ def leave_quietly() -> None:
     # When uvicorn is done it raises the signal again, for the handler that was there before
     # its own. That is this one: stopping when told to is not a failure.
     for told_to_leave in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(told_to_leave, lambda *_: sys.exit(0))
+        signal.signal(told_to_leave, leave)
+
+
+def leave(number: int, frame: FrameType | None) -> NoReturn:
+    """Exit with status 0, even if Ctrl-C is pressed again while Python tidies up."""
+    for told_to_leave in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(told_to_leave, signal.SIG_IGN)
+    sys.exit(0)
 
 
 def url_of(host: str, port: int) -> str:
