@@ -37,9 +37,12 @@ class Guard:
         own = own_hosts(scope) | self.settings.allowed_hosts
         if len(hosts) != 1 or not is_in(hosts[0], own):
             return Refusal(421, "Not a name of this server: see --allow-host\n")
-        allowed = {f"http://{host}" for host in own} | self.settings.allowed_origins
-        if not all(is_in(origin, allowed) for origin in origins):
-            return Refusal(403, "Pages from this Origin are not let in: see --allow-origin\n")
+        if origins:
+            allowed = {f"http://{host}" for host in own} | self.settings.allowed_origins
+            if not all(is_in(origin, allowed) for origin in origins):
+                return Refusal(
+                    403, "Pages from this Origin are not let in: see --allow-origin\n"
+                )
         return None
 
 
