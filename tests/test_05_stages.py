@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import httpx2
@@ -232,6 +233,7 @@ def test_initialize_as_people_type_it() -> None:
 SLOW = """
 import asyncio
 import sys
+from contextlib import suppress
 sys.path.insert(0, {folder!r})
 import sse_server
 from tools import TOOLS, Tool
@@ -268,5 +270,8 @@ def test_ctrl_c_again_and_again_is_no_failure() -> None:
     with running(FOLDER / "sse_server.py") as server, Stream(server):
         while server.process.poll() is None:
             server.process.send_signal(signal.SIGINT)
+            # Faster than any keyboard repeats, and slow enough for Python to handle each.
+            with suppress(subprocess.TimeoutExpired):
+                server.process.wait(0.005)
     assert server.process.returncode == 0
     assert "Traceback" not in server.output
