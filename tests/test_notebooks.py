@@ -17,7 +17,7 @@ from nbformat.notebooknode import NotebookNode
 
 from workshop.course import ROOT, Course, Lesson
 from workshop.listening import listen
-from workshop.publish import publish
+from workshop.publishing.publish import publish
 from workshop.publishing.starters import solution_text
 from workshop.running import running
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from workshop.course import Course
-from workshop.publish import publish
 from workshop.publishing.difference import PublishError
+from workshop.publishing.publish import publish
 from workshop.publishing.snippets import snippet
 from workshop.publishing.starters import solution_text, starter_text
 

@@ -10,10 +10,10 @@ import psutil
 import pytest
 
 from workshop.course import Course
-from workshop.publish import publish
 from workshop.publishing.console import is_prefix, is_whole, line_matches, merged, read_block
 from workshop.publishing.difference import Difference, PublishError
 from workshop.publishing.markdown import fences
+from workshop.publishing.publish import publish
 
 SERVER = '''"""A server in miniature: it ticks at each request and says goodbye."""
 

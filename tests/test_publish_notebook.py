@@ -15,7 +15,7 @@ import pytest
 from workshop import notebook
 from workshop.course import Course
 from workshop.listening import listen, post, show_stream
-from workshop.publish import publish
+from workshop.publishing.publish import publish
 
 SOURCE = """# %% [markdown]
 # # A lesson

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from workshop.course import Course, Lesson
-from workshop.publish import publish
 from workshop.publishing.difference import Difference
+from workshop.publishing.publish import publish
 from workshop.publishing.readme import readme_text
 
 COURSE = Course.load()

@@ -100,8 +100,8 @@ def start(
 
     Without NN: show the lesson in progress again, or start the next one.
     """
+    from workshop.next_step import in_progress, next_step
     from workshop.screens import console, show_started
-    from workshop.where import in_progress, next_step
 
     with explained() as course:
         current, _ = next_step(course)
@@ -172,7 +172,7 @@ def chosen(course: Course, name: str | None, typed: str) -> Lesson:
 
     `typed` is the command that was typed without one.
     """
-    from workshop.where import in_progress, next_step
+    from workshop.next_step import in_progress, next_step
 
     if name is not None:
         return course.lesson(name)
@@ -248,8 +248,8 @@ def reach(url: str) -> None:
 def watch_and_check(name: str | None, *, solution: bool, everything: bool) -> None:
     """Check again at each save, until Ctrl-C."""
     try:
+        from workshop.file_changes import snapshot, wait_for_change
         from workshop.screens import console, line, prose, show_report
-        from workshop.watch import snapshot, wait_for_change
 
         screen = console()
         with explained() as course:
@@ -380,7 +380,7 @@ def publish(
     ] = True,
 ) -> None:
     """For authors: regenerate everything that is derived from a source."""
-    from workshop.publish import publish as publish_course
+    from workshop.publishing.publish import publish as publish_course
 
     with explained() as course:
         wanted = [course.lesson(name) for name in lessons] if lessons else None

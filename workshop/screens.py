@@ -22,7 +22,7 @@ from workshop.checks.gallery import Todo
 from workshop.complaints import Complaint
 from workshop.course import Course, Lesson
 from workshop.doctor import Finding
-from workshop.where import next_step
+from workshop.next_step import next_step
 from workshop.wire import point_at, visible
 
 WIDEST = 80

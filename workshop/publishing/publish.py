@@ -14,7 +14,7 @@ from pathlib import Path
 
 from workshop.course import Course, Lesson, imported_names
 from workshop.publishing.difference import Difference, PublishError, unified
-from workshop.publishing.notebooks import notebook_text
+from workshop.publishing.make_notebook import notebook_text
 from workshop.publishing.readme import readme_text
 from workshop.publishing.replay import replay as replay_consoles
 from workshop.publishing.snippets import fill_snippets

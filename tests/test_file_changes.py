@@ -16,7 +16,7 @@ import pytest
 from tests import mini_course
 from tests.conftest import ROOT
 from tests.parts import require
-from workshop.watch import Snapshot, snapshot, wait_for_change
+from workshop.file_changes import Snapshot, snapshot, wait_for_change
 
 
 class Waiting:
