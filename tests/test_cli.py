@@ -156,6 +156,26 @@ def test_start_refuses_to_overwrite_and_reset_keeps_what_was_there(
     assert kept.read_text(encoding="utf-8") == "mine"
 
 
+def test_start_at_a_todo_says_what_is_done_and_what_was_kept(run: Run, course: Course) -> None:
+    run("start", "1")
+    write(course, "mine")
+    run("check", "1", status=1)
+    output = run("start", "--at", "2").output
+    assert "  Kept  work/01_greeting/exercise.backup.py, what you had before\n" in output
+    assert "  TODO 1  Write the event  (done)\n  TODO 2  Name it\n" in output
+    assert "> 01  A greeting   10 min  started" in run().output
+    assert "TODO 2" in run("check", "1", status=1).output
+
+
+def test_one_todo_can_be_checked_and_is_no_progress(run: Run, course: Course) -> None:
+    run("start", "1", "--at", "2")
+    assert run("check", "1", "--todo", "1").exit_code == 0
+    run("check", "1", "--todo", "2", status=1)
+    found = json.loads(run("check", "--todo", "1", "--json").stdout)
+    assert (found["todo"], found["left_out"], len(found["checks"])) == (1, 1, 3)
+    assert "> 01  A greeting   10 min  started" in run().output
+
+
 def test_a_failing_check_says_everything_in_order(run: Run, course: Course) -> None:
     run("start", "1")
     write(course, WRONG)
@@ -275,6 +295,10 @@ def test_json_is_all_that_is_printed(run: Run, course: Course) -> None:
         (["check", "1", "--solution", "--url", "http://127.0.0.1:1"], "either --solution or"),
         (["check", "1", "--watch", "--json"], "without --url and --json"),
         (["check", "2", "--solution"], "has no exercise"),
+        (["check", "1", "--solution", "--todo", "3"], "has no TODO 3. Its TODOs: 1, 2."),
+        (["check", "1", "--todo", "1", "--url", "http://127.0.0.1:1"], "a URL has no TODOs"),
+        (["start", "1", "--at", "3"], "Lesson 01 has no TODO 3. Its TODOs: 1, 2."),
+        (["start", "2", "--at", "2"], "Lesson 02 has no TODO 2. Its TODOs: none."),
         (["hint", "1"], "uv run workshop start 01"),
         (["hint", "1", "--todo", "2"], "uv run workshop start 01"),
         (["hint", "1", "--todo", "3"], "Lesson 01 has no TODO 3. Its TODOs: 1, 2."),

@@ -13,9 +13,12 @@ import os
 import re
 import shutil
 import tomllib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from workshop.publishing.starters import partly_solved, todos_in
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -236,24 +239,30 @@ class Course:
         known = "".join(f"\n  {lesson.number}  {lesson.title}" for lesson in self.lessons)
         raise CourseError(f"There is no lesson {name!r}. There are:{known}")
 
-    def start(self, lesson: Lesson, *, reset: bool = False) -> Path:
+    def start(self, lesson: Lesson, *, reset: bool = False, at: int | None = None) -> Path:
         """Copy the starter into the learner's folder; return the learner's file.
 
-        Files beside the starter that it imports are copied with it. Work that was
-        changed is never overwritten: WorkChangedError, or with `reset` a backup
-        copy beside it first. Raises CourseError if the lesson has no exercise.
+        With `at`, the TODOs before this one are done in it. Files beside the starter that
+        it imports are copied with it. Work that was changed is never lost: WorkChangedError,
+        or with `reset` or `at` a backup copy beside it first. `reset` forgets that the lesson
+        was passed. Raises CourseError if the lesson has no exercise or no such TODO.
         """
         if not lesson.starter.is_file():
             raise CourseError(f"Lesson {lesson.number} has no exercise.")
         sources = [lesson.starter, *companions(lesson.starter)]
+        fresh = {source.name: source.read_bytes() for source in sources}
+        if at is not None:
+            if at not in todos_in(lesson):
+                raise no_such_todo(lesson, at, todos_in(lesson))
+            fresh[lesson.work.name] = partly_solved(lesson, at).encode()
         copied: dict[str, str] = self.progress.read(lesson).get("copied", {})
         changed = [
             target
-            for source in sources
-            if (target := lesson.work.parent / source.name).is_file()
-            and digest(target) not in (digest(source), copied.get(source.name))
+            for name, content in fresh.items()
+            if (target := lesson.work.with_name(name)).is_file()
+            and digest(target) not in (digest_of(content), copied.get(name))
         ]
-        if changed and not reset:
+        if changed and not reset and at is None:
             raise WorkChangedError(
                 f"You have changed {self.shown(changed[0])}. Keep working in it, or type\n"
                 f"  uv run workshop start {lesson.number} --reset\n"
@@ -262,11 +271,15 @@ class Course:
         for target in changed:
             keep_copy(target)
         lesson.work.parent.mkdir(parents=True, exist_ok=True)
-        for source in sources:
-            shutil.copyfile(source, lesson.work.parent / source.name)
-        update: dict[str, Any] = {"copied": {s.name: digest(s) for s in sources}}
+        for name, content in fresh.items():
+            lesson.work.with_name(name).write_bytes(content)
+        update: dict[str, Any] = {
+            "copied": {name: digest_of(content) for name, content in fresh.items()}
+        }
+        if reset or at is not None:
+            update |= {"passed": None, "total": None}
         if reset:
-            update |= {"passed": None, "total": None, "done": None}
+            update["done"] = None
         self.progress.update(lesson, update)
         return lesson.work
 
@@ -389,9 +402,20 @@ def companions(program: Path) -> list[Path]:
     return sorted(found)
 
 
+def no_such_todo(lesson: Lesson, todo: int, known: Iterable[int]) -> CourseError:
+    """Says which TODOs there are."""
+    numbers = ", ".join(str(number) for number in known) or "none"
+    return CourseError(f"Lesson {lesson.number} has no TODO {todo}. Its TODOs: {numbers}.")
+
+
 def digest(path: Path) -> str:
     """The SHA-256 of a file's bytes, in hexadecimal."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return digest_of(path.read_bytes())
+
+
+def digest_of(content: bytes) -> str:
+    """The SHA-256 of these bytes, in hexadecimal."""
+    return hashlib.sha256(content).hexdigest()
 
 
 def free_name(path: Path) -> Path:

@@ -145,9 +145,15 @@ def _style_of(course: Course, lesson: Lesson) -> str:
 
 
 def show_started(
-    screen: Console, course: Course, lesson: Lesson, todos: Sequence[Todo], kept: Iterable[Path]
+    screen: Console,
+    course: Course,
+    lesson: Lesson,
+    todos: Sequence[Todo],
+    kept: Iterable[Path],
+    *,
+    at: int = 1,
 ) -> None:
-    """What `start` made, and what to do in it."""
+    """What `start` made, and what to do in it. The TODOs before `at` are done."""
     line(screen, (f"{lesson.number}  {lesson.title}", "bold"))
     line(screen)
     line(screen, "  Read  ", course.shown(lesson.text))
@@ -157,7 +163,10 @@ def show_started(
     if todos:
         line(screen)
     for todo in todos:
-        line(screen, f"  TODO {todo.number}  {todo.title}")
+        if todo.number < at:
+            line(screen, (f"  TODO {todo.number}  {todo.title}  (done)", "dim"))
+        else:
+            line(screen, f"  TODO {todo.number}  {todo.title}")
     missing = [
         course.lesson(slug) for slug in lesson.needs if not course.is_done(course.lesson(slug))
     ]

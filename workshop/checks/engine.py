@@ -142,6 +142,9 @@ class Report:
     results: list[Result] = field(default_factory=list)
     seconds: float = 0.0
     complaints: list[Complaint] = field(default_factory=list)  # only when something failed
+    todo: int | None = None  # set when only the checks of this TODO ran, and what they need
+    left_out: int = 0  # how many have no result for that reason
+    postponed: int = 0  # how many of these are of that TODO, and need a later one
 
     @property
     def ok(self) -> bool:
@@ -156,6 +159,9 @@ class Report:
             {
                 "lesson": self.slug,
                 "subject": self.subject,
+                "todo": self.todo,
+                "left_out": self.left_out,
+                "postponed": self.postponed,
                 "passed": self.ok,
                 "seconds": round(self.seconds, 3),
                 "complaints": [complaint.as_dict() for complaint in self.complaints],
@@ -248,12 +254,61 @@ class Suite(Generic[T]):
         return add
 
 
-def check_program(suite: Suite[T], program: Path) -> Report:
-    """Start `program` and run all checks of the suite on it."""
+def check_program(suite: Suite[T], program: Path, todo: int | None = None) -> Report:
+    """Start `program` and run the checks of the suite on it.
+
+    With `todo`, only the checks of this TODO and those that they come after; ValueError if
+    there are none. What has to wait for a later TODO is left out, too.
+    """
+    checks = suite.checks if todo is None else checks_of(suite, todo)
     if complaint := broken(program):
-        results = _not_started(suite, suite.checks, Failed("broken-file"))
-        return Report(suite.slug, str(program), results, complaints=[complaint])
-    return _report(suite, str(program), suite.open_program(program), suite.checks, program)
+        results = _not_started(suite, checks, Failed("broken-file"))
+        report = Report(suite.slug, str(program), results, complaints=[complaint])
+    else:
+        opening = suite.open_program(program)
+        report = _report(suite, str(program), opening, checks, program, todo)
+    if todo is None:
+        return report
+    ids = {result.id for result in report.results}
+    return replace(
+        report,
+        todo=todo,
+        left_out=len(suite.checks) - len(ids),
+        postponed=sum(check.todo == todo and check.id not in ids for check in checks),
+    )
+
+
+def todos_checked(suite: Suite[T]) -> list[int]:
+    """The numbers of the TODOs that the suite's checks are about."""
+    return sorted({check.todo for check in suite.checks if check.todo is not None})
+
+
+def checks_of(suite: Suite[T], todo: int) -> list[Check[T]]:
+    """The checks of a TODO and, however far back, those that they come after."""
+    needed = {check.id for check in suite.checks if check.todo == todo}
+    if not needed:
+        raise ValueError(f"No check of {suite.slug} is about a TODO {todo}.")
+    # What a check comes after is above it.
+    for check in reversed(suite.checks):
+        if check.id in needed:
+            needed |= {*check.after}
+    return [check for check in suite.checks if check.id in needed or check.id == STARTS]
+
+
+def due_at(todo: int, results: list[Result], checks: list[Check[T]]) -> list[Result]:
+    """The results without what can't pass yet: what needs a TODO that comes after this one.
+
+    `checks` are those of the results. Nothing is left out if nothing about the TODO is left.
+    """
+    later: set[str] = set()
+    due: list[Result] = []
+    for check, result in zip(checks, results, strict=True):
+        if (result.state == "failed" and (check.todo or 0) > todo) or result.waits_for in later:
+            later.add(result.id)
+        else:
+            due.append(result)
+    about = {check.id for check in checks if check.todo == todo}
+    return due if any(result.id in about for result in due) else results
 
 
 def check_url(suite: Suite[T], url: str) -> Report:
@@ -276,6 +331,7 @@ def _report(
     opening: AbstractContextManager[T],
     checks: list[Check[T]],
     file: Path | None = None,
+    todo: int | None = None,
 ) -> Report:
     began = time.monotonic()
     printed: list[str] = []
@@ -297,6 +353,8 @@ def _report(
                 label="Result",
             )
             results = _not_started(suite, checks, not_started)
+    if todo is not None:
+        results = due_at(todo, results, checks)
     report = Report(suite.slug, subject, results, time.monotonic() - began)
     if file is None or report.ok:
         return report
