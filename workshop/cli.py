@@ -136,6 +136,10 @@ def check(
     everything: Annotated[
         bool, typer.Option("--all", help="Show every failure in full, not only the first.")
     ] = False,
+    listed: Annotated[
+        bool,
+        typer.Option("--list", help="Show one line for each check: passed, failed, waits."),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and only JSON.")] = False,
     todo: Annotated[
         int | None,
@@ -152,7 +156,7 @@ def check(
     if todo is not None and url:
         raise typer.BadParameter("a server at a URL has no TODOs.", param_hint="--todo")
     if watch:
-        watch_and_check(name, solution=solution, everything=everything, todo=todo)
+        watch_and_check(name, solution, todo, everything=everything, listed=listed)
         return
     try:
         with explained() as course, json_error(as_json):
@@ -164,8 +168,10 @@ def check(
                 from workshop.screens import console, show_report
 
                 # Somebody else's server has no first TODO: show everything about it.
-                everything = everything or url is not None
-                show_report(console(), course, lesson, report, everything=everything)
+                everything = everything or (url is not None and not listed)
+                show_report(
+                    console(), course, lesson, report, everything=everything, listed=listed
+                )
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
     raise typer.Exit(0 if report.ok else 1)
@@ -271,7 +277,7 @@ def reach(url: str) -> None:
 
 
 def watch_and_check(
-    name: str | None, *, solution: bool, everything: bool, todo: int | None
+    name: str | None, solution: bool, todo: int | None, *, everything: bool, listed: bool
 ) -> None:
     """Check again at each save, until Ctrl-C."""
     try:
@@ -289,7 +295,9 @@ def watch_and_check(
                 screen.clear()
                 try:
                     report = run_checks(course, lesson, solution=solution, todo=todo)
-                    show_report(screen, course, lesson, report, everything=everything)
+                    show_report(
+                        screen, course, lesson, report, everything=everything, listed=listed
+                    )
                 except CourseError as error:
                     prose(screen, str(error), style="red")  # the file is gone: it may return
                 line(screen)

@@ -17,17 +17,18 @@ from rich.cells import chop_cells
 from rich.console import Console
 from rich.text import Text
 
-from workshop.checks.engine import Failed, Report, Result
+from workshop.checks.engine import Failed, Report, Result, State
 from workshop.checks.gallery import Todo
 from workshop.complaints import Complaint
 from workshop.course import Course, Lesson
 from workshop.doctor import Finding
 from workshop.next_step import next_step
+from workshop.publishing.starters import todos_in
 from workshop.wire import point_at, visible
 
 WIDEST = 80
 TITLE = "Server-Sent Events and MCP, by hand"
-INDENT = 5  # of everything under a check's title
+INDENT = 7  # of everything under a check's title
 LABEL = 11  # width of "Came back" and the like
 MOST_COMPLAINTS = 3
 # Labels for text. All others are for bytes, which are shown to the last one.
@@ -187,42 +188,58 @@ def show_report(
     report: Report,
     *,
     everything: bool = False,
+    listed: bool = False,
 ) -> None:
-    """One line for each check, and the failure to fix first in full.
+    """What failed, the failure to fix first in full; what passed and what waits as numbers.
 
-    With `everything` all failures are shown in full. Before them comes what Python
-    says about the file: it explains what a missing answer does not.
+    With `everything` all failures are shown in full. `listed` shows one line for each check
+    instead. Before them comes what Python says about the file: it explains what a missing
+    answer does not.
     """
     file = Path(report.subject) if "://" not in report.subject else None
     line(screen, (f"{lesson.number}  {lesson.title}", "bold"))
     line(screen, "    ", (course.shown(file) if file else report.subject, "dim"))
     line(screen)
-    _show_list(screen, report)
-    failed = failures(report)
     show_complaints(screen, course, report)
-    for result in failed if everything else failed[:1]:
+    if report.complaints:
         line(screen)
-        _show_failure(screen, course, lesson, report, result, file)
-    line(screen)
-    if not failed:
-        prose(
-            screen,
-            f"All {len(report.results)} checks passed in {report.seconds:.1f} s.",
-            style="bold green",
-        )
-        if file == lesson.work:
-            _, typed = next_step(course)
-            command(screen, f"Lesson {lesson.number} is done. Next, type:", typed)
+    if listed:
+        for result in report.results:
+            _show_row(screen, report, result)
+        line(screen)
+    if report.ok:
+        _show_passed(screen, course, lesson, report, file)
         return
+    failed = failures(report)
+    if not listed:
+        _show_folded(screen, "passed", f"{len(report.ids('passed'))} passed")
+    for result in failed if everything or not listed else []:
+        _show_row(screen, report, result)
+        in_full = everything or result is failed[0]
+        if in_full:
+            _show_failure(screen, course, lesson, result, file)
+            line(screen)
+        if waiting := len(report.waiting_for(result)):
+            verb = "waits" if waiting == 1 else "wait"
+            _show_folded(screen, "waiting", f"{waiting} more {verb} for this one")
+            if in_full and result is not failed[-1]:
+                line(screen)
+    if not listed and not (everything and not report.waiting_for(failed[-1])):
+        line(screen)
     _show_count(screen, report)
-    if len(failed) > 1 and not everything:
-        line(screen, "See every failure in full:  ", _same_check(lesson, file), " --all")
+    again = _same_check(lesson, report, file)
     if file == lesson.work:
         line(screen, "One more hint:              ", f"uv run workshop hint {lesson.number}")
+    if not everything and (listed or len(failed) > 1):
+        line(screen, "See every failure in full:  ", again, " --all")
+    if not listed:
+        line(screen, "See all checks in a list:   ", again, " --list")
 
 
-def _same_check(lesson: Lesson, file: Path | None) -> str:
+def _same_check(lesson: Lesson, report: Report, file: Path | None) -> str:
     words = f"uv run workshop check {lesson.number}"
+    words += "" if report.todo is None else f" --todo {report.todo}"
+    words += "" if file is not None else f" --url {report.subject}"
     return words + (" --solution" if file == lesson.solution else "")
 
 
@@ -230,6 +247,45 @@ def failures(report: Report) -> list[Result]:
     """What failed, in the order in which it should be fixed: by TODO, then as listed."""
     failed = [result for result in report.results if result.state == "failed"]
     return sorted(failed, key=lambda result: result.todo or 0)
+
+
+def _show_passed(
+    screen: Console, course: Course, lesson: Lesson, report: Report, file: Path | None
+) -> None:
+    """That all passed, what that means, and what to type next."""
+    count = len(report.results)
+    if report.todo is None:
+        said = f"All {count} checks passed in {report.seconds:.1f} s."
+    else:
+        said = f"TODO {report.todo} is done: {count} checks passed in {report.seconds:.1f} s."
+    prose(screen, said, style="bold green")
+    if report.todo is not None:
+        prose(screen, left_out(report))
+    if file is None or file != lesson.work:
+        return
+    if report.todo is None:
+        _, typed = next_step(course)
+        command(screen, f"Lesson {lesson.number} is done. Next, type:", typed)
+        return
+    again = f"uv run workshop check {lesson.number}"
+    following = report.todo + 1
+    if following in todos_in(lesson):
+        place = place_of_todo(course, file, following)
+        line(screen)
+        line(screen, f"Next is TODO {following}: {place}")
+        command(screen, "Then type:", f"{again} --todo {following}")
+    else:
+        command(screen, "That was the last TODO. Now run all checks:", again)
+
+
+def left_out(report: Report) -> str:
+    """How many checks did not run, since only one TODO was asked for."""
+    one = report.left_out == 1
+    said = f"{report.left_out} other {'check was' if one else 'checks were'} left out."
+    if report.postponed:
+        verbs = "is about it and needs" if report.postponed == 1 else "are about it and need"
+        said += f" {report.postponed} of these {verbs} a later TODO."
+    return said
 
 
 def _show_count(screen: Console, report: Report) -> None:
@@ -240,48 +296,45 @@ def _show_count(screen: Console, report: Report) -> None:
     if waiting := len(report.ids("waiting")):
         counts.append(f"{waiting} waiting")
     line(screen, (f"{', '.join(counts)} in {report.seconds:.1f} s.", "bold"))
+    if report.todo is not None:
+        prose(screen, left_out(report))
 
 
-def _show_list(screen: Console, report: Report) -> None:
-    marks = _marks(screen)
-    numbers = {result.id: number for number, result in enumerate(report.results, start=1)}
-    for result in report.results:
-        mark, style = marks[result.state]
-        aside = ""
-        if result.state == "failed" and result.todo is not None:
-            aside = f"TODO {result.todo}"
-        elif result.state == "waiting":
-            aside = f"waits for {numbers[result.waits_for]}"
-        head = f"  {numbers[result.id]:>2} "
-        room = width_of(screen) - len(head) - len(mark) - 1
-        # The aside goes to the right of the title's last line, or below if it won't fit.
-        titles = _folded(result.title, room)
-        if aside and len(titles[-1]) + 2 + len(aside) > room:
-            titles.append("")
-        for number, title in enumerate(titles):
-            last = number == len(titles) - 1
-            lead = [head, (mark, style), " "] if number == 0 else [" " * (len(head) + 2)]
-            tail = f"{aside:>{room - len(title)}}" if last and aside else ""
-            words = "dim" if result.state == "waiting" else ""
-            line(screen, *lead, (title, words), (tail, "dim"))
+def _show_folded(screen: Console, state: State, said: str) -> None:
+    """One line for all the checks in this state."""
+    mark, style = _marks(screen)[state]
+    line(screen, " " * 5, (mark, style), " ", (said, "dim" if state == "waiting" else ""))
+
+
+def _show_row(screen: Console, report: Report, result: Result) -> None:
+    """One check in a line: its number, how it went, and what it waits for or its TODO."""
+    mark, style = _marks(screen)[result.state]
+    numbers = {one.id: number for number, one in enumerate(report.results, start=1)}
+    aside = ""
+    if result.state == "failed" and result.todo is not None:
+        aside = f"TODO {result.todo}"
+    elif result.state == "waiting":
+        aside = f"waits for {numbers[result.waits_for]}"
+    head = f"  {numbers[result.id]:>2} "
+    room = width_of(screen) - len(head) - len(mark) - 1
+    # The aside goes to the right of the title's last line, or below if it won't fit.
+    titles = _folded(result.title, room)
+    if aside and len(titles[-1]) + 2 + len(aside) > room:
+        titles.append("")
+    words = {"failed": "bold", "waiting": "dim"}.get(result.state, "")
+    for number, title in enumerate(titles):
+        last = number == len(titles) - 1
+        lead = [head, (mark, style), " "] if number == 0 else [" " * (len(head) + 2)]
+        tail = f"{aside:>{room - len(title)}}" if last and aside else ""
+        line(screen, *lead, (title, words), (tail, "dim"))
 
 
 def _show_failure(
-    screen: Console,
-    course: Course,
-    lesson: Lesson,
-    report: Report,
-    result: Result,
-    file: Path | None,
+    screen: Console, course: Course, lesson: Lesson, result: Result, file: Path | None
 ) -> None:
     """Everything about one failure: what went over the wire, what was wanted, and why."""
     failure = result.failure
     assert failure is not None
-    mark, style = _marks(screen)["failed"]
-    number = [one.id for one in report.results].index(result.id) + 1
-    for count, title in enumerate(_folded(result.title, width_of(screen) - INDENT)):
-        lead = f"{number:>2} {mark} " if count == 0 else " " * INDENT
-        line(screen, (lead + title, style))
     prose(screen, result.rule, indent=INDENT, style="dim")
     room = width_of(screen) - INDENT - LABEL - 1
     if failure.sent:
@@ -304,14 +357,13 @@ def _show_failure(
 def show_complaints(screen: Console, course: Course, report: Report) -> None:
     """What Python says about the learner's file: each place, its line with a caret, and why."""
     if report.complaints:
-        line(screen)
-        line(screen, " " * INDENT, ("Start here. Python says about your file:", "bold"))
+        line(screen, "  ", ("Start here. Python says about your file:", "bold"))
     for complaint in report.complaints[:MOST_COMPLAINTS]:
-        prose(screen, place_of(course, complaint), indent=INDENT + 2, style="dim")
-        for one in code_lines(complaint, width_of(screen) - INDENT - 4):
+        prose(screen, place_of(course, complaint), indent=4, style="dim")
+        for one in code_lines(complaint, width_of(screen) - 6):
             style = "bold red" if one.strip() == "^" else ""
-            line(screen, " " * (INDENT + 4), (one, style))
-        prose(screen, visible(complaint.said.encode()), indent=INDENT + 4, style="red")
+            line(screen, " " * 6, (one, style))
+        prose(screen, visible(complaint.said.encode()), indent=6, style="red")
 
 
 def place_of(course: Course, complaint: Complaint) -> str:

@@ -154,6 +154,17 @@ class Report:
         """The ids of the checks in this state."""
         return [result.id for result in self.results if result.state == state]
 
+    def waiting_for(self, failed: Result) -> list[Result]:
+        """What waits for this failure, or for something that waits for it."""
+        waiting: list[Result] = []
+        ids = {failed.id}
+        # What a check comes after is above it.
+        for result in self.results:
+            if result.waits_for in ids:
+                ids.add(result.id)
+                waiting.append(result)
+        return waiting
+
     def as_json(self) -> str:
         return json.dumps(
             {
