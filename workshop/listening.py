@@ -29,6 +29,7 @@ class Listener:
         except BaseException:  # an interrupt, too: nobody else could close it
             self._connection.close()
             raise
+        self.answered = time.monotonic()
         self.status = self._response.status
         self.headers = self._response.headers
         self._pieces: list[tuple[float, str]] = []
@@ -65,7 +66,7 @@ class Listener:
             return self._ended
 
     def take(self, deadline: float) -> tuple[float, str] | None:
-        """The next piece and when it came. None at the end of the stream, or after `deadline`."""
+        """The next piece, and when it came. None at the stream's end, or after `deadline`."""
         with self._changed:
             while self._taken == len(self._pieces):
                 left = deadline - time.monotonic()

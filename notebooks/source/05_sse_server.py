@@ -17,8 +17,16 @@ from IPython.display import IFrame
 from mcp import ClientSession
 from mcp.client.sse import sse_client
 
-from workshop.notebook import begin_at, check, listen, note, post, run, show_stream, start
-from workshop.notebook import start_exercise
+from workshop.notebook import (
+    begin_at,
+    check,
+    listen,
+    post,
+    run,
+    show_stream,
+    start,
+    start_exercise,
+)
 
 # %% [markdown]
 # ## What they say to each other
@@ -40,7 +48,7 @@ endpoint = first.url + stream.last.data
 
 
 # %%
-def request(id, method, **params):
+def request(id: str | int, method: str, **params: object) -> dict:
     return {"jsonrpc": "2.0", "id": id, "method": method, "params": params}
 
 

@@ -12,12 +12,14 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from pathlib import Path
 from typing import Any, Literal
 
 MOST_ROWS = 300
 MOST_CHARACTERS = 20_000  # of one message
 LONG = 24  # lines of pretty-printed JSON that are shown folded
-NARROW = 68  # characters of a line of it
+WIDE = 72  # characters of a line of it in a list of events
+NARROW = 44  # and in one of two lanes
 
 Kind = Literal["sent", "event", "heartbeat", "answer", "note"]
 
@@ -40,7 +42,7 @@ class Row:
     answer: str = ""  # "202", and the type of its body
     answer_body: str = ""
     number: int = 0  # of a message in a conversation
-    linked: int = 0  # the message that it answers, or that answers it
+    linked: Row | None = None  # the message that it answers, or that answers it
     took: float = 0.0  # seconds from the request to its reply
     who: str = ""  # whose stream it came on, where there are several
     together: bool = False  # it arrived in one piece with the row above
@@ -57,19 +59,19 @@ def parsed(text: str) -> Any:
         return None
 
 
-def pretty(value: Any, indent: int = 0) -> str:
+def pretty(value: Any, width: int, indent: int = 0) -> str:
     """JSON that is easy to read: what fits into a line stays in one."""
     short = json.dumps(value, ensure_ascii=False)
-    if not value or not isinstance(value, dict | list) or indent + len(short) <= NARROW:
+    if not value or not isinstance(value, dict | list) or indent + len(short) <= width:
         return short
     inner = " " * (indent + 2)
     if isinstance(value, dict):
         lines = [
-            f"{inner}{json.dumps(key, ensure_ascii=False)}: {pretty(one, indent + 2)}"
+            f"{inner}{json.dumps(key, ensure_ascii=False)}: {pretty(one, width, indent + 2)}"
             for key, one in value.items()
         ]
         return "{\n" + ",\n".join(lines) + "\n" + " " * indent + "}"
-    lines = [inner + pretty(one, indent + 2) for one in value]
+    lines = [inner + pretty(one, width, indent + 2) for one in value]
     return "[\n" + ",\n".join(lines) + "\n" + " " * indent + "]"
 
 
@@ -109,89 +111,8 @@ def lines_of(row: Row) -> list[str]:
 
 # --- HTML --------------------------------------------------------------------------------
 
-STYLE = """<style>
-.wire {
-  --ink: var(--jp-content-font-color1, var(--vscode-editor-foreground, CanvasText));
-  --ground: var(--jp-layout-color1, var(--vscode-editor-background, Canvas));
-  --quiet: color-mix(in srgb, var(--ink) 62%, var(--ground));
-  --line: color-mix(in srgb, var(--ink) 16%, var(--ground));
-  --card: color-mix(in srgb, var(--ink) 4%, var(--ground));
-  --client: color-mix(in srgb, #1769c2 68%, var(--ink));
-  --server: color-mix(in srgb, #15803d 68%, var(--ink));
-  --bad: color-mix(in srgb, #d32f2f 78%, var(--ink));
-  max-width: 78rem; margin: .3rem 0 .5rem; padding: .1rem .7rem;
-  color: var(--ink); background: var(--ground); border: 1px solid var(--line);
-  border-radius: .5rem; font: .92rem/1.45 system-ui, sans-serif; text-align: left;
-}
-.wire * { box-sizing: border-box; }
-.wire pre {
-  margin: 0; padding: 0; color: inherit; background: none; border: 0; font-size: .84rem;
-  font-family: ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, monospace; line-height: 1.45;
-  white-space: pre-wrap; overflow-wrap: normal; word-break: keep-all; overflow-x: auto;
-}
-.wire .raw { color: var(--quiet); }
-.wire .json { margin-top: .3rem; padding-top: .3rem; border-top: 1px dashed var(--line); white-space: pre; }
-.wire .raw .shy { opacity: .75; }
-.wire .key { color: color-mix(in srgb, #7a3fb5 62%, var(--ink)); }
-.wire .string { color: color-mix(in srgb, #0f7b6c 70%, var(--ink)); }
-.wire .value { color: color-mix(in srgb, #b45309 72%, var(--ink)); }
-.wire summary { margin-top: .25rem; color: var(--quiet); cursor: pointer; }
-.wire .time { color: var(--quiet); font-size: .82rem; font-variant-numeric: tabular-nums; white-space: nowrap; }
-.wire .chip {
-  --own: hsl(var(--hue) 70% 45%); display: inline-block; padding: 0 .5rem; border-radius: 1rem;
-  font-size: .82rem; font-weight: 600; white-space: nowrap;
-  color: color-mix(in srgb, var(--own) 55%, var(--ink));
-  background: color-mix(in srgb, var(--own) 18%, var(--ground));
-}
-.wire .tag { color: var(--quiet); font-size: .82rem; }
-.wire .note { padding: .3rem 0; color: var(--quiet); }
-.wire .note b { color: var(--ink); font-weight: 600; }
-.wire .bad { color: var(--bad); }
-.wire .stream { display: grid; grid-template-columns: 5.2rem 4.6rem minmax(0, 1fr); gap: .1rem .8rem; padding: .3rem 0; border-top: 1px solid var(--line); }
-.wire .stream:first-of-type { border-top: 0; }
-.wire .stream .event { padding-left: .7rem; border-left: 3px solid hsl(var(--hue) 60% 50%); }
-.wire .stream.beat { opacity: .55; padding: 0; border-top: 0; }
-.wire .stream.beat .event { border-left-color: var(--line); }
-.wire .stream .raw { color: inherit; }
-.wire .together .time { opacity: .45; }
-.wire .lanes {
-  --middle: 6rem; --at: calc(50% - var(--middle) / 2); position: relative; padding-bottom: .4rem;
-  background: linear-gradient(var(--client), var(--client)) var(--at) 2rem / 2px 100% no-repeat,
-    linear-gradient(var(--server), var(--server)) calc(100% - var(--at)) 2rem / 2px 100% no-repeat;
-}
-.wire .names, .wire .turn { display: grid; grid-template-columns: minmax(0, 1fr) var(--middle, 6rem) minmax(0, 1fr); }
-.wire .names { padding: .35rem 0 .3rem; font-weight: 700; }
-.wire .names :first-child { text-align: right; padding-right: .7rem; color: var(--client); }
-.wire .names :last-child { grid-column: 3; padding-left: .7rem; color: var(--server); }
-.wire .turn { padding: .28rem 0; align-items: start; }
-.wire .turn > * { grid-row: 1; min-width: 0; }
-.wire .card { padding: .35rem .6rem; background: var(--card); border: 1px solid var(--line); border-radius: .4rem; }
-.wire .left { grid-column: 1; margin-right: .7rem; }
-.wire .right { grid-column: 3; margin-left: .7rem; }
-.wire .card.left { border-right: 3px solid var(--client); }
-.wire .card.right { border-left: 3px solid var(--server); }
-.wire .card.wrong { border-color: var(--bad); }
-.wire .head { display: flex; flex-wrap: wrap; align-items: baseline; gap: .1rem .5rem; font-weight: 600; overflow-wrap: anywhere; }
-.wire .left .head { color: var(--client); }
-.wire .right .head { color: var(--server); }
-.wire .head.bad { color: var(--bad); }
-.wire .far { padding-top: .3rem; color: var(--quiet); font-size: .86rem; }
-.wire .far.left { text-align: right; }
-.wire .arrow { --own: var(--client); grid-column: 2; position: relative; height: 2.9rem; text-align: center; }
-.wire .from-server .arrow { --own: var(--server); }
-.wire .wrong .arrow { --own: var(--bad); }
-.wire .arrow::before { content: ""; position: absolute; top: .95rem; left: 2px; right: 2px; border-top: 2px solid var(--own); }
-.wire .arrow::after { content: ""; position: absolute; top: calc(.95rem - 5px); right: 0; border: 6px solid transparent; border-left: 10px solid var(--own); border-right: 0; }
-.wire .from-server .arrow::after { right: auto; left: 2px; border: 6px solid transparent; border-right: 10px solid var(--own); border-left: 0; }
-.wire .badge { position: relative; z-index: 1; display: inline-block; min-width: 1.6rem; margin-top: .2rem; padding: 0 .3rem; font-size: .8rem; font-weight: 700; line-height: 1.5rem; color: var(--ground); background: var(--own); border-radius: 1rem; }
-.wire .back { position: absolute; left: 0; right: 0; top: 1.75rem; font-size: .82rem; font-weight: 600; color: var(--quiet); }
-.wire .turn.beat { opacity: .55; padding: 0; }
-.wire .turn.beat .arrow { height: 1.5rem; }
-.wire .turn.beat .arrow::before { border-top-style: dotted; top: .7rem; }
-.wire .turn.beat .arrow::after { top: calc(.7rem - 5px); }
-.wire .turn.beat .right { padding-left: .2rem; }
-.wire .lanes .note { position: relative; width: fit-content; max-width: 46rem; margin: .35rem auto; padding: .25rem .8rem; text-align: center; background: var(--ground); border: 1px solid var(--line); border-radius: .4rem; }
-</style>"""
+# In each picture: the notebook that holds it may be all there is.
+STYLE = f"<style>{Path(__file__).with_name('pictures.css').read_text(encoding='utf-8')}</style>"
 
 
 def html_of(rows: Sequence[Row], names: tuple[str, str] = ("client", "server")) -> str:
@@ -225,7 +146,7 @@ def _stream_row(row: Row, since: float) -> str:
     return (
         f'<div class="stream{beat}{together}" style="--hue:{_hue(row.title)}">'
         f'<span class="time">{row.at:.3f} s</span><span class="time">{after}</span>'
-        f'<div class="event">{head}{_body(row.wire, row.data)}</div></div>'
+        f'<div class="event">{head}{_body(row.wire, row.data, WIDE)}</div></div>'
     )
 
 
@@ -243,7 +164,11 @@ def _turn(row: Row) -> str:
     where = "" if from_client else " from-server"
     back = f'<span class="back">← {row.status}</span>' if row.status else ""
     title = escape(row.title)
-    line = f'<div class="tag">{title}</div>' if from_client and kind_of(parsed(row.data))[0] else ""
+    line = (
+        f'<div class="tag">{title}</div>'
+        if from_client and kind_of(parsed(row.data))[0]
+        else ""
+    )
     return (
         f'<div class="turn{where}{wrong}"><div class="card {side}">'
         f'<div class="head">{_head(row)}<span class="time">{row.at:.3f} s</span></div>{line}'
@@ -265,9 +190,9 @@ def _across(row: Row, side: str) -> str:
         )
     said: list[str] = []
     if row.linked and row.kind == "sent":
-        said.append(f"answered by <b>{row.linked}</b> after {row.took:.3f} s")
+        said.append(f"answered by <b>{row.linked.number}</b> after {row.took:.3f} s")
     elif row.linked:
-        said.append(f"the reply to <b>{row.linked}</b>")
+        said.append(f"the reply to <b>{row.linked.number}</b>")
     if row.status >= 400:
         said.append(escape(row.answer))
     return f'<div class="far {side}">{", ".join(said)}</div>'
@@ -275,14 +200,18 @@ def _across(row: Row, side: str) -> str:
 
 def _head(row: Row) -> str:
     """The title of a message, and what kind of message it is."""
-    message = parsed(row.data) if row.data else None
+    message: Any = parsed(row.data) if row.data else None
     kind, id = kind_of(message)
     head = escape(row.title)
     if kind in ("request", "notification"):
-        head = f"{escape(str(message['method']))}"
+        head = escape(str(message["method"]))
     if row.kind == "event" and row.title:
         who = _chip(row.who) if row.who else ""
-        head = who + _chip(row.title) + (f"<span>{head}</span>" if head != escape(row.title) else "")
+        head = (
+            who
+            + _chip(row.title)
+            + (f"<span>{head}</span>" if head != escape(row.title) else "")
+        )
     if kind == "notification":
         return head + '<span class="tag">notification: no id, no reply</span>'
     if kind:
@@ -302,16 +231,20 @@ def _note(row: Row) -> str:
 
 def _linked(row: Row) -> str:
     kind, id = kind_of(parsed(row.data)) if row.data else ("", None)
-    return f' <span class="tag">{kind} {escape(json.dumps(id))}</span>' if id is not None else ""
+    return (
+        f' <span class="tag">{kind} {escape(json.dumps(id))}</span>' if id is not None else ""
+    )
 
 
-def _body(wire: str, data: str) -> str:
+def _body(wire: str, data: str, width: int = NARROW) -> str:
     """The wire form, and the JSON in it laid out below, if that says more."""
-    made = f'<pre class="raw">{_broken_at_commas(_clipped(wire.rstrip()))}</pre>' if wire else ""
+    made = (
+        f'<pre class="raw">{_broken_at_commas(_clipped(wire.rstrip()))}</pre>' if wire else ""
+    )
     value = parsed(data) if data and len(data) <= MOST_CHARACTERS else None
     if not isinstance(value, dict | list):
         return made
-    laid_out = pretty(value)
+    laid_out = pretty(value, width)
     lines = laid_out.count("\n") + 1
     if lines == 1:
         return made
@@ -354,7 +287,7 @@ def _chip(text: str, hue: int | None = None) -> str:
 
 def _hue(text: str) -> int:
     """A colour for a name, always the same. `message` and `endpoint` are far apart."""
-    known = {"message": 150, "endpoint": 265, "heartbeat": 0, "response": 205}
+    known = {"message": 150, "endpoint": 265, "connected": 30, "response": 205}
     if text in known:
         return known[text]
     return sum(number * ord(letter) for number, letter in enumerate(text, 31)) * 47 % 360

@@ -7,7 +7,8 @@ happened. Where no notebook runs, each row is printed as it comes.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from bisect import insort
+from dataclasses import dataclass
 from typing import Any
 
 from workshop.notebook.pictures import Row, html_of, kind_of, lines_of, parsed, text_of
@@ -15,52 +16,54 @@ from workshop.notebook.pictures import Row, html_of, kind_of, lines_of, parsed, 
 
 @dataclass
 class Conversation:
-    """Numbers the messages of a session, and knows which requests wait for their reply."""
+    """Numbers the messages of a session, from one cell to the next."""
 
     last: int = 0
-    waiting: dict[str, tuple[Row, Picture, float]] = field(default_factory=dict)
-
-    def next(self) -> int:
-        self.last += 1
-        return self.last
 
 
 class Picture:
-    """The rows of one cell."""
+    """The rows of one cell, in the order in which they happened."""
 
     def __init__(self, began: float) -> None:
         self.began = began
         self.rows: list[Row] = []
         self.names = ("client", "server")
-        self.numbers: Conversation | None = None
+        self._talk: Conversation | None = None
+        self._first = 1  # the number of its first message
         self._handle: Any = None
 
-    def add(self, row: Row) -> Row:
+    def add(self, row: Row) -> None:
         """Show one more row. Its time is `time.monotonic()`'s, and becomes the picture's."""
         row.at -= self.began
-        self.rows.append(row)
+        # What is read late may have arrived early.
+        insort(self.rows, row, key=lambda one: one.at)
+        messages = [one for one in self.rows if one.number]
+        for number, one in enumerate(messages, start=self._first):
+            one.number = number
+        if self._talk is not None:
+            self._talk.last = max(self._talk.last, self._first + len(messages) - 1)
         self.draw()
         if not _in_notebook():
             print("\n".join(lines_of(row)), flush=True)
-        return row
 
-    def message(self, row: Row, talk: Conversation, session: str) -> Row:
-        """Show a message: number it, and link a reply with its request."""
-        self.numbers = self.numbers or talk
-        row.number = self.numbers.next()
+    def message(self, row: Row, talk: Conversation, session: str) -> None:
+        """Show a message with its number, and link a reply with its request."""
+        if self._talk is None:
+            self._talk, self._first = talk, talk.last + 1
         kind, id = kind_of(parsed(row.data)) if row.data else ("", None)
-        key, now = f"{session} {id!r}", row.at
+        key = f"{session} {id!r}"
+        request, picture = None, self
         if kind in ("reply", "error") and row.kind == "event":
-            request, picture, sent = talk.waiting.pop(key, (None, self, now))
+            request, picture = _waiting.pop(key, (None, self))
             if request is not None:
-                row.linked, request.linked = request.number, row.number
-                request.took = now - sent
-                if picture is not self:
-                    picture.draw()
+                row.linked, request.linked = request, row
+                request.took = row.at + self.began - request.at - picture.began
+        elif kind == "request" and row.kind == "sent":
+            _waiting[key] = (row, self)
+        row.number = -1  # until it has its place
         self.add(row)
-        if kind == "request" and row.kind == "sent":
-            talk.waiting[key] = (row, self, now)
-        return row
+        if picture is not self:
+            picture.draw()
 
     def answered(self, row: Row) -> None:
         """The response to a POST has come, and is in its row now."""
@@ -85,6 +88,10 @@ class Picture:
 
     def _repr_html_(self) -> str:
         return html_of(self.rows, self.names)
+
+
+# Requests that wait for their reply, by session and id, each with the picture it is in.
+_waiting: dict[str, tuple[Row, Picture]] = {}
 
 
 class Quiet:

@@ -40,8 +40,8 @@ class Stream(Listener, Quiet):
         self._is_stream = "event-stream" in self.headers.get("Content-Type", "")
         kind = self.headers.get("Content-Type", "no Content-Type")
         title = f"GET {self.path} → {self.status}, {kind}"
-        now = time.monotonic()
-        picture(self.began).add(Row("answer", now, title, status=self.status, who=name))
+        row = Row("answer", self.answered, title, status=self.status, who=name)
+        picture(self.began).add(row)
 
     @property
     def last(self) -> Event:
@@ -118,9 +118,7 @@ class Stream(Listener, Quiet):
             shown.add(Row("note", now, f"Nothing more came within {waited:g} s."))
 
 
-def listen(
-    url: str, headers: Mapping[str, str] | None = None, *, name: str = ""
-) -> Stream:
+def listen(url: str, headers: Mapping[str, str] | None = None, *, name: str = "") -> Stream:
     """Open a stream and keep reading it in the background, while other cells run.
 
     With more than one in a cell, `name` says in the picture whose event it is.

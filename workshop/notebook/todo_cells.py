@@ -146,16 +146,12 @@ class _TodoCell:
         held = [one for one in self._memory().held if one not in digests]
         cells = self.course.progress.read(self.lesson).get("cells", {})
         memory = {"held": [*held, *digests][-MOST_REMEMBERED:], "shown": shown}
-        self.course.progress.update(
-            self.lesson, {"cells": {**cells, str(self.todo): memory}}
-        )
+        self.course.progress.update(self.lesson, {"cells": {**cells, str(self.todo): memory}})
 
 
 def cell_has_code(cell: str) -> bool:
     """Whether there is anything but blank lines and comments."""
-    return any(
-        line.strip() and not line.strip().startswith("#") for line in cell.splitlines()
-    )
+    return any(line.strip() and not line.strip().startswith("#") for line in cell.splitlines())
 
 
 def _digest(parts: Mapping[str, str]) -> str:

@@ -44,7 +44,9 @@ def notebook_text(source: str, name: str, root: Path, number: str, starter: str 
             if todo not in todo_cells:
                 raise PublishError(f"{name}: the lesson's exercise has no TODO {todo}.")
             if text.strip():
-                raise PublishError(f"{name}: the cell of TODO {todo} must be empty, it is made.")
+                raise PublishError(
+                    f"{name}: the cell of TODO {todo} must be empty, it is made."
+                )
             todos_shown.append(todo)
             made = nbformat.v4.new_code_cell(todo_cells[todo])
         else:
