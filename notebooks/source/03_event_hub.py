@@ -166,7 +166,7 @@ def report(event_type: str, text: str) -> None:
     note(f"[{event_type}] {text}")
 
 
-async def show(event) -> None:
+async def show(event: object) -> None:
     note(f"arrived: {event}")
     arrived.put_nowait(event)
 

@@ -6,6 +6,7 @@ import atexit
 import json
 import subprocess
 import sys
+import threading
 import time
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
@@ -61,9 +62,12 @@ def start(program: str, *arguments: str) -> Started:
     return started
 
 
-def run(program: str, *arguments: str) -> None:
-    """Run a program of the course to its end, and show what it prints as it prints it."""
-    command = [sys.executable, str(_path(program)), *arguments]
+def run(program: str, *arguments: str, seconds: float | None = None) -> None:
+    """Run a program of the course to its end, and show what it prints as it prints it.
+
+    One that would never end is ended after `seconds`.
+    """
+    command = [sys.executable, str(_path(program)), *map(_argument, arguments)]
     with subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,
@@ -74,17 +78,27 @@ def run(program: str, *arguments: str) -> None:
         encoding="utf-8",
     ) as process:
         assert process.stdout is not None
+        end = threading.Timer(seconds or 0, process.terminate)
+        if seconds is not None:
+            end.start()
         try:
             for line in process.stdout:
                 print(line, end="", flush=True)
         except BaseException:  # an interrupt
             process.kill()
             raise
+        finally:
+            end.cancel()
 
 
 def _path(program: str) -> Path:
     within_work = program.removeprefix("work/")
     return ROOT / program if within_work == program else Course.load().work_root / within_work
+
+
+def _argument(text: str) -> str:
+    """The learner's folder may be elsewhere."""
+    return str(_path(text)) if text.startswith("work/") else text
 
 
 class Child(Quiet):
