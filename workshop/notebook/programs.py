@@ -13,7 +13,7 @@ from pathlib import Path
 
 from workshop.course import ROOT, Course
 from workshop.notebook.pictures import Row, parsed
-from workshop.notebook.shown import Conversation, Picture, Quiet, picture
+from workshop.notebook.shown import Conversation, Picture, Quiet, close_on_interrupt, picture
 from workshop.running import Program, environment, running
 
 
@@ -23,7 +23,9 @@ class Started(Quiet):
     def __init__(self, name: str, path: Path, arguments: tuple[str, ...]) -> None:
         self._name = name
         self._path = path
-        self._running: AbstractContextManager[Program] = running(path, *arguments, cwd=ROOT)
+        self._running: AbstractContextManager[Program] = running(
+            path, *arguments, cwd=ROOT, seconds=60
+        )
         # The `with` ends when another cell calls stop, or when the kernel ends.
         self._program = self._running.__enter__()
         self.port = self._program.port
@@ -116,6 +118,7 @@ class Child(Quiet):
             env={k: v for k, v in environment().items() if k != "PYTHONUNBUFFERED"},
             cwd=ROOT,
         )
+        close_on_interrupt(self.end)
 
     def tell(self, message: object) -> None:
         """Write one line: a JSON value, or a string as it is."""
@@ -128,11 +131,8 @@ class Child(Quiet):
     def hear(self) -> None:
         """Wait for one line. An interrupt ends the program."""
         assert self.process.stdout is not None
-        try:
-            line = self.process.stdout.readline().decode("utf-8", "replace")
-        except KeyboardInterrupt:
-            self.end()
-            raise
+        close_on_interrupt(self.end)
+        line = self.process.stdout.readline().decode("utf-8", "replace")
         if line:
             self._show("event", line.rstrip("\n"))
         else:

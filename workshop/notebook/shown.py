@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from bisect import insort
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -118,9 +119,26 @@ def note(text: str) -> None:
     shown.add(Row("note", time.monotonic(), text))
 
 
+_opened: list[Callable[[], None]] = []
+
+
+def close_on_interrupt(close: Callable[[], None]) -> None:
+    """Call this if the cell that runs is interrupted."""
+    _opened.append(close)
+
+
 def _next_cell(*_: object) -> None:
     global _current
     _current = None
+    _opened.clear()
+
+
+def _cell_has_run(result: Any) -> None:
+    # Wherever the interrupt came, also between two lines of ours.
+    if isinstance(result.error_in_exec, KeyboardInterrupt):
+        for close in _opened:
+            close()
+    _opened.clear()
 
 
 def _in_notebook() -> bool:
@@ -136,6 +154,7 @@ def _find_shell() -> Any:
     shell: Any = get_ipython()
     if shell is not None:
         shell.events.register("pre_run_cell", _next_cell)
+        shell.events.register("post_run_cell", _cell_has_run)
     return shell
 
 

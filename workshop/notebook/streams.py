@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from workshop.listening import Listener, path_of
 from workshop.notebook.pictures import Row, parsed
-from workshop.notebook.shown import Conversation, Picture, Quiet, picture
+from workshop.notebook.shown import Conversation, Picture, Quiet, close_on_interrupt, picture
 
 # By host and path: where a session's messages are POSTed.
 _sessions: dict[str, tuple[Conversation, float]] = {}
@@ -32,6 +32,7 @@ class Stream(Listener, Quiet):
 
     def __init__(self, url: str, headers: Mapping[str, str] | None, name: str) -> None:
         super().__init__(url, headers)
+        close_on_interrupt(self.close)
         self._name = name
         self.events: list[Event] = []  # those that were shown
         self._talk = Conversation()
@@ -54,6 +55,7 @@ class Stream(Listener, Quiet):
         It begins where the last `show` stopped. None: whatever comes within `seconds`.
         An interrupt closes the stream.
         """
+        close_on_interrupt(self.close)
         deadline = time.monotonic() + seconds
         shown = picture(self.began)
         seen = 0

@@ -130,6 +130,7 @@ class _TodoCell:
         """Replace the cell's text by what the file has."""
         digest, memory = _digest(parts), self._memory()
         new = memory.held and digest not in memory.held
+        new = new or (memory.shown == "new" and digest == memory.held[-1])
         self._remember(digest, shown="new" if new else "again")
         body = cell_text(parts)
         if _replace_cell(f"%%todo {self.lesson.number} {self.todo}\n{body}"):
