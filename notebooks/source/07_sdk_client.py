@@ -19,7 +19,6 @@ import logging
 from mcp import Client, MCPError
 from mcp.client.sse import sse_client
 
-from workshop.course import ROOT
 from workshop.notebook import (
     begin_at,
     check,
@@ -27,7 +26,6 @@ from workshop.notebook import (
     note,
     post,
     run,
-    running,
     start,
     start_exercise,
 )
@@ -64,12 +62,12 @@ async with Client(
     server.stop()
     note("the server is stopped")
     await slow_call
-    with running(ROOT / "scripts/06_sdk_server/calculator.py", port=server.port):
-        note("the server is back, on the same port")
-        await call(client)
-        note("and now a new client")
-        async with Client(sse_client(server.url + "/sse"), mode="legacy") as new_client:
-            await call(new_client)
+    server = start("scripts/06_sdk_server/calculator.py", port=server.port)
+    note("the server is back, on the same port")
+    await call(client)
+    note("and now a new client")
+    async with Client(sse_client(server.url + "/sse"), mode="legacy") as new_client:
+        await call(new_client)
 
 # %% [markdown]
 # The SDK's client notices, and every later call fails in the same way: its session is gone, and it

@@ -21,7 +21,6 @@ from workshop.notebook.programs import Child, Started, run, start, start_child
 from workshop.notebook.shown import note
 from workshop.notebook.streams import Answer, Event, Stream, listen, post, show_stream
 from workshop.notebook.todo_cells import begin_at, start_exercise, todo
-from workshop.running import running
 
 __all__ = [
     "Answer",
@@ -36,7 +35,6 @@ __all__ = [
     "note",
     "post",
     "run",
-    "running",
     "show_stream",
     "start",
     "start_child",

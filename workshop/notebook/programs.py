@@ -20,11 +20,13 @@ from workshop.running import Program, environment, running
 class Started(Quiet):
     """A server that runs: `url`, `port`, `output` (what it printed) and `stop()`."""
 
-    def __init__(self, name: str, path: Path, arguments: tuple[str, ...]) -> None:
+    def __init__(
+        self, name: str, path: Path, arguments: tuple[str, ...], port: int | None
+    ) -> None:
         self._name = name
         self._path = path
         self._running: AbstractContextManager[Program] = running(
-            path, *arguments, cwd=ROOT, seconds=60
+            path, *arguments, port=port, cwd=ROOT, seconds=60
         )
         # The `with` ends when another cell calls stop, or when the kernel ends.
         self._program = self._running.__enter__()
@@ -50,8 +52,8 @@ class Started(Quiet):
 _started: dict[Path, Started] = {}
 
 
-def start(program: str, *arguments: str) -> Started:
-    """Run a program of the course on a free port; return once it listens.
+def start(program: str, *arguments: str, port: int | None = None) -> Started:
+    """Run a program of the course on a free port, or on `port`; return once it listens.
 
     A program with the same path that still runs is stopped first, so that a cell can run
     again; when the kernel ends, all are stopped. Raises ProgramError.
@@ -59,7 +61,7 @@ def start(program: str, *arguments: str) -> Started:
     path = _path(program)
     if path in _started:
         _started[path].end()
-    started = _started[path] = Started(program, path, arguments)
+    started = _started[path] = Started(program, path, arguments, port)
     print(f"{program} listens on {started.url}")
     return started
 
