@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
-from workshop.course import Course, CourseError, Lesson, WorkChangedError
+from workshop.course import ROOT, Course, CourseError, Lesson, WorkChangedError
 from workshop.publishing.starters import starter_text
+from workshop.screens import parts_of_show
 
 MANIFEST = """
 [[lesson]]
@@ -69,6 +71,7 @@ def test_an_unknown_lesson_lists_the_known_ones(course: Course, name: str) -> No
     ("change", "message"),
     [
         (("minutes = 60", "minutes = 0"), "`minutes` must be a whole number"),
+        (('era = "SSE"', 'era = "SSE"\ncan = 1'), "`can` must be a string"),
         (('title = "The format"', ""), "`title` must be a string"),
         (('"01_flask_stream"]', '"09_security"]'), "it needs '09_security'"),
         (('slug = "02_event_format"', 'slug = "01_event_format"'), "lesson 01 is listed twice"),
@@ -108,6 +111,21 @@ def test_ports_and_minutes_are_data(course: Course) -> None:
     assert lesson.measured_minutes == 35  # 34, rounded up
     other = course.lesson("2")
     assert (other.port, other.ports, other.sections, other.todos) == (None, {}, {}, {})
+
+
+EXERCISES = [lesson for lesson in Course.load().lessons if lesson.solution.is_file()]
+
+
+@pytest.mark.parametrize("lesson", EXERCISES, ids=[lesson.slug for lesson in EXERCISES])
+def test_a_lesson_says_what_you_can_do_now_and_what_to_show(lesson: Lesson) -> None:
+    assert re.match(r"[a-z].*\.$", lesson.can), "it goes on after `Now you can`"
+    parts = parts_of_show(lesson)
+    assert parts and all(words and commands for words, commands in parts)
+    lines = [one for _, commands in parts for one in commands]
+    assert max(map(len, lines)) <= 78, "a command must not be broken"
+    named = re.findall(r"\b((?:work|scripts)/\S+\.py)\b", "\n".join(lines))
+    assert f"work/{lesson.slug}/exercise.py" in named, "what the learner made"
+    assert all((ROOT / path).is_file() for path in named if path.startswith("scripts/"))
 
 
 def test_the_environment_can_move_the_learners_folder(

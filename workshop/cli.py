@@ -317,7 +317,6 @@ def hint(
     """Show one more hint for the first TODO that fails."""
     from workshop.screens import (
         console,
-        failures,
         line,
         show_complaints,
         show_hint,
@@ -335,7 +334,7 @@ def hint(
             if report.ok:
                 line(screen, f"All checks of lesson {lesson.number} pass: you need no hint.")
                 return
-            todo = failures(report)[0].todo
+            todo = report.failures()[0].todo
             if todo not in todos:
                 # It does not run at all. What Python says about the file is the hint.
                 show_report(screen, course, lesson, report)

@@ -42,6 +42,10 @@ class Lesson:
     minutes: int
     summary: str
     era: str
+    can: str = ""
+    """What the learner can do now, after "Now you can"."""
+    show: str = ""
+    """What to show a colleague. Lines that are indented are commands."""
     needs: tuple[str, ...] = ()
     carries: tuple[str, ...] = ()
     ports: dict[str, int] = field(default_factory=dict, hash=False)
@@ -109,7 +113,8 @@ class Lesson:
 
 
 _STRINGS = ("slug", "title", "era", "summary")
-_FIELDS = {*_STRINGS, "minutes", "needs", "carries", "ports", "sections", "todos"}
+_LAST = ("can", "show")  # of a lesson that has an exercise
+_FIELDS = {*_STRINGS, *_LAST, "minutes", "needs", "carries", "ports", "sections", "todos"}
 
 
 def _read_lesson(table: dict[str, Any], root: Path, work_root: Path) -> Lesson:
@@ -118,6 +123,9 @@ def _read_lesson(table: dict[str, Any], root: Path, work_root: Path) -> Lesson:
         raise CourseError(f"{where}: unknown key {', '.join(unknown)}.")
     for key in _STRINGS:
         if not isinstance(table.get(key), str) or not table[key].strip():
+            raise CourseError(f"{where}: `{key}` must be a string.")
+    for key in _LAST:
+        if not isinstance(table.get(key, ""), str):
             raise CourseError(f"{where}: `{key}` must be a string.")
     if not re.fullmatch(r"\d\d_[a-z0-9_]+", table["slug"]):
         raise CourseError(f"{where}: a slug is two digits, `_`, and lower-case words.")
@@ -137,6 +145,8 @@ def _read_lesson(table: dict[str, Any], root: Path, work_root: Path) -> Lesson:
         minutes=table["minutes"],
         summary=table["summary"],
         era=table["era"],
+        can=table.get("can", ""),
+        show=table.get("show", "").rstrip("\n"),
         needs=tuple(table.get("needs", [])),
         carries=tuple(table.get("carries", [])),
         ports=_read_ports(table.get("ports", {}), where),

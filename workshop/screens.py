@@ -210,60 +210,42 @@ def show_report(
     if report.ok:
         _show_passed(screen, course, lesson, report, file)
         return
-    failed = failures(report)
-    if not listed:
-        _show_folded(screen, "passed", f"{len(report.ids('passed'))} passed")
+    failed = report.failures()
+    if not listed and (count := len(report.ids("passed"))):
+        _show_folded(screen, "passed", f"{count} passed")
     for result in failed if everything or not listed else []:
-        _show_row(screen, report, result)
         in_full = everything or result is failed[0]
+        _show_row(screen, report, result, bold=in_full)
         if in_full:
             _show_failure(screen, course, lesson, result, file)
             line(screen)
-        if waiting := len(report.waiting_for(result)):
-            verb = "waits" if waiting == 1 else "wait"
-            _show_folded(screen, "waiting", f"{waiting} more {verb} for this one")
+        if said := waiting(report, result):
+            _show_folded(screen, "waiting", said)
             if in_full and result is not failed[-1]:
                 line(screen)
     if not listed and not (everything and not report.waiting_for(failed[-1])):
         line(screen)
     _show_count(screen, report)
-    again = _same_check(lesson, report, file)
     if file == lesson.work:
-        line(screen, "One more hint:              ", f"uv run workshop hint {lesson.number}")
-    if not everything and (listed or len(failed) > 1):
-        line(screen, "See every failure in full:  ", again, " --all")
-    if not listed:
-        line(screen, "See all checks in a list:   ", again, " --list")
-
-
-def _same_check(lesson: Lesson, report: Report, file: Path | None) -> str:
-    words = f"uv run workshop check {lesson.number}"
-    words += "" if report.todo is None else f" --todo {report.todo}"
-    words += "" if file is not None else f" --url {report.subject}"
-    return words + (" --solution" if file == lesson.solution else "")
-
-
-def failures(report: Report) -> list[Result]:
-    """What failed, in the order in which it should be fixed: by TODO, then as listed."""
-    failed = [result for result in report.results if result.state == "failed"]
-    return sorted(failed, key=lambda result: result.todo or 0)
+        line(screen, f"One more hint:  uv run workshop hint {lesson.number}")
+    if listed and not everything:
+        prose(screen, "Leave out --list to see what to fix first.")
+    elif not listed:
+        more = "" if everything or len(failed) == 1 else "--all to see every failure in full, "
+        prose(screen, f"Add {more}--list to see all checks.")
 
 
 def _show_passed(
     screen: Console, course: Course, lesson: Lesson, report: Report, file: Path | None
 ) -> None:
     """That all passed, what that means, and what to type next."""
-    count = len(report.results)
-    if report.todo is None:
-        said = f"All {count} checks passed in {report.seconds:.1f} s."
-    else:
-        said = f"TODO {report.todo} is done: {count} checks passed in {report.seconds:.1f} s."
-    prose(screen, said, style="bold green")
+    prose(screen, passed(report), style="bold green")
     if report.todo is not None:
         prose(screen, left_out(report))
     if file is None or file != lesson.work:
         return
     if report.todo is None:
+        _show_gain(screen, lesson)
         _, typed = next_step(course)
         command(screen, f"Lesson {lesson.number} is done. Next, type:", typed)
         return
@@ -276,6 +258,47 @@ def _show_passed(
         command(screen, "Then type:", f"{again} --todo {following}")
     else:
         command(screen, "That was the last TODO. Now run all checks:", again)
+
+
+def passed(report: Report) -> str:
+    """What to say when all checks of the report have passed."""
+    count = len(report.results)
+    done = f"All {count}" if report.todo is None else f"TODO {report.todo} is done: {count}"
+    return f"{done} checks passed in {report.seconds:.1f} s."
+
+
+def waiting(report: Report, failed: Result) -> str:
+    """How many checks wait for this failure; "" if none does."""
+    count = len(report.waiting_for(failed))
+    verb = "waits" if count == 1 else "wait"
+    return f"{count} more {verb} for this one" if count else ""
+
+
+def _show_gain(screen: Console, lesson: Lesson) -> None:
+    """What the learner can do now, and what to show a colleague."""
+    if lesson.can:
+        line(screen)
+        prose(screen, f"Now you can {lesson.can}")
+    if lesson.show:
+        line(screen)
+        line(screen, ("Show a colleague", "bold"))
+    for words, commands in parts_of_show(lesson):
+        prose(screen, words)
+        for one in commands:
+            line(screen, "  ", (one, "bold cyan"))
+
+
+def parts_of_show(lesson: Lesson) -> list[tuple[str, list[str]]]:
+    """What to show a colleague: sentences, each with the commands that follow them."""
+    parts: list[tuple[str, list[str]]] = []
+    for each in lesson.show.splitlines():
+        if each.startswith("  "):
+            parts[-1][1].append(each.removeprefix("  "))
+        elif not parts or parts[-1][1]:
+            parts.append((each, []))
+        else:
+            parts[-1] = (f"{parts[-1][0]} {each}", [])
+    return parts
 
 
 def left_out(report: Report) -> str:
@@ -306,7 +329,7 @@ def _show_folded(screen: Console, state: State, said: str) -> None:
     line(screen, " " * 5, (mark, style), " ", (said, "dim" if state == "waiting" else ""))
 
 
-def _show_row(screen: Console, report: Report, result: Result) -> None:
+def _show_row(screen: Console, report: Report, result: Result, *, bold: bool = False) -> None:
     """One check in a line: its number, how it went, and what it waits for or its TODO."""
     mark, style = _marks(screen)[result.state]
     numbers = {one.id: number for number, one in enumerate(report.results, start=1)}
@@ -321,7 +344,7 @@ def _show_row(screen: Console, report: Report, result: Result) -> None:
     titles = _folded(result.title, room)
     if aside and len(titles[-1]) + 2 + len(aside) > room:
         titles.append("")
-    words = {"failed": "bold", "waiting": "dim"}.get(result.state, "")
+    words = "bold" if bold else "dim" if result.state == "waiting" else ""
     for number, title in enumerate(titles):
         last = number == len(titles) - 1
         lead = [head, (mark, style), " "] if number == 0 else [" " * (len(head) + 2)]
@@ -402,7 +425,7 @@ def received_lines(received: bytes, at: int | None, width: int) -> list[str]:
     """What came, with a caret under byte `at`; long lines go on below without one."""
     if at is not None:
         return point_at(received, at, width=width).splitlines()
-    lines = [visible(one) for one in received.splitlines(keepends=True)]
+    lines = _squeezed([visible(one) for one in received.splitlines(keepends=True)])
     return _clipped([row for one in lines for row in _rows(one, width)])
 
 
@@ -418,6 +441,25 @@ def lines_of(failure: Failed, width: int) -> list[str]:
     ]
     # The end of it: that is where an exception is.
     return rows if len(rows) <= MOST_LINES else ["…", *rows[-(MOST_LINES - 1) :]]
+
+
+def _squeezed(lines: list[str]) -> list[str]:
+    """The lines, where one to three of them that come four times in a row come only once."""
+    kept: list[str] = []
+    at = 0
+    while at < len(lines):
+        for size in (1, 2, 3):
+            block, times = lines[at : at + size], 1
+            while lines[at + times * size : at + (times + 1) * size] == block:
+                times += 1
+            if times >= 4:
+                kept += [*block, f"… the same {times - 1} times more"]
+                at += times * size
+                break
+        else:
+            kept.append(lines[at])
+            at += 1
+    return kept
 
 
 def _rows(text: str, width: int) -> list[str]:

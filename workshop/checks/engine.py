@@ -12,10 +12,11 @@ an exception or a missing `await` explains failures that are about something els
 from __future__ import annotations
 
 import json
+import subprocess
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Generic, Literal, TypeVar
@@ -153,6 +154,11 @@ class Report:
     def ids(self, state: State) -> list[str]:
         """The ids of the checks in this state."""
         return [result.id for result in self.results if result.state == state]
+
+    def failures(self) -> list[Result]:
+        """What failed, in the order in which it should be fixed: by TODO, then as listed."""
+        failed = [result for result in self.results if result.state == "failed"]
+        return sorted(failed, key=lambda result: result.todo or 0)
 
     def waiting_for(self, failed: Result) -> list[Result]:
         """What waits for this failure, or for something that waits for it."""
@@ -353,6 +359,7 @@ def _report(
                 results = _run(checks, target)
                 if file is not None:
                     results = _where_it_hangs(results, programs)
+                    _let_end(results, programs)
             if suite.printed is not None:
                 printed.append(suite.printed(target))
         except ProgramError as error:
@@ -371,7 +378,10 @@ def _report(
         return report
     # Some of it is printed only as the programs end.
     printed += [program.output for program in programs]
-    first = next(result for result in results if result.state == "failed")
+    first = report.failures()[0]
+    if first.failure is not None and first.failure is not not_started:
+        # A driver of ours that caught an exception tells of it there.
+        printed.append(first.failure.received.decode("utf-8", "replace"))
     complaints = [
         complaint
         for complaint in _complaints(file, printed)
@@ -380,7 +390,27 @@ def _report(
     ]
     if complaints and not_started is not None:
         not_started.received = b""  # they say it more clearly
+    if not complaints:
+        complaints = [_end_of(one) for one in programs if one.ended_by_itself][:1]
+    if not complaints and not_started is not None and (said := printed[0].strip()):
+        complaints = [Complaint(file, said.splitlines()[-1])]
     return replace(report, complaints=complaints)
+
+
+def _let_end(results: list[Result], programs: list[Program]) -> None:
+    """Where a connection broke off, wait for the end of a program that is about to end."""
+    if any(one.failure and one.failure.hint == "no-connection" for one in results):
+        for program in programs:
+            with suppress(subprocess.TimeoutExpired):
+                program.process.wait(1)
+
+
+def _end_of(program: Program) -> Complaint:
+    """How a program ended that nobody ended, and what it said last. No line is to blame."""
+    said = f"The program ended, with status {program.process.returncode}."
+    if printed := program.output.strip():
+        said += f" The last line that it printed: {printed.splitlines()[-1].strip()}"
+    return Complaint(program.path, said)
 
 
 def _where_it_hangs(results: list[Result], programs: list[Program]) -> list[Result]:
@@ -404,7 +434,9 @@ def _complaints(file: Path, printed: list[str]) -> list[Complaint]:
     found += [
         one for one in doubts(file) if (one.line, one.said.partition(". ")[0]) not in known
     ]
-    return list(dict.fromkeys(found))
+    # A line that fails several times, about another key each time, is one place to look at.
+    places = {(one.path, one.line, one.said.partition(":")[0]): one for one in reversed(found)}
+    return list(reversed(places.values()))
 
 
 def _not_started(suite: Suite[T], checks: list[Check[T]], failure: Failed) -> list[Result]:
