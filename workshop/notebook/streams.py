@@ -150,7 +150,10 @@ class Answer(Quiet):
 
 
 def post(url: str, message: object, headers: Mapping[str, str] | None = None) -> Answer:
-    """POST a JSON value, or a string as it is; show the request and its answer."""
+    """POST a JSON value, or a string as it is; show the request and its answer.
+
+    Where none comes, that is shown, and the status is 0.
+    """
     parts = urlsplit(url)
     path = path_of(parts)
     body = message if isinstance(message, str) else json.dumps(message, ensure_ascii=False)
@@ -162,14 +165,19 @@ def post(url: str, message: object, headers: Mapping[str, str] | None = None) ->
     # The whole path is long: of the session's id, the beginning is enough to recognise it.
     row = Row("sent", now, f"POST {_short(path)}", wire=body, data=data)
     shown.message(row, talk, session)
-    connection = http.client.HTTPConnection(parts.netloc, timeout=30)
     try:
-        sent = {"Content-Type": "application/json", **(headers or {})}
-        connection.request("POST", path, body.encode(), sent)
-        answer = connection.getresponse()
-        text = answer.read().decode("utf-8", "replace")
-    finally:
-        connection.close()
+        connection = http.client.HTTPConnection(parts.netloc, timeout=30)
+        try:
+            sent = {"Content-Type": "application/json", **(headers or {})}
+            connection.request("POST", path, body.encode(), sent)
+            answer = connection.getresponse()
+            text = answer.read().decode("utf-8", "replace")
+        finally:
+            connection.close()
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        # A server that is not done yet may give a wrong address, or close the connection.
+        shown.add(Row("note", time.monotonic(), f"No answer: {error}", status=599))
+        return Answer(0, "")
     kind = answer.getheader("Content-Type")
     row.status, row.answer_body = answer.status, text
     row.answer = f"{answer.status} {answer.reason}" + (f", {kind}" if kind and text else "")
