@@ -193,12 +193,12 @@ check("02", todo=5)
 # %%
 check("02", todo=6)
 
-# % [markdown]
+# %% [markdown]
 # ## All of it
 #
 # The checks of all TODOs together:
 
-# %
+# %%
 check("02")
 
 # %% [markdown]

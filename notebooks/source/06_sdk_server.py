@@ -253,12 +253,12 @@ server.stop()
 # %%
 check("06", todo=4)
 
-# % [markdown]
+# %% [markdown]
 # ## All of it
 #
 # The checks of all TODOs together:
 
-# %
+# %%
 check("06")
 
 # %% [markdown]

@@ -120,6 +120,10 @@ class _TodoCell:
                 print(f"This cell's version is used. The file as it was is kept as {kept}.")
             self.lesson.work.write_text(replace_parts(text, in_cell), encoding="utf-8")
             self._remember(there, here)
+            written = self.course.progress.read(self.lesson).get("written", [])
+            written += [_one(part) for part in [*in_file.items(), *in_cell.items()]]
+            update = {"written": written[-MOST_REMEMBERED * 20 :]}
+            self.course.progress.update(self.lesson, update)
             print(f"{self.called} in {self.shown} is now as in this cell.")
             self._say_next()
 
@@ -129,7 +133,8 @@ class _TodoCell:
     def _show(self, parts: Mapping[str, str]) -> None:
         """Replace the cell's text by what the file has."""
         digest, memory = _digest(parts), self._memory()
-        new = memory.held and digest not in memory.held
+        by_cells = self.course.progress.read(self.lesson).get("written", [])
+        new = bool(memory.held) and any(_one(part) not in by_cells for part in parts.items())
         new = new or (memory.shown == "new" and digest == memory.held[-1])
         self._remember(digest, shown="new" if new else "again")
         body = cell_text(parts)
@@ -157,6 +162,11 @@ def cell_has_code(cell: str) -> bool:
 
 def _digest(parts: Mapping[str, str]) -> str:
     return hashlib.sha256("\n\n".join(parts.values()).encode()).hexdigest()
+
+
+def _one(part: tuple[str, str]) -> str:
+    """A digest of one part, whichever cell wrote it."""
+    return _digest(dict([part]))
 
 
 def _replace_cell(text: str) -> bool:
