@@ -117,9 +117,6 @@ for host in ("localhost:8006", "tea.example"):
 # %%
 check("06", todo=2)
 
-# %%
-mounted.stop()
-
 # %% [markdown]
 # ## A tool that fails
 #
