@@ -133,8 +133,11 @@ class _TodoCell:
     def _show(self, parts: Mapping[str, str]) -> None:
         """Replace the cell's text by what the file has."""
         digest, memory = _digest(parts), self._memory()
-        by_cells = self.course.progress.read(self.lesson).get("written", [])
-        new = bool(memory.held) and any(_one(part) not in by_cells for part in parts.items())
+        # What a cell wrote, or what has been there from the start, was not written by hand.
+        starter = self.lesson.starter.read_text(encoding="utf-8")
+        known = {_one(part) for part in read_parts(starter, self.names).items()}
+        known |= {*self.course.progress.read(self.lesson).get("written", [])}
+        new = bool(memory.held) and any(_one(part) not in known for part in parts.items())
         new = new or (memory.shown == "new" and digest == memory.held[-1])
         self._remember(digest, shown="new" if new else "again")
         body = cell_text(parts)
