@@ -74,6 +74,7 @@ def test_an_unknown_lesson_lists_the_known_ones(course: Course, name: str) -> No
         (('slug = "02_event_format"', 'slug = "two"'), "two digits"),
         (("minutes = 45", "minutes = true"), "`minutes` must be a whole number"),
         (("minutes = 45", "minutes = 45\nport = 5000"), "unknown key port"),
+        (("minutes = 45", "minutes = 45\nleast_mistakes = 0"), "`least_mistakes` must be"),
         (("minutes = 45", 'minutes = 45\ncarries = ["event_stream.py"]'), "NN_slug/file"),
         (("5000 = [", "70000 = ["), "`ports` .*'70000' is not a port"),
         (("5000 = [", "http = ["), "'http' is not a port"),

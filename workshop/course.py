@@ -41,6 +41,8 @@ class Lesson:
     era: str
     needs: tuple[str, ...] = ()
     carries: tuple[str, ...] = ()
+    least_mistakes: int = 0
+    """The gallery of mistakes must hold at least so many."""
     ports: dict[str, int] = field(default_factory=dict, hash=False)
     """The default port of each server program, by its path in the lesson's folder."""
     sections: dict[str, int] = field(default_factory=dict, hash=False)
@@ -106,7 +108,16 @@ class Lesson:
 
 
 _STRINGS = ("slug", "title", "era", "summary")
-_FIELDS = {*_STRINGS, "minutes", "needs", "carries", "ports", "sections", "todos"}
+_FIELDS = {
+    *_STRINGS,
+    "minutes",
+    "needs",
+    "carries",
+    "least_mistakes",
+    "ports",
+    "sections",
+    "todos",
+}
 
 
 def _read_lesson(table: dict[str, Any], root: Path, work_root: Path) -> Lesson:
@@ -120,6 +131,8 @@ def _read_lesson(table: dict[str, Any], root: Path, work_root: Path) -> Lesson:
         raise CourseError(f"{where}: a slug is two digits, `_`, and lower-case words.")
     if not _is_count(table.get("minutes")):
         raise CourseError(f"{where}: `minutes` must be a whole number above 0.")
+    if "least_mistakes" in table and not _is_count(table["least_mistakes"]):
+        raise CourseError(f"{where}: `least_mistakes` must be a whole number above 0.")
     for key in ("needs", "carries"):
         if not _are_texts(table.get(key, [])):
             raise CourseError(f"{where}: `{key}` must be a list of strings.")
@@ -136,6 +149,7 @@ def _read_lesson(table: dict[str, Any], root: Path, work_root: Path) -> Lesson:
         era=table["era"],
         needs=tuple(table.get("needs", [])),
         carries=tuple(table.get("carries", [])),
+        least_mistakes=table.get("least_mistakes", 0),
         ports=_read_ports(table.get("ports", {}), where),
         sections=_read_minutes(table.get("sections", {}), f"{where}: `sections`"),
         todos=_read_todos(table.get("todos", {}), where),
