@@ -397,5 +397,28 @@ def publish(
         raise typer.Exit(1)
 
 
+@app.command()
+def new(
+    number: Annotated[str, typer.Argument(metavar="NN", help="The lesson's number: 08.")],
+    name: Annotated[str, typer.Argument(help="What its files are called: agent.")],
+    title: Annotated[
+        str | None, typer.Option("--title", help="Its title. Default: the name.")
+    ] = None,
+) -> None:
+    """For authors: make the skeleton of a lesson, as a draft."""
+    from workshop.new_lesson import new_lesson
+
+    with explained() as course:
+        made = new_lesson(course, number, name, title)
+        for path in made:
+            typer.echo(f"  {path.relative_to(course.root)}")
+    number = f"{int(number):02}"
+    typer.echo(
+        f"Lesson {number} is there as a draft: a tiny lesson that passes all tests.\n"
+        'Wherever a file says REPLACE, write your own. How: CONTRIBUTING.md, "Add a lesson".\n'
+        f"Then type\n  uv run workshop publish {number}\n  uv run pytest --lesson {number}"
+    )
+
+
 if __name__ == "__main__":
     app()

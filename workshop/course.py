@@ -43,6 +43,8 @@ class Lesson:
     carries: tuple[str, ...] = ()
     least_mistakes: int = 0
     """The gallery of mistakes must hold at least so many."""
+    draft: bool = False
+    """Not shown to learners yet."""
     ports: dict[str, int] = field(default_factory=dict, hash=False)
     """The default port of each server program, by its path in the lesson's folder."""
     sections: dict[str, int] = field(default_factory=dict, hash=False)
@@ -114,6 +116,7 @@ _FIELDS = {
     "needs",
     "carries",
     "least_mistakes",
+    "draft",
     "ports",
     "sections",
     "todos",
@@ -133,6 +136,8 @@ def _read_lesson(table: dict[str, Any], root: Path, work_root: Path) -> Lesson:
         raise CourseError(f"{where}: `minutes` must be a whole number above 0.")
     if "least_mistakes" in table and not _is_count(table["least_mistakes"]):
         raise CourseError(f"{where}: `least_mistakes` must be a whole number above 0.")
+    if not isinstance(table.get("draft", False), bool):
+        raise CourseError(f"{where}: `draft` must be true or false.")
     for key in ("needs", "carries"):
         if not _are_texts(table.get(key, [])):
             raise CourseError(f"{where}: `{key}` must be a list of strings.")
@@ -150,6 +155,7 @@ def _read_lesson(table: dict[str, Any], root: Path, work_root: Path) -> Lesson:
         needs=tuple(table.get("needs", [])),
         carries=tuple(table.get("carries", [])),
         least_mistakes=table.get("least_mistakes", 0),
+        draft=table.get("draft", False),
         ports=_read_ports(table.get("ports", {}), where),
         sections=_read_minutes(table.get("sections", {}), f"{where}: `sections`"),
         todos=_read_todos(table.get("todos", {}), where),
@@ -199,7 +205,7 @@ def _read_todos(table: object, where: str) -> dict[int, int]:
 
 
 class Course:
-    """All lessons in order, and how far the learner has got in each."""
+    """All lessons in order, drafts too, and how far the learner has got in each."""
 
     def __init__(self, root: Path, work_root: Path, lessons: list[Lesson]) -> None:
         self.root = root
@@ -240,6 +246,11 @@ class Course:
                     )
         return cls(root, work_root, lessons)
 
+    @property
+    def released(self) -> list[Lesson]:
+        """The lessons that learners are shown: all but the drafts."""
+        return [lesson for lesson in self.lessons if not lesson.draft]
+
     def lesson(self, name: str) -> Lesson:
         """The lesson called "05", "5" or "05_sse_server". Raises CourseError."""
         for lesson in self.lessons:
@@ -247,7 +258,7 @@ class Course:
                 name.isdecimal() and len(name) <= 2 and int(name) == int(lesson.number)
             ):
                 return lesson
-        known = "".join(f"\n  {lesson.number}  {lesson.title}" for lesson in self.lessons)
+        known = "".join(f"\n  {lesson.number}  {lesson.title}" for lesson in self.released)
         raise CourseError(f"There is no lesson {name!r}. There are:{known}")
 
     def start(self, lesson: Lesson, *, reset: bool = False) -> Path:

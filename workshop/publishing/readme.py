@@ -24,7 +24,7 @@ def _with_block(text: str, name: str, block: str) -> str:
 def lesson_table(course: Course) -> str:
     """One row for each lesson, with links to its text and notebook."""
     rows = ["| | Lesson | What you do | Era | Minutes |", "|---|---|---|---|---:|"]
-    for lesson in course.lessons:
+    for lesson in course.released:
         links = f"[{lesson.title}](lessons/{lesson.slug}.md)"
         if lesson.notebook_source.is_file():
             links += f" ([notebook](notebooks/{lesson.slug}.ipynb))"
@@ -36,7 +36,7 @@ def lesson_table(course: Course) -> str:
 def port_table(course: Course) -> str:
     """One row for each default port, with the servers that listen there."""
     rows = ["| Port | Lesson | Servers |", "|---:|---|---|"]
-    for lesson in course.lessons:
+    for lesson in course.released:
         for port in dict.fromkeys(lesson.ports.values()):
             programs = ", ".join(f"`{name}`" for name, at in lesson.ports.items() if at == port)
             rows.append(f"| {port} | {lesson.number} | {programs} |")
