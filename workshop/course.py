@@ -109,23 +109,14 @@ class Lesson:
         return self.work_root / self.slug / "exercise.py"
 
 
+_FOR_AUTHORS = {"draft", "least_mistakes"}  # what learners never see
 _STRINGS = ("slug", "title", "era", "summary")
-_FIELDS = {
-    *_STRINGS,
-    "minutes",
-    "needs",
-    "carries",
-    "least_mistakes",
-    "draft",
-    "ports",
-    "sections",
-    "todos",
-}
+_FIELDS = {*_STRINGS, "minutes", "needs", "carries", "ports", "sections", "todos"}
 
 
 def _read_lesson(table: dict[str, Any], root: Path, work_root: Path) -> Lesson:
     where = f"lessons/lessons.toml, lesson {table.get('slug', '?')!r}"
-    if unknown := sorted(set(table) - _FIELDS):
+    if unknown := sorted(set(table) - _FIELDS - _FOR_AUTHORS):
         raise CourseError(f"{where}: unknown key {', '.join(unknown)}.")
     for key in _STRINGS:
         if not isinstance(table.get(key), str) or not table[key].strip():
