@@ -23,6 +23,15 @@ title = "A greeting"
 minutes = 10
 era = "SSE"
 summary = "Say hello in an event."
+can = "greet anybody who listens."
+show = '''
+Your greeting, and that it does not wait for the end of anything,
+in the editor of your choice:
+  cat work/01_greeting/exercise.py
+And again:
+  cat work/01_greeting/exercise.py \\
+    | tail -1
+'''
 
 [[lesson]]
 slug = "02_farewell"

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from tests.partly_solved import solved_up_to
 from tests.warm import Parents
 from workshop.checks import lesson_04, suite_of
 from workshop.checks.engine import Report, check_program
@@ -23,22 +22,6 @@ def check(tmp_path: Path, source: str) -> Report:
     path = tmp_path / "exercise.py"
     path.write_text(source, encoding="utf-8")
     return check_program(suite_of(SLUG), path)
-
-
-@pytest.mark.usefixtures("warm")
-@pytest.mark.parametrize("done", range(LAST_TODO + 1))
-def test_each_todo_that_is_solved_leads_to_the_next(tmp_path: Path, done: int) -> None:
-    source = SOLUTION.read_text(encoding="utf-8")
-    assert source.count("# --- solution\n") == LAST_TODO
-    report = check(tmp_path, solved_up_to(source, done))
-    failed = [result for result in report.results if result.state == "failed"]
-    if done == LAST_TODO:
-        assert report.ok
-    else:
-        assert min(result.todo or 0 for result in failed) == done + 1, report.as_json()
-    passed = {result.todo for result in report.results if result.state == "passed"}
-    assert passed <= {None, *range(1, done + 1)}, "a check passes without its TODO"
-    assert report.seconds < 3
 
 
 def test_the_lessons_own_server_passes() -> None:

@@ -10,12 +10,10 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from tests.partly_solved import solved_up_to
 from tests.parts import missing, require
 from workshop.checks.engine import Report, check_program, check_url
 from workshop.checks.lesson_05 import changing_part, fault_of, suite
 from workshop.checks.mcp_session import parsed
-from workshop.complaints import todo_of
 from workshop.running import Program, free_port, running
 from workshop.wire import ReceivedEvent
 
@@ -86,21 +84,6 @@ def typescript_server(*arguments: str) -> Iterator[Program]:
         program.stop(seconds=3)
         if process.stdout is not None:
             process.stdout.close()
-
-
-@pytest.mark.usefixtures("warm")
-@pytest.mark.parametrize("done", range(12))
-def test_the_first_failure_names_the_todo_that_is_next(done: int, tmp_path: Path) -> None:
-    program = tmp_path / "exercise.py"
-    program.write_text(
-        solved_up_to(SOLUTION.read_text(encoding="utf-8"), done), encoding="utf-8"
-    )
-    report = check_program(suite, program)
-    todos = [result.todo for result in report.results if result.state == "failed"]
-    assert todos[0] == done + 1, report.as_json()
-    assert all(todo is not None and todo > done for todo in todos), report.as_json()
-    # What Python says about TODOs that are still to be done would lead astray.
-    assert all((todo_of(said) or 0) <= done + 1 for said in report.complaints)
 
 
 # Other line ends, no blank after the colon, no type for messages, JSON in several lines.

@@ -37,29 +37,6 @@ def test_what_the_exercise_imports_is_what_lies_beside_the_lessons_programs() ->
     assert (FOLDER / "serving.py").read_bytes() == (SCRIPTS / "serving.py").read_bytes()
 
 
-# What takes a TODO's solution out of the exercise again.
-UNSOLVED = {
-    2: [
-        (
-            "    return TransportSecuritySettings(",
-            "    return None and TransportSecuritySettings(",
-        )
-    ],
-    3: [("    if tea not in STOCK:", "    if False:")],
-    4: [("range(1, packets + 1)", "range(0)")],
-}
-
-
-@pytest.mark.usefixtures("warm")
-@pytest.mark.parametrize("done", range(1, 3))
-def test_the_first_failure_names_the_todo_that_is_next(done: int, tmp_path: Path) -> None:
-    edits = [edit for todo, ones in UNSOLVED.items() if todo > done for edit in ones]
-    report = check_program(suite, in_folder(tmp_path, edited(edits)))
-    todos = [result.todo for result in report.results if result.state == "failed"]
-    assert set(todos) == set(range(done + 1, 5)), report.as_json()
-    assert todos[0] == done + 1, report.as_json()
-
-
 # A `def` runs on a thread, and says its progress from there: 0 first, then in per cent.
 ON_A_THREAD = """\
     anyio.from_thread.run(ctx.report_progress, 0, 100)

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from tests.partly_solved import solved_up_to
 from workshop.checks.engine import Report, check_program
 from workshop.checks.lesson_07 import suite
 
@@ -21,15 +20,6 @@ def check(text: str, folder: Path) -> Report:
     program = folder / "exercise.py"
     program.write_text(text, encoding="utf-8")
     return check_program(suite, program)
-
-
-@pytest.mark.usefixtures("warm")
-@pytest.mark.parametrize("done", range(7))
-def test_the_first_failure_names_the_todo_that_is_next(done: int, tmp_path: Path) -> None:
-    report = check(solved_up_to(SOLUTION.read_text(encoding="utf-8"), done), tmp_path)
-    todos = [result.todo for result in report.results if result.state == "failed"]
-    assert todos[0] == done + 1, report.as_json()
-    assert all(todo is not None and todo > done for todo in todos), report.as_json()
 
 
 def replaced(text: str, find: str, replace: str) -> str:

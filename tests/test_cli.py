@@ -6,6 +6,7 @@ import http.server
 import importlib.metadata
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from typer.testing import CliRunner, Result
 
 from tests import mini_course
 from workshop import checks, cli
-from workshop.checks.engine import Failed, Report
+from workshop.checks.engine import Failed, Report, check_program
 from workshop.checks.engine import Result as CheckResult
 from workshop.complaints import Complaint
 from workshop.course import Course
@@ -156,11 +157,75 @@ def test_start_refuses_to_overwrite_and_reset_keeps_what_was_there(
     assert kept.read_text(encoding="utf-8") == "mine"
 
 
+def test_start_at_a_todo_says_what_is_done_and_what_was_kept(run: Run, course: Course) -> None:
+    run("start", "1")
+    write(course, "mine")
+    run("check", "1", status=1)
+    output = run("start", "--at", "2").output
+    assert "  Kept  work/01_greeting/exercise.backup.py, what you had before\n" in output
+    assert "  TODO 1  Write the event  (done)\n  TODO 2  Name it\n" in output
+    assert "> 01  A greeting   10 min  started" in run().output
+    assert "TODO 2" in run("check", "1", status=1).output
+
+
+def test_one_todo_can_be_checked_and_is_no_progress(run: Run, course: Course) -> None:
+    run("start", "1", "--at", "2")
+    first = run("check", "1", "--todo", "1").output
+    assert "\nTODO 1 is done: 3 checks passed in 0." in first
+    assert "\n1 other check was left out.\n" in first
+    assert first.endswith(
+        "\nNext is TODO 2: work/01_greeting/exercise.py:6\n"
+        "\nThen type:\n  uv run workshop check 01 --todo 2\n"
+    )
+    second = run("check", "1", "--todo", "2", status=1).output
+    assert "   2 ✗ Its name is" in second
+    assert "\n1 passed, 1 failed in 0." in second
+    assert "\n2 other checks were left out.\n" in second
+    found = json.loads(run("check", "--todo", "1", "--json").stdout)
+    assert (found["todo"], found["left_out"], len(found["checks"])) == (1, 1, 3)
+    assert "> 01  A greeting   10 min  started" in run().output
+    write(course, RIGHT)
+    assert run("check", "1", "--todo", "2").output.endswith(
+        "That was the last TODO. Now run all checks:\n  uv run workshop check 01\n"
+    )
+    assert "Next" not in run("check", "1", "--todo", "1", "--solution").output
+
+
 def test_a_failing_check_says_everything_in_order(run: Run, course: Course) -> None:
     run("start", "1")
     write(course, WRONG)
     output = run("check", "1", status=1).output
-    assert output.partition(" in ")[0] + " in" == (
+    before, after = re.split(r" in \d\.\d s\.\n", output)
+    assert before == (
+        "01  A greeting\n"
+        "    work/01_greeting/exercise.py\n"
+        "\n"
+        "     ✓ 2 passed\n"
+        "   2 ✗ The event says `hello`                                             TODO 1\n"
+        "       WHATWG HTML, parsing an event stream\n"
+        "       Sent       hello\\r\\n\n"
+        "       Came back  data: hallo\\n\n"
+        "                         ^\n"
+        "       Wanted     data: hello\n"
+        "       Hint       End it with a blank line: [/red] is no markup here.\n"
+        "\n"
+        "       Why        Without the blank line a client waits for ever [see the\n"
+        "                  text].\n"
+        '       Read       "The blank line" in lessons/01_greeting.md\n'
+        "       TODO 1     work/01_greeting/exercise.py\n"
+        "\n"
+        "     · 1 more waits for this one\n"
+        "\n"
+        "2 passed, 1 failed, 1 waiting"
+    )
+    assert after == ("One more hint:  uv run workshop hint 01\nAdd --list to see all checks.\n")
+
+
+def test_all_checks_are_listed_on_request(run: Run, course: Course) -> None:
+    run("start", "1")
+    write(course, WRONG)
+    output = run("check", "1", "--list", status=1).output
+    assert re.split(r" in \d\.\d s\.\n", output) == [
         "01  A greeting\n"
         "    work/01_greeting/exercise.py\n"
         "\n"
@@ -168,25 +233,15 @@ def test_a_failing_check_says_everything_in_order(run: Run, course: Course) -> N
         "   2 ✗ The event says `hello`                                             TODO 1\n"
         "   3 · It is one event                                               waits for 2\n"
         "   4 ✓ Its name is `greeting`, whatever the program that sends it may call\n"
-        "       itself in"
-    )
-    detail = output[output.index(" 2 ✗ The event says `hello`\n") :].split("in 0.")[0]
-    assert detail == (
-        " 2 ✗ The event says `hello`\n"
-        "     WHATWG HTML, parsing an event stream\n"
-        "     Sent       hello\\r\\n\n"
-        "     Came back  data: hallo\\n\n"
-        "                       ^\n"
-        "     Wanted     data: hello\n"
-        "     Hint       End it with a blank line: [/red] is no markup here.\n"
+        "       itself in its log\n"
         "\n"
-        "     Why        Without the blank line a client waits for ever [see the text].\n"
-        '     Read       "The blank line" in lessons/01_greeting.md\n'
-        "     TODO 1     work/01_greeting/exercise.py\n"
-        "\n"
-        "2 passed, 1 failed, 1 waiting "
-    )
-    assert output.endswith("One more hint:              uv run workshop hint 01\n")
+        "2 passed, 1 failed, 1 waiting",
+        "One more hint:  uv run workshop hint 01\nLeave out --list to see what to fix first.\n",
+    ]
+    full = run("check", "1", "--list", "--all", status=1).output
+    assert "   1 ✓ The file runs\n" in full and "       Hint  " in full
+    write(course, RIGHT)
+    assert "   3 ✓ It is one event\n" in run("check", "1", "--list").output
 
 
 def test_the_first_failure_is_shown_in_full_and_the_others_on_request(run: Run) -> None:
@@ -194,10 +249,12 @@ def test_the_first_failure_is_shown_in_full_and_the_others_on_request(run: Run) 
     short = run("check", "1", status=1).output
     assert "work/01_greeting/exercise.py:3" in short, "the line of the TODO"
     assert short.count("Hint ") == 1
-    assert "See every failure in full:  uv run workshop check 01 --all" in short
+    assert short.endswith(
+        "\nAdd --all to see every failure in full, --list to see all checks.\n"
+    )
     full = run("check", "1", "--all", status=1).output
     assert full.count("Hint ") == 2
-    assert "GET /name\n                Accept: text/plain\n     Came back  nothing" in full
+    assert "GET /name\n                  Accept: text/plain\n       Came back  nothing" in full
     assert "--all" not in full
 
 
@@ -206,7 +263,23 @@ def test_passing_is_said_in_short_with_what_is_next(run: Run, course: Course) ->
     write(course, RIGHT)
     output = run("check", "01").output
     assert "All 4 checks passed in 0." in output
-    assert output.endswith("Lesson 01 is done. Next, type:\n  uv run workshop start 02\n")
+    assert output.endswith(
+        " s.\n"
+        "\n"
+        "Now you can greet anybody who listens.\n"
+        "\n"
+        "Show a colleague\n"
+        "Your greeting, and that it does not wait for the end of anything, in the editor\n"
+        "of your choice:\n"
+        "  cat work/01_greeting/exercise.py\n"
+        "And again:\n"
+        "  cat work/01_greeting/exercise.py \\\n"
+        "    | tail -1\n"
+        "\n"
+        "Lesson 01 is done. Next, type:\n"
+        "  uv run workshop start 02\n"
+    )
+    assert "✓" not in output, "there is nothing to look for"
 
 
 def test_a_file_that_does_not_run_says_why(run: Run, course: Course) -> None:
@@ -214,13 +287,17 @@ def test_a_file_that_does_not_run_says_why(run: Run, course: Course) -> None:
     write(course, "EVENT = (\n")
     output = run("check", "1", status=1).output
     assert (
-        "       work/01_greeting/exercise.py:1\n"
-        "         EVENT = (\n"
-        "                 ^\n"
-        "         SyntaxError: '(' was never closed\n"
+        "\n"
+        "  Start here. Python says about your file:\n"
+        "    work/01_greeting/exercise.py:1\n"
+        "      EVENT = (\n"
+        "              ^\n"
+        "      SyntaxError: '(' was never closed\n"
+        "\n"
+        "   1 ✗ The file runs\n"
     ) in output
     assert output.count("SyntaxError") == 1
-    assert output.count("waits for 1") == 3
+    assert "     · 3 more wait for this one\n" in output
 
 
 def test_the_solution_can_be_checked_and_counts_for_nothing(run: Run, course: Course) -> None:
@@ -275,6 +352,10 @@ def test_json_is_all_that_is_printed(run: Run, course: Course) -> None:
         (["check", "1", "--solution", "--url", "http://127.0.0.1:1"], "either --solution or"),
         (["check", "1", "--watch", "--json"], "without --url and --json"),
         (["check", "2", "--solution"], "has no exercise"),
+        (["check", "1", "--solution", "--todo", "3"], "has no TODO 3. Its TODOs: 1, 2."),
+        (["check", "1", "--todo", "1", "--url", "http://127.0.0.1:1"], "a URL has no TODOs"),
+        (["start", "1", "--at", "3"], "Lesson 01 has no TODO 3. Its TODOs: 1, 2."),
+        (["start", "2", "--at", "2"], "Lesson 02 has no TODO 2. Its TODOs: none."),
         (["hint", "1"], "uv run workshop start 01"),
         (["hint", "1", "--todo", "2"], "uv run workshop start 01"),
         (["hint", "1", "--todo", "3"], "Lesson 01 has no TODO 3. Its TODOs: 1, 2."),
@@ -453,6 +534,22 @@ def test_the_end_of_a_long_traceback_is_what_is_shown(course: Course) -> None:
     assert "ValueError: here" in text and "line 39" in text and "line 3\n" not in text
 
 
+def test_what_came_again_and_again_is_shown_once(course: Course) -> None:
+    console = screen()
+    received = b"event: x\n" + b": heartbeat\n\n" * 25 + b"end" + b"\n" * 3
+    show_report(console, course, course.lesson("1"), report(Failed("h", received=received)))
+    rows = printed(console).partition("Came back  ")[2].partition("       Hint")[0]
+    assert [row.strip() for row in rows.splitlines()] == [
+        r"event: x\n",
+        r": heartbeat\n",
+        r"\n",
+        "… the same 24 times more",
+        r"end\n",
+        r"\n",
+        r"\n",
+    ]
+
+
 def test_no_word_of_a_text_is_split(course: Course) -> None:
     console = screen()
     said = (
@@ -470,10 +567,43 @@ def test_a_notebook_shows_what_python_says_above_the_checks(course: Course) -> N
     failed = replace(report(Failed("h")), complaints=[complaint])
     table = report_table(course, lesson, failed)
     before, _, _ = table.partition("<table")
+    assert "Fix this first" not in before, "it may be another place"
     assert (
         "work/01_greeting/exercise.py:7\n  return names[name]\n         ^\n"
         "KeyError: &#x27;&lt;x&gt;&#x27;"
     ) in before
+
+
+def seen(table: str) -> str:
+    """The text of a table that is seen before anything is unfolded."""
+    folded = re.compile(r"<details><summary[^>]*>(.*?)</summary>.*?</details>", re.DOTALL)
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", folded.sub(r"\1", table)))
+
+
+def test_a_notebook_folds_what_passed_and_what_waits(course: Course) -> None:
+    course.start(course.lesson("1"))
+    write(course, WRONG.replace("greeting", "grating"))
+    report = check_program(mini_course.suite, course.lesson("1").work)
+    table = report_table(course, course.lesson("1"), report)
+    text = seen(table)
+    assert "1 of 4 checks passed in 0." in text and "Fix this first: The event says" in text
+    assert text.count("Sent") == 1, "only the first failure is unfolded"
+    assert "· 1 more waits for this one" in text and "It is one event" not in text
+    assert text.endswith("✓ 1 passed ") and "The file runs" not in text
+    assert "It is one event" in table and "The file runs" in table and table.count("Sent") == 2
+
+
+def test_a_notebook_says_what_a_passed_lesson_gives(course: Course) -> None:
+    course.start(course.lesson("1"))
+    write(course, RIGHT)
+    report = check_program(mini_course.suite, course.lesson("1").work)
+    table = report_table(course, course.lesson("1"), report)
+    assert "Now you can greet anybody who listens." in table
+    assert "Show a colleague." in table and "cat work/01_greeting/exercise.py" in table
+    assert "The file runs" not in seen(table)
+    one = replace(report, todo=1, left_out=1)
+    assert "TODO 1 is done" in report_table(course, course.lesson("1"), one)
+    assert "Now you can" not in report_table(course, course.lesson("1"), one)
 
 
 def test_what_python_says_is_shown_before_the_failure(course: Course) -> None:
@@ -488,18 +618,20 @@ def test_what_python_says_is_shown_before_the_failure(course: Course) -> None:
     console = screen()
     show_report(console, course, lesson, failed)
     text = printed(console)
-    assert (
+    assert text.startswith(
+        "01  A greeting\n"
+        "    work/01_greeting/exercise.py\n"
         "\n"
-        "     Start here. Python says about your file:\n"
-        "       work/01_greeting/exercise.py:7\n"
-        "         return names[name]\n"
-        "                ^\n"
-        "         KeyError: 'x'\n"
-        "       work/01_greeting/exercise.py\n"
-        "         There is no code in this file.\n"
+        "  Start here. Python says about your file:\n"
+        "    work/01_greeting/exercise.py:7\n"
+        "      return names[name]\n"
+        "             ^\n"
+        "      KeyError: 'x'\n"
+        "    work/01_greeting/exercise.py\n"
+        "      There is no code in this file.\n"
         "\n"
-        " 1 ✗ A\n"
-    ) in text
+        "   1 ✗ A\n"
+    )
 
 
 def test_what_programs_print_is_recorded(tmp_path: Path) -> None:

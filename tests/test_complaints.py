@@ -5,7 +5,9 @@ from __future__ import annotations
 import ast
 import re
 import shutil
+import socket
 from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -61,6 +63,46 @@ KeyError: <__main__.Session object at 0x7f{}0>
     said = "KeyError: <__main__.Session object>"
     found = complaints_in(block.format("a") + block.format("b"), FILE)
     assert found == [Complaint(FILE, said, 7, "names.pop(self)")]
+
+
+def test_an_exception_that_was_caught_and_told_has_its_place(tmp_path: Path) -> None:
+    file = tmp_path / "exercise.py"
+    file.write_text("x = 1\nnames['y'](x)\n", encoding="utf-8")
+    found = [Complaint(file, "KeyError('y')", 2, "names['y'](x)")]
+    for printed in (
+        """{"url": "/", "crashed": "KeyError('y') in line 2: names['y'](x)"}""",
+        "** run() crashed: KeyError('y'), in line 2",
+        "** a task raised KeyError('y'), in line 2",
+    ):
+        assert complaints_in(printed, file) == found
+    told = "** look raises Lost: the stream ended (line 2)\ncrashed: no, in line 0\n"
+    assert complaints_in(told, file) == []
+
+
+def test_a_traceback_without_its_first_line_and_folders_is_understood() -> None:
+    printed = """  File "exercise.py", line 5, in feed
+    self._dispatch(events)
+  File "exercise.py", line 7, in _dispatch
+    names[name]
+    ~~~~~^^^^^^
+KeyError: 'x'
+"""
+    file = Path("work/02_event_format/exercise.py")
+    assert complaints_in(printed, file) == [
+        Complaint(file, "KeyError: 'x'", 7, "names[name]", 5)
+    ]
+
+
+def test_an_exit_is_no_mistake_of_its_place(tmp_path: Path) -> None:
+    printed = """Traceback (most recent call last):
+  File "/home/me/work/01_greeting/exercise.py", line 7, in greet
+    sys.exit("enough")
+SystemExit: enough
+"""
+    (handler,) = complaints_in(printed, FILE)
+    assert handler.said == "The program ends here: SystemExit: enough"
+    (module,) = complaints_in(printed.replace("greet\n", "<module>\n"), FILE)
+    assert module.said == "The program ends here, before it has done anything."
 
 
 def test_the_missing_await_is_not_looked_for_at_a_method_of_that_name(tmp_path: Path) -> None:
@@ -154,6 +196,12 @@ def test_the_line_that_a_program_is_stuck_in_is_named(tmp_path: Path) -> None:
     assert todo_of(line) == 2
 
 
+def test_the_todo_of_a_line_is_the_last_one_named_above_it(tmp_path: Path) -> None:
+    file = tmp_path / "exercise.py"
+    file.write_text("# TODO 1: a\nx\n# TODO 2: b\nx\n# (TODO 1) c\nx\n# as TODO 2\nx\n")
+    assert [todo_of(Complaint(file, "", line)) for line in (2, 4, 6, 8)] == [1, 2, 1, 1]
+
+
 def test_a_program_that_waits_is_stuck_nowhere(tmp_path: Path) -> None:
     with running(server(tmp_path, beat="await asyncio.sleep(9)")) as program:
         assert program.line_it_runs() is None
@@ -177,6 +225,96 @@ def test_an_answer_that_does_not_come_is_blamed_on_the_todo_that_is_stuck(
     assert [result.todo for result in report.results] == [None, 2]
     (complaint,) = report.complaints
     assert complaint.said == "It was still running this line when time was up."
+
+
+# --- a program that ends --------------------------------------------------------------------
+
+ENDING = """
+import os, socket, sys
+print("said first")
+server = socket.create_server(("127.0.0.1", int(sys.argv[2])))
+while True:
+    connection, _ = server.accept()
+    if connection.recv(9):
+        print("said last")
+        os._exit(3)
+"""
+
+
+def test_a_program_that_ended_by_itself_says_so_first(tmp_path: Path) -> None:
+    path = tmp_path / "exercise.py"
+    path.write_text(ENDING, encoding="utf-8")
+    suite: Suite[Program] = Suite(
+        "99_test", open_program=lambda path: running(path), start_heading="The exercise"
+    )
+
+    @suite.check("answers", "", why="", read="", rule="", hints={}, todo=1)
+    def answers(program: Program) -> None:
+        with socket.create_connection(("127.0.0.1", program.port)) as connection:
+            connection.sendall(b"x")
+            if not connection.recv(1):
+                raise Failed("no-connection")
+
+    report = check_program(suite, path)
+    assert report.complaints == [
+        Complaint(
+            path,
+            "The program ended, with status 3. The last line that it printed: said last",
+        )
+    ]
+
+
+def test_a_program_that_was_stopped_did_not_end_by_itself(tmp_path: Path) -> None:
+    with running(server(tmp_path, beat="await asyncio.sleep(9)")) as program:
+        assert not program.ended_by_itself
+    assert program.process.returncode is not None and not program.ended_by_itself
+
+
+def test_a_program_that_did_not_start_says_its_last_line_first(tmp_path: Path) -> None:
+    path = tmp_path / "exercise.py"
+    path.write_text("print()\n", encoding="utf-8")
+
+    @contextmanager
+    def opened(path: Path) -> Iterator[Program]:
+        raise ProgramError("It said:\nno such colour\n")
+        yield
+
+    suite: Suite[Program] = Suite("99_test", open_program=opened, start_heading="The exercise")
+    report = check_program(suite, path)
+    assert report.complaints == [Complaint(path, "no such colour")]
+    assert report.results[0].failure is not None
+    assert b"It said:" in report.results[0].failure.received, "all of it is below"
+
+
+def test_what_a_failure_shows_of_an_exception_comes_first_too(tmp_path: Path) -> None:
+    path = tmp_path / "exercise.py"
+    path.write_text("x = 1\nx.y\n", encoding="utf-8")
+    suite: Suite[None] = Suite(
+        "99_test", open_program=lambda path: nullcontext(), start_heading="The exercise"
+    )
+
+    @suite.check("answers", "", why="", read="", rule="", hints={}, todo=1)
+    def answers(target: None) -> None:
+        raise Failed("crashed", received='  File "exercise.py", line 2\n    x.y\nValueError: a')
+
+    (complaint,) = check_program(suite, path).complaints
+    assert complaint == Complaint(path, "ValueError: a", 2, "x.y")
+
+
+def test_a_line_that_fails_about_several_keys_is_one_place(tmp_path: Path) -> None:
+    path = tmp_path / "exercise.py"
+    path.write_text("x = 1\nx.y\n", encoding="utf-8")
+    suite: Suite[None] = Suite(
+        "99_test", open_program=lambda path: nullcontext(), start_heading="The exercise"
+    )
+
+    @suite.check("answers", "", why="", read="", rule="", hints={}, todo=1)
+    def answers(target: None) -> None:
+        told = "crashed: KeyError: 'a', in line 2\ncrashed: KeyError: 'b', in line 2\n"
+        raise Failed("crashed", received=f"{told}crashed: TypeError: c, in line 2")
+
+    said = [complaint.said for complaint in check_program(suite, path).complaints]
+    assert said == ["KeyError: 'a'", "TypeError: c"]
 
 
 # --- files that can't run, in every lesson ---------------------------------------------------

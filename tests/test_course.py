@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
-from workshop.course import Course, CourseError, WorkChangedError
+from workshop.course import ROOT, Course, CourseError, Lesson, WorkChangedError
+from workshop.publishing.starters import starter_text
+from workshop.screens import parts_of_show
 
 MANIFEST = """
 [[lesson]]
@@ -68,6 +71,7 @@ def test_an_unknown_lesson_lists_the_known_ones(course: Course, name: str) -> No
     ("change", "message"),
     [
         (("minutes = 60", "minutes = 0"), "`minutes` must be a whole number"),
+        (('era = "SSE"', 'era = "SSE"\ncan = 1'), "`can` must be a string"),
         (('title = "The format"', ""), "`title` must be a string"),
         (('"01_flask_stream"]', '"09_security"]'), "it needs '09_security'"),
         (('slug = "02_event_format"', 'slug = "01_event_format"'), "lesson 01 is listed twice"),
@@ -108,6 +112,21 @@ def test_ports_and_minutes_are_data(course: Course) -> None:
     assert lesson.measured_minutes == 35  # 34, rounded up
     other = course.lesson("2")
     assert (other.port, other.ports, other.sections, other.todos) == (None, {}, {}, {})
+
+
+EXERCISES = [lesson for lesson in Course.load().lessons if lesson.solution.is_file()]
+
+
+@pytest.mark.parametrize("lesson", EXERCISES, ids=[lesson.slug for lesson in EXERCISES])
+def test_a_lesson_says_what_you_can_do_now_and_what_to_show(lesson: Lesson) -> None:
+    assert re.match(r"[a-z].*\.$", lesson.can), "it goes on after `Now you can`"
+    parts = parts_of_show(lesson)
+    assert parts and all(words and commands for words, commands in parts)
+    lines = [one for _, commands in parts for one in commands]
+    assert max(map(len, lines)) <= 78, "a command must not be broken"
+    named = re.findall(r"\b((?:work|scripts)/\S+\.py)\b", "\n".join(lines))
+    assert f"work/{lesson.slug}/exercise.py" in named, "what the learner made"
+    assert all((ROOT / path).is_file() for path in named if path.startswith("scripts/"))
 
 
 def test_the_environment_can_move_the_learners_folder(
@@ -152,6 +171,72 @@ def test_start_refuses_to_overwrite_changed_work_and_keeps_a_copy_on_reset(
     course.start(lesson, reset=True)
     kept = {path.name: path.read_text() for path in lesson.work.parent.glob("*backup*")}
     assert kept == {"exercise.backup.py": "mine", "exercise.backup-2.py": "mine again"}
+
+
+SOLUTION = """\
+import helper
+# TODO 1: First.
+# --- solution
+first = 1
+# --- starter
+# first = 0
+# --- end
+# TODO 2: Second.
+# --- solution
+second = 2
+# --- starter
+# second = 0
+# --- end
+"""
+
+
+@pytest.fixture
+def of_two_todos(course: Course) -> Lesson:
+    lesson = course.lesson("2")
+    lesson.solution.parent.mkdir(parents=True)
+    lesson.solution.write_text(SOLUTION, encoding="utf-8")
+    lesson.starter.write_text(starter_text(SOLUTION, "exercise.py"), encoding="utf-8")
+    return lesson
+
+
+def test_start_at_a_todo_has_those_before_it_done(course: Course, of_two_todos: Lesson) -> None:
+    lesson = of_two_todos
+    course.start(lesson, at=2)
+    late = lesson.work.read_text(encoding="utf-8")
+    assert "first = 1\n" in late and "second = 0\n" in late and "---" not in late
+    assert lesson.work.with_name("helper.py").is_file()
+    course.start(lesson, at=1)
+    assert lesson.work.read_bytes() == lesson.starter.read_bytes()
+    course.start(lesson, at=2)
+    course.start(lesson)
+    assert not list(lesson.work.parent.glob("*backup*")), "nothing was changed"
+
+
+def test_start_at_a_todo_keeps_a_copy_of_work_and_what_was_passed(
+    course: Course, of_two_todos: Lesson
+) -> None:
+    lesson = of_two_todos
+    course.start(lesson, at=2)
+    lesson.work.write_text("mine", encoding="utf-8")
+    course.record(lesson, 3, 8)
+    course.start(lesson, at=2)
+    kept = lesson.work.with_name("exercise.backup.py")
+    assert kept.read_text(encoding="utf-8") == "mine"
+    assert course.state(lesson) == "started", "3 of 8 was about another file"
+    course.record(lesson, 8, 8)
+    course.start(lesson, at=1)
+    assert course.state(lesson) == "passed, changed since"
+    course.start(lesson, at=2, reset=True)
+    assert course.state(lesson) == "started"
+
+
+@pytest.mark.parametrize("at", [-1, 0, 3])
+def test_start_at_a_todo_that_does_not_exist_changes_nothing(
+    course: Course, of_two_todos: Lesson, at: int
+) -> None:
+    with pytest.raises(CourseError, match=f"no TODO {at}. Its TODOs: 1, 2."):
+        course.start(of_two_todos, at=at)
+    assert not of_two_todos.work.exists()
 
 
 def test_an_untouched_copy_of_an_older_starter_is_replaced(course: Course) -> None:

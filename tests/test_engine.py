@@ -20,6 +20,7 @@ from workshop.checks.engine import (
     check_program,
     check_target,
     check_url,
+    todos_checked,
 )
 from workshop.running import ProgramError
 
@@ -181,6 +182,66 @@ def test_a_server_at_a_url_has_none_of_our_todos(suite: Suite[str], file: Path) 
     add(suite, "of-the-protocol", fails, todo=1, scope="protocol")
     assert check_program(suite, file).results[-1].todo == 1
     assert check_url(suite, "http://there").results[-1].todo is None
+
+
+def test_one_todo_gets_its_checks_and_those_they_need(suite: Suite[str], file: Path) -> None:
+    add(suite, "first", passes, todo=1)
+    add(suite, "unneeded", fails, todo=1)
+    add(suite, "base", passes, after=("first",))
+    add(suite, "second", passes, after=("base",), todo=2)
+    add(suite, "third", fails, after=("second",), todo=3)
+    report = check_program(suite, file, todo=2)
+    assert states(report) == dict.fromkeys([STARTS, "first", "base", "second"], "passed")
+    assert (report.ok, report.todo, report.left_out, report.postponed) == (True, 2, 2, 0)
+    everything = check_program(suite, file)
+    assert (everything.todo, everything.left_out, everything.postponed) == (None, 0, 0)
+
+
+def test_what_one_todo_needs_may_fail_for_an_earlier_one(suite: Suite[str], file: Path) -> None:
+    add(suite, "first", fails, todo=1)
+    add(suite, "second", passes, after=("first",), todo=2)
+    report = check_program(suite, file, todo=2)
+    assert states(report) == {STARTS: "passed", "first": "failed", "second": "waiting"}
+
+
+def test_what_one_todo_needs_of_a_later_one_is_not_due_yet(
+    suite: Suite[str], file: Path
+) -> None:
+    add(suite, "first", passes, todo=1)
+    add(suite, "later", fails, todo=2)
+    add(suite, "base", passes, after=("later",))
+    add(suite, "postponed", passes, after=("base",), todo=1)
+    report = check_program(suite, file, todo=1)
+    assert states(report) == {STARTS: "passed", "first": "passed"}
+    assert (report.ok, report.left_out, report.postponed) == (True, 3, 1)
+
+
+def test_a_todo_of_which_nothing_would_be_left_does_not_pass(
+    suite: Suite[str], file: Path
+) -> None:
+    add(suite, "later", fails, todo=2)
+    add(suite, "first", passes, after=("later",), todo=1)
+    report = check_program(suite, file, todo=1)
+    assert states(report) == {STARTS: "passed", "later": "failed", "first": "waiting"}
+
+
+def test_one_todo_of_a_broken_file_says_what_is_broken(
+    suite: Suite[str], tmp_path: Path
+) -> None:
+    add(suite, "first", passes, todo=1)
+    add(suite, "second", passes, todo=2)
+    (tmp_path / "exercise.py").write_text("def\n", encoding="utf-8")
+    report = check_program(suite, tmp_path / "exercise.py", todo=2)
+    assert states(report) == {STARTS: "failed", "second": "waiting"}
+    assert (report.todo, report.left_out) == (2, 1)
+
+
+def test_a_todo_without_checks_is_an_error(suite: Suite[str], file: Path) -> None:
+    add(suite, "first", passes, todo=1)
+    add(suite, "base", passes)
+    assert todos_checked(suite) == [1]
+    with pytest.raises(ValueError, match="No check of 99_test is about a TODO 2"):
+        check_program(suite, file, todo=2)
 
 
 def test_a_suite_without_open_url_says_that_it_needs_a_file() -> None:

@@ -154,6 +154,21 @@ def test_a_starter_has_the_starter_lines_in_place_of_the_solution() -> None:
     assert starter_text(SOLUTION, "x") == STARTER
 
 
+def test_a_starter_for_a_learner_who_comes_late_has_the_first_todos_done() -> None:
+    source = SOLUTION + (
+        "# (TODO 1) More of it.\n"
+        "# --- solution\nMORE = 1\n# --- starter\n# MORE = 0\n# --- end\n"
+        "# --- solution\nYET = 1\n# --- end\n"
+    )
+    unsolved = "        if a:\n            return 0\n\n        return 0\n"
+    assert starter_text(source, "x", 2) == (
+        STARTER.replace(unsolved, "        return a + b\n")
+        + "# (TODO 1) More of it.\nMORE = 1\nYET = 1\n"
+    )
+    assert starter_text(source, "x", 1) == STARTER + "# (TODO 1) More of it.\nMORE = 0\n"
+    assert starter_text(source, "x", 3) == solution_text(source)
+
+
 def test_a_clean_solution_has_no_marks_and_no_starter_lines() -> None:
     assert solution_text(SOLUTION) == (
         SOLUTION.replace("        # --- solution\n", "")
@@ -190,6 +205,8 @@ def test_a_clean_solution_has_no_marks_and_no_starter_lines() -> None:
         ("x = 1\n", "there is no `# TODO 1"),
         ("# TODO: a\n# --- solution\n# --- end\n", "line 1: a TODO reads"),
         ("# TODO 1: a\n# --- solution\n# TODO 2: b\n# --- end\n", "line 3: a TODO inside"),
+        ("# (TODO 1) b\n# --- solution\n# --- end\n", "line 1: there is no `# TODO 1: …`"),
+        ("# TODO 1: a\n# (TODO 2) b\n# --- solution\n# --- end\n", "line 2: there is no"),
         ("# TODO 1: a\n# --- solution\n# --- starter\nx\n# --- end\n", 'line 4: .* "# "'),
         ("# TODO 1: a\nif 1:\n    # --- solution\n    pass\n    # --- end\n", "not Python"),
     ],

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import typer
 from dotenv import load_dotenv
 
-from workshop.course import ROOT, Course, CourseError, Lesson
+from workshop.course import ROOT, Course, CourseError, Lesson, no_such_todo
 
 if TYPE_CHECKING:
     from workshop.checks.engine import Report
@@ -95,6 +95,13 @@ def start(
     reset: Annotated[
         bool, typer.Option("--reset", help="Start over. A copy of your file is kept.")
     ] = False,
+    at: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Start at TODO N: those before it are done. A copy of your file is kept.",
+        ),
+    ] = None,
 ) -> None:
     """Copy a lesson's exercise into work/, where you edit it.
 
@@ -107,10 +114,10 @@ def start(
         current, _ = next_step(course)
         lesson = current if name is None and current else chosen(course, name, "start")
         before = set(lesson.work.parent.glob("*.backup*"))
-        if name is not None or reset or lesson != in_progress(course):
-            course.start(lesson, reset=reset)
+        if name is not None or reset or at is not None or lesson != in_progress(course):
+            course.start(lesson, reset=reset, at=at)
         kept = sorted(set(lesson.work.parent.glob("*.backup*")) - before)
-        show_started(console(), course, lesson, todos_of(lesson), kept)
+        show_started(console(), course, lesson, todos_of(lesson), kept, at=at or 1)
 
 
 @app.command()
@@ -129,28 +136,42 @@ def check(
     everything: Annotated[
         bool, typer.Option("--all", help="Show every failure in full, not only the first.")
     ] = False,
+    listed: Annotated[
+        bool,
+        typer.Option("--list", help="Show one line for each check: passed, failed, waits."),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, and only JSON.")] = False,
+    todo: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", help="Only the checks of this TODO, and those that they need."
+        ),
+    ] = None,
 ) -> None:
     """Run a lesson's checks on your file. Exit status 0 only if all passed."""
     if watch and (url or as_json):
         raise typer.BadParameter("use it without --url and --json.", param_hint="--watch")
     if solution and url:
         raise typer.BadParameter("give either --solution or --url.", param_hint="--url")
+    if todo is not None and url:
+        raise typer.BadParameter("a server at a URL has no TODOs.", param_hint="--todo")
     if watch:
-        watch_and_check(name, solution=solution, everything=everything)
+        watch_and_check(name, solution, todo, everything=everything, listed=listed)
         return
     try:
         with explained() as course, json_error(as_json):
             lesson = chosen(course, name, "check")
-            report = run_checks(course, lesson, solution=solution, url=url)
+            report = run_checks(course, lesson, solution=solution, url=url, todo=todo)
             if as_json:
                 typer.echo(report.as_json())
             else:
                 from workshop.screens import console, show_report
 
                 # Somebody else's server has no first TODO: show everything about it.
-                everything = everything or url is not None
-                show_report(console(), course, lesson, report, everything=everything)
+                everything = everything or (url is not None and not listed)
+                show_report(
+                    console(), course, lesson, report, everything=everything, listed=listed
+                )
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
     raise typer.Exit(0 if report.ok else 1)
@@ -187,14 +208,19 @@ def chosen(course: Course, name: str | None, typed: str) -> Lesson:
 
 
 def run_checks(
-    course: Course, lesson: Lesson, *, solution: bool = False, url: str | None = None
+    course: Course,
+    lesson: Lesson,
+    *,
+    solution: bool = False,
+    url: str | None = None,
+    todo: int | None = None,
 ) -> Report:
     """Check the learner's file, the solution, or a URL. Raises CourseError.
 
-    Only the learner's own file counts as progress.
+    Only all the checks of the learner's own file count as progress.
     """
     from workshop import checks
-    from workshop.checks.engine import check_program, check_url
+    from workshop.checks.engine import check_program, check_url, todos_checked
 
     program = lesson.solution if solution else lesson.work
     if url is not None:
@@ -211,8 +237,13 @@ def run_checks(
         raise CourseError(
             f"The checks of lesson {lesson.number} need a file; they can't check a URL."
         )
+    if todo is not None and todo not in todos_checked(suite):
+        raise no_such_todo(lesson, todo, todos_checked(suite))
     try:
-        report = check_url(suite, url) if url is not None else check_program(suite, program)
+        if url is not None:
+            report = check_url(suite, url)
+        else:
+            report = check_program(suite, program, todo=todo)
     except Exception as error:
         # A check got an answer that its author did not think of.
         place = traceback.extract_tb(error.__traceback__)[-1]
@@ -221,7 +252,7 @@ def run_checks(
             f"{place.filename}:{place.lineno}. That is a bug in the course: please report "
             "it, with your file."
         ) from error
-    if url is None and not solution:
+    if url is None and not solution and todo is None:
         course.record(lesson, len(report.ids("passed")), len(report.results))
     return report
 
@@ -245,7 +276,9 @@ def reach(url: str) -> None:
         ) from None
 
 
-def watch_and_check(name: str | None, *, solution: bool, everything: bool) -> None:
+def watch_and_check(
+    name: str | None, solution: bool, todo: int | None, *, everything: bool, listed: bool
+) -> None:
     """Check again at each save, until Ctrl-C."""
     try:
         from workshop.file_changes import snapshot, wait_for_change
@@ -261,8 +294,10 @@ def watch_and_check(name: str | None, *, solution: bool, everything: bool) -> No
                 seen = snapshot(program.parent)
                 screen.clear()
                 try:
-                    report = run_checks(course, lesson, solution=solution)
-                    show_report(screen, course, lesson, report, everything=everything)
+                    report = run_checks(course, lesson, solution=solution, todo=todo)
+                    show_report(
+                        screen, course, lesson, report, everything=everything, listed=listed
+                    )
                 except CourseError as error:
                     prose(screen, str(error), style="red")  # the file is gone: it may return
                 line(screen)
@@ -282,7 +317,6 @@ def hint(
     """Show one more hint for the first TODO that fails."""
     from workshop.screens import (
         console,
-        failures,
         line,
         show_complaints,
         show_hint,
@@ -300,7 +334,7 @@ def hint(
             if report.ok:
                 line(screen, f"All checks of lesson {lesson.number} pass: you need no hint.")
                 return
-            todo = failures(report)[0].todo
+            todo = report.failures()[0].todo
             if todo not in todos:
                 # It does not run at all. What Python says about the file is the hint.
                 show_report(screen, course, lesson, report)
@@ -309,8 +343,7 @@ def hint(
                 show_complaints(screen, course, report)
                 line(screen)
         elif todo not in todos:
-            known = ", ".join(str(number) for number in todos) or "none"
-            raise CourseError(f"Lesson {lesson.number} has no TODO {todo}. Its TODOs: {known}.")
+            raise no_such_todo(lesson, todo, todos)
         elif not lesson.work.is_file():
             raise not_started(course, lesson)
         given = course.hints_given(lesson, todo)

@@ -63,6 +63,11 @@ _NEEDED = re.compile(
     r"(?:\n  (?P<code>\S.*)\n(?P<caret> *\^)$)?",
     re.MULTILINE,
 )
+# How the drivers of the checks, and the exercise of lesson 03, tell of what they caught.
+_CAUGHT = re.compile(
+    r"(?:\bcrashed(?:: |\": \")|\ba task raised )"
+    r"(?P<said>[A-Za-z_].*?),? in line (?P<line>[1-9]\d*)"
+)
 _ABORTED = re.compile(r'^  File "([^"\n]+)", line (\d+) in (.*)$', re.MULTILINE)
 
 _UNREADABLE = ("SyntaxError", "IndentationError", "TabError")
@@ -95,7 +100,11 @@ def complaints_in(printed: str, file: Path) -> list[Complaint]:
         line = int(match["line"]) if match["line"] else None
         column = len(match["caret"]) - 3 if match["caret"] else None
         found.append(Complaint(file, match["said"], line, match["code"] or "", column))
-    return list(dict.fromkeys([*found, *_exceptions_in(printed, file)]))
+    found += _exceptions_in(printed, file)
+    for match in _CAUGHT.finditer(printed):
+        line = int(match["line"])
+        found.append(Complaint(file, match["said"], line, code_at(file, line)))
+    return list(dict.fromkeys(found))
 
 
 def _not_awaited(file: Path, said: str, name: str) -> Complaint:
@@ -150,7 +159,8 @@ def _exceptions_in(printed: str, file: Path) -> list[Complaint]:
         path = file.with_name(Path(frame["path"]).name)
         # Each object has another address: with it, the same exception would be told many times.
         said = re.sub(r" at 0x[0-9a-fA-F]+", "", error[1])
-        said = ENDS if said.startswith("SystemExit") else said
+        if said.startswith("SystemExit"):
+            said = ENDS if "in <module>" in frame[0] else f"The program ends here: {said}"
         found.append(Complaint(path, said, int(frame["line"]), frame["code"], column))
     return found
 
@@ -179,7 +189,7 @@ def todo_of(complaint: Complaint) -> int | None:
     """The TODO whose comment is the last one above the complaint's line, if there is one."""
     todo = None
     for text in _lines(complaint.path)[: complaint.line or 0]:
-        if found := re.match(r"\s*# TODO (\d+)\b", text):
+        if found := re.match(r"\s*# \(?TODO (\d+)\b", text):
             todo = int(found[1])
     return todo
 
@@ -197,5 +207,8 @@ def _lines(path: Path) -> list[str]:
 
 
 def _beside(path: str, file: Path) -> bool:
-    """Whether a path that Python printed is the file, or another one in its folder."""
-    return Path(path).absolute().parent.name == file.absolute().parent.name
+    """Whether a path that Python printed is the file, or another one in its folder.
+
+    The driver of lesson 02 leaves out the folder.
+    """
+    return path == file.name or Path(path).absolute().parent.name == file.absolute().parent.name

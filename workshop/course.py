@@ -13,9 +13,12 @@ import os
 import re
 import shutil
 import tomllib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from workshop.publishing.starters import partly_solved, todos_in
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -39,6 +42,10 @@ class Lesson:
     minutes: int
     summary: str
     era: str
+    can: str = ""
+    """What the learner can do now, after "Now you can"."""
+    show: str = ""
+    """What to show a colleague. Lines that are indented are commands."""
     needs: tuple[str, ...] = ()
     carries: tuple[str, ...] = ()
     least_mistakes: int = 0
@@ -111,7 +118,8 @@ class Lesson:
 
 _FOR_AUTHORS = {"draft", "least_mistakes"}  # what learners never see
 _STRINGS = ("slug", "title", "era", "summary")
-_FIELDS = {*_STRINGS, "minutes", "needs", "carries", "ports", "sections", "todos"}
+_LAST = ("can", "show")  # of a lesson that has an exercise
+_FIELDS = {*_STRINGS, *_LAST, "minutes", "needs", "carries", "ports", "sections", "todos"}
 
 
 def _read_lesson(table: dict[str, Any], root: Path, work_root: Path) -> Lesson:
@@ -120,6 +128,9 @@ def _read_lesson(table: dict[str, Any], root: Path, work_root: Path) -> Lesson:
         raise CourseError(f"{where}: unknown key {', '.join(unknown)}.")
     for key in _STRINGS:
         if not isinstance(table.get(key), str) or not table[key].strip():
+            raise CourseError(f"{where}: `{key}` must be a string.")
+    for key in _LAST:
+        if not isinstance(table.get(key, ""), str):
             raise CourseError(f"{where}: `{key}` must be a string.")
     if not re.fullmatch(r"\d\d_[a-z0-9_]+", table["slug"]):
         raise CourseError(f"{where}: a slug is two digits, `_`, and lower-case words.")
@@ -143,6 +154,8 @@ def _read_lesson(table: dict[str, Any], root: Path, work_root: Path) -> Lesson:
         minutes=table["minutes"],
         summary=table["summary"],
         era=table["era"],
+        can=table.get("can", ""),
+        show=table.get("show", "").rstrip("\n"),
         needs=tuple(table.get("needs", [])),
         carries=tuple(table.get("carries", [])),
         least_mistakes=table.get("least_mistakes", 0),
@@ -252,24 +265,30 @@ class Course:
         known = "".join(f"\n  {lesson.number}  {lesson.title}" for lesson in self.released)
         raise CourseError(f"There is no lesson {name!r}. There are:{known}")
 
-    def start(self, lesson: Lesson, *, reset: bool = False) -> Path:
+    def start(self, lesson: Lesson, *, reset: bool = False, at: int | None = None) -> Path:
         """Copy the starter into the learner's folder; return the learner's file.
 
-        Files beside the starter that it imports are copied with it. Work that was
-        changed is never overwritten: WorkChangedError, or with `reset` a backup
-        copy beside it first. Raises CourseError if the lesson has no exercise.
+        With `at`, the TODOs before this one are done in it. Files beside the starter that
+        it imports are copied with it. Work that was changed is never lost: WorkChangedError,
+        or with `reset` or `at` a backup copy beside it first. `reset` forgets that the lesson
+        was passed. Raises CourseError if the lesson has no exercise or no such TODO.
         """
         if not lesson.starter.is_file():
             raise CourseError(f"Lesson {lesson.number} has no exercise.")
         sources = [lesson.starter, *companions(lesson.starter)]
+        fresh = {source.name: source.read_bytes() for source in sources}
+        if at is not None:
+            if at not in todos_in(lesson):
+                raise no_such_todo(lesson, at, todos_in(lesson))
+            fresh[lesson.work.name] = partly_solved(lesson, at).encode()
         copied: dict[str, str] = self.progress.read(lesson).get("copied", {})
         changed = [
             target
-            for source in sources
-            if (target := lesson.work.parent / source.name).is_file()
-            and digest(target) not in (digest(source), copied.get(source.name))
+            for name, content in fresh.items()
+            if (target := lesson.work.with_name(name)).is_file()
+            and digest(target) not in (digest_of(content), copied.get(name))
         ]
-        if changed and not reset:
+        if changed and not reset and at is None:
             raise WorkChangedError(
                 f"You have changed {self.shown(changed[0])}. Keep working in it, or type\n"
                 f"  uv run workshop start {lesson.number} --reset\n"
@@ -278,11 +297,15 @@ class Course:
         for target in changed:
             keep_copy(target)
         lesson.work.parent.mkdir(parents=True, exist_ok=True)
-        for source in sources:
-            shutil.copyfile(source, lesson.work.parent / source.name)
-        update: dict[str, Any] = {"copied": {s.name: digest(s) for s in sources}}
+        for name, content in fresh.items():
+            lesson.work.with_name(name).write_bytes(content)
+        update: dict[str, Any] = {
+            "copied": {name: digest_of(content) for name, content in fresh.items()}
+        }
+        if reset or at is not None:
+            update |= {"passed": None, "total": None}
         if reset:
-            update |= {"passed": None, "total": None, "done": None}
+            update["done"] = None
         self.progress.update(lesson, update)
         return lesson.work
 
@@ -405,9 +428,20 @@ def companions(program: Path) -> list[Path]:
     return sorted(found)
 
 
+def no_such_todo(lesson: Lesson, todo: int, known: Iterable[int]) -> CourseError:
+    """Says which TODOs there are."""
+    numbers = ", ".join(str(number) for number in known) or "none"
+    return CourseError(f"Lesson {lesson.number} has no TODO {todo}. Its TODOs: {numbers}.")
+
+
 def digest(path: Path) -> str:
     """The SHA-256 of a file's bytes, in hexadecimal."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return digest_of(path.read_bytes())
+
+
+def digest_of(content: bytes) -> str:
+    """The SHA-256 of these bytes, in hexadecimal."""
+    return hashlib.sha256(content).hexdigest()
 
 
 def free_name(path: Path) -> Path:

@@ -1,4 +1,4 @@
-"""A report of the checks as an HTML table, for notebooks.
+"""A report of the checks as an HTML table, for notebooks: the failures, and the rest folded.
 
 Styles are set on the elements themselves, and every colour is
 readable on both a light and a dark page.
@@ -15,11 +15,14 @@ from workshop.course import Course, Lesson
 from workshop.screens import (
     MOST_COMPLAINTS,
     code_lines,
-    failures,
+    left_out,
     lines_of,
+    parts_of_show,
+    passed,
     place_of,
     place_of_todo,
     sent_lines,
+    waiting,
 )
 
 _WIDTH = 76  # characters of a line of bytes
@@ -39,46 +42,80 @@ _PRE = (
 
 
 def report_table(course: Course, lesson: Lesson, report: Report) -> str:
-    """All checks in order; under each failure what to fix, the first one unfolded."""
-    numbers = {result.id: number for number, result in enumerate(report.results, start=1)}
-    failed = failures(report)
-    rows = "".join(
-        _row(numbers, result)
-        + (
-            _details(course, lesson, result, opened=result is failed[0])
-            if result in failed
-            else ""
-        )
-        for result in report.results
-    )
-    passed = len(report.ids("passed"))
+    """The failures with what to fix, the first one unfolded; what passed and waits, folded."""
+    failed = report.failures()
+    ready = [result for result in report.results if result.state == "passed"]
     if report.ok:
-        summary = f"All {passed} checks passed in {report.seconds:.1f} s."
+        color = _MARKS["passed"][1]
+        summary = passed(report)
     else:
+        color = _MARKS["failed"][1]
         summary = (
-            f"{passed} of {len(report.results)} checks passed in {report.seconds:.1f} s. "
-            + (f"Fix this first: {failed[0].title}." if failed else "")
+            f"{len(ready)} of {len(report.results)} checks passed in {report.seconds:.1f} s."
         )
-    color = _MARKS["passed" if report.ok else "failed"][1]
+        if not report.complaints:
+            summary += f" Fix this first: {failed[0].title}."
+    rows = "".join(
+        _row(report, result)
+        + _below(_details(course, lesson, result, opened=result is failed[0]))
+        + _below(_folded(report, waiting(report, result), report.waiting_for(result)))
+        for result in failed
+    )
     return (
         f'<div style="max-width:52em;border-left:4px solid {color};padding-left:12px">'
         f"<div><b>{lesson.number}&ensp;{escape(lesson.title)}</b></div>"
         f"<div>{_inline(summary)}</div>"
-        f"{_complaints(course, report)}"
-        f'<table style="{_TABLE}">{rows}</table></div>'
+        + (f"<div>{_inline(left_out(report))}</div>" if report.todo is not None else "")
+        + _complaints(course, report)
+        + (f'<table style="{_TABLE}">{rows}</table>' if rows else "")
+        + _folded(report, f"{len(ready)} passed", ready)
+        + (_gain(lesson) if report.ok and report.todo is None else "")
+        + "</div>"
     )
+
+
+def _folded(report: Report, said: str, results: list[Result]) -> str:
+    """Checks of which only the number is seen, until somebody clicks on it."""
+    if not results:
+        return ""
+    mark, color = _MARKS[results[0].state]
+    rows = "".join(_row(report, result) for result in results)
+    return (
+        f'<details><summary style="cursor:pointer"><b style="color:{color}">{mark}</b> '
+        f'<span style="opacity:.7">{said}</span></summary>'
+        f'<table style="{_TABLE}">{rows}</table></details>'
+    )
+
+
+def _below(content: str) -> str:
+    """A row of the table with something under a check's title."""
+    if not content:
+        return ""
+    return f'<tr><td></td><td></td><td style="{_CELL}" colspan="2">{content}</td></tr>'
+
+
+def _gain(lesson: Lesson) -> str:
+    """What the learner can do now, and what to show a colleague."""
+    parts = f'<p style="margin:8px 0">Now you can {_inline(lesson.can)}</p>' * bool(lesson.can)
+    for number, (words, commands) in enumerate(parts_of_show(lesson)):
+        lead = "<b>Show a colleague.</b> " if number == 0 else ""
+        parts += f"<div>{lead}{_inline(words)}</div>{_bytes(commands) if commands else ''}"
+    return parts
 
 
 def _complaints(course: Course, report: Report) -> str:
     """What Python says about the learner's file, before anything that follows from it."""
-    return "".join(
-        f'<div style="margin-top:6px">{_bytes([place_of(course, one), *rows, one.said])}</div>'
+    blocks = "".join(
+        _bytes([place_of(course, one), *rows, one.said])
         for one in report.complaints[:MOST_COMPLAINTS]
         for rows in [[f"  {row}" for row in code_lines(one, _WIDTH)]]
     )
+    lead = "Start here. Python says about your file:"
+    return f'<div style="margin-top:6px"><b>{lead}</b>{blocks}</div>' if blocks else ""
 
 
-def _row(numbers: dict[str, int], result: Result) -> str:
+def _row(report: Report, result: Result) -> str:
+    numbers = {one.id: number for number, one in enumerate(report.results, start=1)}
     mark, color = _MARKS[result.state]
     aside, faint = "", ""
     if result.state == "failed" and result.todo is not None:
@@ -99,9 +136,8 @@ def _details(course: Course, lesson: Lesson, result: Result, *, opened: bool) ->
         for label, text in _parts(course, lesson, result)
     )
     return (
-        f'<tr><td></td><td></td><td style="{_CELL}" colspan="2">'
         f"<details{' open' if opened else ''}><summary>{_inline(result.hint)}</summary>"
-        f"{parts}</details></td></tr>"
+        f"{parts}</details>"
     )
 
 

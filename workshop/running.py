@@ -78,6 +78,7 @@ class Program:
         self.port = port
         self.path = path
         self.url = f"http://{HOST}:{port}"
+        self.was_ended = False  # by us: whatever ended before that, ended by itself
         self._printed = bytearray()
         self._grew = threading.Condition()
         self._reader = threading.Thread(target=self._keep_output, daemon=True)
@@ -108,9 +109,18 @@ class Program:
 
         None if it only waited for something to do, or has ended.
         """
+        self._will_end()
         abort(self.process)
         self._reader.join(timeout=1)
         return line_it_ran(self.output, self.path)
+
+    def _will_end(self) -> None:
+        self.was_ended = self.was_ended or self.process.poll() is None
+
+    @property
+    def ended_by_itself(self) -> bool:
+        """Whether it is gone although nobody ended it."""
+        return not self.was_ended and self.process.poll() is not None
 
     def wait_for_output(self, text: str, *, seconds: float = 5.0) -> str:
         """Wait until `text` has been printed; return all output.
@@ -161,6 +171,7 @@ class Program:
         `process.returncode` is then -9, which a caller can test.
         """
         began = time.monotonic()
+        self._will_end()
         if self.process.poll() is None:
             self.process.send_signal(how)
             try:

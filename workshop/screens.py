@@ -17,17 +17,18 @@ from rich.cells import chop_cells
 from rich.console import Console
 from rich.text import Text
 
-from workshop.checks.engine import Failed, Report, Result
+from workshop.checks.engine import Failed, Report, Result, State
 from workshop.checks.gallery import Todo
 from workshop.complaints import Complaint
 from workshop.course import Course, Lesson
 from workshop.doctor import Finding
 from workshop.next_step import next_step
+from workshop.publishing.starters import todos_in
 from workshop.wire import point_at, visible
 
 WIDEST = 80
 TITLE = "Server-Sent Events and MCP, by hand"
-INDENT = 5  # of everything under a check's title
+INDENT = 7  # of everything under a check's title
 LABEL = 11  # width of "Came back" and the like
 MOST_COMPLAINTS = 3
 # Labels for text. All others are for bytes, which are shown to the last one.
@@ -145,9 +146,15 @@ def _style_of(course: Course, lesson: Lesson) -> str:
 
 
 def show_started(
-    screen: Console, course: Course, lesson: Lesson, todos: Sequence[Todo], kept: Iterable[Path]
+    screen: Console,
+    course: Course,
+    lesson: Lesson,
+    todos: Sequence[Todo],
+    kept: Iterable[Path],
+    *,
+    at: int = 1,
 ) -> None:
-    """What `start` made, and what to do in it."""
+    """What `start` made, and what to do in it. The TODOs before `at` are done."""
     line(screen, (f"{lesson.number}  {lesson.title}", "bold"))
     line(screen)
     line(screen, "  Read  ", course.shown(lesson.text))
@@ -157,7 +164,10 @@ def show_started(
     if todos:
         line(screen)
     for todo in todos:
-        line(screen, f"  TODO {todo.number}  {todo.title}")
+        if todo.number < at:
+            line(screen, (f"  TODO {todo.number}  {todo.title}  (done)", "dim"))
+        else:
+            line(screen, f"  TODO {todo.number}  {todo.title}")
     missing = [
         course.lesson(slug) for slug in lesson.needs if not course.is_done(course.lesson(slug))
     ]
@@ -178,49 +188,127 @@ def show_report(
     report: Report,
     *,
     everything: bool = False,
+    listed: bool = False,
 ) -> None:
-    """One line for each check, and the failure to fix first in full.
+    """What failed, the failure to fix first in full; what passed and what waits as numbers.
 
-    With `everything` all failures are shown in full. Before them comes what Python
-    says about the file: it explains what a missing answer does not.
+    With `everything` all failures are shown in full. `listed` shows one line for each check
+    instead. Before them comes what Python says about the file: it explains what a missing
+    answer does not.
     """
     file = Path(report.subject) if "://" not in report.subject else None
     line(screen, (f"{lesson.number}  {lesson.title}", "bold"))
     line(screen, "    ", (course.shown(file) if file else report.subject, "dim"))
     line(screen)
-    _show_list(screen, report)
-    failed = failures(report)
     show_complaints(screen, course, report)
-    for result in failed if everything else failed[:1]:
+    if report.complaints:
         line(screen)
-        _show_failure(screen, course, lesson, report, result, file)
-    line(screen)
-    if not failed:
-        prose(
-            screen,
-            f"All {len(report.results)} checks passed in {report.seconds:.1f} s.",
-            style="bold green",
-        )
-        if file == lesson.work:
-            _, typed = next_step(course)
-            command(screen, f"Lesson {lesson.number} is done. Next, type:", typed)
+    if listed:
+        for result in report.results:
+            _show_row(screen, report, result)
+        line(screen)
+    if report.ok:
+        _show_passed(screen, course, lesson, report, file)
         return
+    failed = report.failures()
+    if not listed and (count := len(report.ids("passed"))):
+        _show_folded(screen, "passed", f"{count} passed")
+    for result in failed if everything or not listed else []:
+        in_full = everything or result is failed[0]
+        _show_row(screen, report, result, bold=in_full)
+        if in_full:
+            _show_failure(screen, course, lesson, result, file)
+            line(screen)
+        if said := waiting(report, result):
+            _show_folded(screen, "waiting", said)
+            if in_full and result is not failed[-1]:
+                line(screen)
+    if not listed and not (everything and not report.waiting_for(failed[-1])):
+        line(screen)
     _show_count(screen, report)
-    if len(failed) > 1 and not everything:
-        line(screen, "See every failure in full:  ", _same_check(lesson, file), " --all")
     if file == lesson.work:
-        line(screen, "One more hint:              ", f"uv run workshop hint {lesson.number}")
+        line(screen, f"One more hint:  uv run workshop hint {lesson.number}")
+    if listed and not everything:
+        prose(screen, "Leave out --list to see what to fix first.")
+    elif not listed:
+        more = "" if everything or len(failed) == 1 else "--all to see every failure in full, "
+        prose(screen, f"Add {more}--list to see all checks.")
 
 
-def _same_check(lesson: Lesson, file: Path | None) -> str:
-    words = f"uv run workshop check {lesson.number}"
-    return words + (" --solution" if file == lesson.solution else "")
+def _show_passed(
+    screen: Console, course: Course, lesson: Lesson, report: Report, file: Path | None
+) -> None:
+    """That all passed, what that means, and what to type next."""
+    prose(screen, passed(report), style="bold green")
+    if report.todo is not None:
+        prose(screen, left_out(report))
+    if file is None or file != lesson.work:
+        return
+    if report.todo is None:
+        _show_gain(screen, lesson)
+        _, typed = next_step(course)
+        command(screen, f"Lesson {lesson.number} is done. Next, type:", typed)
+        return
+    again = f"uv run workshop check {lesson.number}"
+    following = report.todo + 1
+    if following in todos_in(lesson):
+        place = place_of_todo(course, file, following)
+        line(screen)
+        line(screen, f"Next is TODO {following}: {place}")
+        command(screen, "Then type:", f"{again} --todo {following}")
+    else:
+        command(screen, "That was the last TODO. Now run all checks:", again)
 
 
-def failures(report: Report) -> list[Result]:
-    """What failed, in the order in which it should be fixed: by TODO, then as listed."""
-    failed = [result for result in report.results if result.state == "failed"]
-    return sorted(failed, key=lambda result: result.todo or 0)
+def passed(report: Report) -> str:
+    """What to say when all checks of the report have passed."""
+    count = len(report.results)
+    done = f"All {count}" if report.todo is None else f"TODO {report.todo} is done: {count}"
+    return f"{done} checks passed in {report.seconds:.1f} s."
+
+
+def waiting(report: Report, failed: Result) -> str:
+    """How many checks wait for this failure; "" if none does."""
+    count = len(report.waiting_for(failed))
+    verb = "waits" if count == 1 else "wait"
+    return f"{count} more {verb} for this one" if count else ""
+
+
+def _show_gain(screen: Console, lesson: Lesson) -> None:
+    """What the learner can do now, and what to show a colleague."""
+    if lesson.can:
+        line(screen)
+        prose(screen, f"Now you can {lesson.can}")
+    if lesson.show:
+        line(screen)
+        line(screen, ("Show a colleague", "bold"))
+    for words, commands in parts_of_show(lesson):
+        prose(screen, words)
+        for one in commands:
+            line(screen, "  ", (one, "bold cyan"))
+
+
+def parts_of_show(lesson: Lesson) -> list[tuple[str, list[str]]]:
+    """What to show a colleague: sentences, each with the commands that follow them."""
+    parts: list[tuple[str, list[str]]] = []
+    for each in lesson.show.splitlines():
+        if each.startswith("  "):
+            parts[-1][1].append(each.removeprefix("  "))
+        elif not parts or parts[-1][1]:
+            parts.append((each, []))
+        else:
+            parts[-1] = (f"{parts[-1][0]} {each}", [])
+    return parts
+
+
+def left_out(report: Report) -> str:
+    """How many checks did not run, since only one TODO was asked for."""
+    one = report.left_out == 1
+    said = f"{report.left_out} other {'check was' if one else 'checks were'} left out."
+    if report.postponed:
+        verbs = "is about it and needs" if report.postponed == 1 else "are about it and need"
+        said += f" {report.postponed} of these {verbs} a later TODO."
+    return said
 
 
 def _show_count(screen: Console, report: Report) -> None:
@@ -231,48 +319,45 @@ def _show_count(screen: Console, report: Report) -> None:
     if waiting := len(report.ids("waiting")):
         counts.append(f"{waiting} waiting")
     line(screen, (f"{', '.join(counts)} in {report.seconds:.1f} s.", "bold"))
+    if report.todo is not None:
+        prose(screen, left_out(report))
 
 
-def _show_list(screen: Console, report: Report) -> None:
-    marks = _marks(screen)
-    numbers = {result.id: number for number, result in enumerate(report.results, start=1)}
-    for result in report.results:
-        mark, style = marks[result.state]
-        aside = ""
-        if result.state == "failed" and result.todo is not None:
-            aside = f"TODO {result.todo}"
-        elif result.state == "waiting":
-            aside = f"waits for {numbers[result.waits_for]}"
-        head = f"  {numbers[result.id]:>2} "
-        room = width_of(screen) - len(head) - len(mark) - 1
-        # The aside goes to the right of the title's last line, or below if it won't fit.
-        titles = _folded(result.title, room)
-        if aside and len(titles[-1]) + 2 + len(aside) > room:
-            titles.append("")
-        for number, title in enumerate(titles):
-            last = number == len(titles) - 1
-            lead = [head, (mark, style), " "] if number == 0 else [" " * (len(head) + 2)]
-            tail = f"{aside:>{room - len(title)}}" if last and aside else ""
-            words = "dim" if result.state == "waiting" else ""
-            line(screen, *lead, (title, words), (tail, "dim"))
+def _show_folded(screen: Console, state: State, said: str) -> None:
+    """One line for all the checks in this state."""
+    mark, style = _marks(screen)[state]
+    line(screen, " " * 5, (mark, style), " ", (said, "dim" if state == "waiting" else ""))
+
+
+def _show_row(screen: Console, report: Report, result: Result, *, bold: bool = False) -> None:
+    """One check in a line: its number, how it went, and what it waits for or its TODO."""
+    mark, style = _marks(screen)[result.state]
+    numbers = {one.id: number for number, one in enumerate(report.results, start=1)}
+    aside = ""
+    if result.state == "failed" and result.todo is not None:
+        aside = f"TODO {result.todo}"
+    elif result.state == "waiting":
+        aside = f"waits for {numbers[result.waits_for]}"
+    head = f"  {numbers[result.id]:>2} "
+    room = width_of(screen) - len(head) - len(mark) - 1
+    # The aside goes to the right of the title's last line, or below if it won't fit.
+    titles = _folded(result.title, room)
+    if aside and len(titles[-1]) + 2 + len(aside) > room:
+        titles.append("")
+    words = "bold" if bold else "dim" if result.state == "waiting" else ""
+    for number, title in enumerate(titles):
+        last = number == len(titles) - 1
+        lead = [head, (mark, style), " "] if number == 0 else [" " * (len(head) + 2)]
+        tail = f"{aside:>{room - len(title)}}" if last and aside else ""
+        line(screen, *lead, (title, words), (tail, "dim"))
 
 
 def _show_failure(
-    screen: Console,
-    course: Course,
-    lesson: Lesson,
-    report: Report,
-    result: Result,
-    file: Path | None,
+    screen: Console, course: Course, lesson: Lesson, result: Result, file: Path | None
 ) -> None:
     """Everything about one failure: what went over the wire, what was wanted, and why."""
     failure = result.failure
     assert failure is not None
-    mark, style = _marks(screen)["failed"]
-    number = [one.id for one in report.results].index(result.id) + 1
-    for count, title in enumerate(_folded(result.title, width_of(screen) - INDENT)):
-        lead = f"{number:>2} {mark} " if count == 0 else " " * INDENT
-        line(screen, (lead + title, style))
     prose(screen, result.rule, indent=INDENT, style="dim")
     room = width_of(screen) - INDENT - LABEL - 1
     if failure.sent:
@@ -295,14 +380,13 @@ def _show_failure(
 def show_complaints(screen: Console, course: Course, report: Report) -> None:
     """What Python says about the learner's file: each place, its line with a caret, and why."""
     if report.complaints:
-        line(screen)
-        line(screen, " " * INDENT, ("Start here. Python says about your file:", "bold"))
+        line(screen, "  ", ("Start here. Python says about your file:", "bold"))
     for complaint in report.complaints[:MOST_COMPLAINTS]:
-        prose(screen, place_of(course, complaint), indent=INDENT + 2, style="dim")
-        for one in code_lines(complaint, width_of(screen) - INDENT - 4):
+        prose(screen, place_of(course, complaint), indent=4, style="dim")
+        for one in code_lines(complaint, width_of(screen) - 6):
             style = "bold red" if one.strip() == "^" else ""
-            line(screen, " " * (INDENT + 4), (one, style))
-        prose(screen, visible(complaint.said.encode()), indent=INDENT + 4, style="red")
+            line(screen, " " * 6, (one, style))
+        prose(screen, visible(complaint.said.encode()), indent=6, style="red")
 
 
 def place_of(course: Course, complaint: Complaint) -> str:
@@ -341,7 +425,7 @@ def received_lines(received: bytes, at: int | None, width: int) -> list[str]:
     """What came, with a caret under byte `at`; long lines go on below without one."""
     if at is not None:
         return point_at(received, at, width=width).splitlines()
-    lines = [visible(one) for one in received.splitlines(keepends=True)]
+    lines = _squeezed([visible(one) for one in received.splitlines(keepends=True)])
     return _clipped([row for one in lines for row in _rows(one, width)])
 
 
@@ -357,6 +441,25 @@ def lines_of(failure: Failed, width: int) -> list[str]:
     ]
     # The end of it: that is where an exception is.
     return rows if len(rows) <= MOST_LINES else ["…", *rows[-(MOST_LINES - 1) :]]
+
+
+def _squeezed(lines: list[str]) -> list[str]:
+    """The lines, where one to three of them that come four times in a row come only once."""
+    kept: list[str] = []
+    at = 0
+    while at < len(lines):
+        for size in (1, 2, 3):
+            block, times = lines[at : at + size], 1
+            while lines[at + times * size : at + (times + 1) * size] == block:
+                times += 1
+            if times >= 4:
+                kept += [*block, f"… the same {times - 1} times more"]
+                at += times * size
+                break
+        else:
+            kept.append(lines[at])
+            at += 1
+    return kept
 
 
 def _rows(text: str, width: int) -> list[str]:

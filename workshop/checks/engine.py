@@ -12,10 +12,11 @@ an exception or a missing `await` explains failures that are about something els
 from __future__ import annotations
 
 import json
+import subprocess
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Generic, Literal, TypeVar
@@ -142,6 +143,9 @@ class Report:
     results: list[Result] = field(default_factory=list)
     seconds: float = 0.0
     complaints: list[Complaint] = field(default_factory=list)  # only when something failed
+    todo: int | None = None  # set when only the checks of this TODO ran, and what they need
+    left_out: int = 0  # how many have no result for that reason
+    postponed: int = 0  # how many of these are of that TODO, and need a later one
 
     @property
     def ok(self) -> bool:
@@ -151,11 +155,30 @@ class Report:
         """The ids of the checks in this state."""
         return [result.id for result in self.results if result.state == state]
 
+    def failures(self) -> list[Result]:
+        """What failed, in the order in which it should be fixed: by TODO, then as listed."""
+        failed = [result for result in self.results if result.state == "failed"]
+        return sorted(failed, key=lambda result: result.todo or 0)
+
+    def waiting_for(self, failed: Result) -> list[Result]:
+        """What waits for this failure, or for something that waits for it."""
+        waiting: list[Result] = []
+        ids = {failed.id}
+        # What a check comes after is above it.
+        for result in self.results:
+            if result.waits_for in ids:
+                ids.add(result.id)
+                waiting.append(result)
+        return waiting
+
     def as_json(self) -> str:
         return json.dumps(
             {
                 "lesson": self.slug,
                 "subject": self.subject,
+                "todo": self.todo,
+                "left_out": self.left_out,
+                "postponed": self.postponed,
                 "passed": self.ok,
                 "seconds": round(self.seconds, 3),
                 "complaints": [complaint.as_dict() for complaint in self.complaints],
@@ -248,12 +271,61 @@ class Suite(Generic[T]):
         return add
 
 
-def check_program(suite: Suite[T], program: Path) -> Report:
-    """Start `program` and run all checks of the suite on it."""
+def check_program(suite: Suite[T], program: Path, todo: int | None = None) -> Report:
+    """Start `program` and run the checks of the suite on it.
+
+    With `todo`, only the checks of this TODO and those that they come after; ValueError if
+    there are none. What has to wait for a later TODO is left out, too.
+    """
+    checks = suite.checks if todo is None else checks_of(suite, todo)
     if complaint := broken(program):
-        results = _not_started(suite, suite.checks, Failed("broken-file"))
-        return Report(suite.slug, str(program), results, complaints=[complaint])
-    return _report(suite, str(program), suite.open_program(program), suite.checks, program)
+        results = _not_started(suite, checks, Failed("broken-file"))
+        report = Report(suite.slug, str(program), results, complaints=[complaint])
+    else:
+        opening = suite.open_program(program)
+        report = _report(suite, str(program), opening, checks, program, todo)
+    if todo is None:
+        return report
+    ids = {result.id for result in report.results}
+    return replace(
+        report,
+        todo=todo,
+        left_out=len(suite.checks) - len(ids),
+        postponed=sum(check.todo == todo and check.id not in ids for check in checks),
+    )
+
+
+def todos_checked(suite: Suite[T]) -> list[int]:
+    """The numbers of the TODOs that the suite's checks are about."""
+    return sorted({check.todo for check in suite.checks if check.todo is not None})
+
+
+def checks_of(suite: Suite[T], todo: int) -> list[Check[T]]:
+    """The checks of a TODO and, however far back, those that they come after."""
+    needed = {check.id for check in suite.checks if check.todo == todo}
+    if not needed:
+        raise ValueError(f"No check of {suite.slug} is about a TODO {todo}.")
+    # What a check comes after is above it.
+    for check in reversed(suite.checks):
+        if check.id in needed:
+            needed |= {*check.after}
+    return [check for check in suite.checks if check.id in needed or check.id == STARTS]
+
+
+def due_at(todo: int, results: list[Result], checks: list[Check[T]]) -> list[Result]:
+    """The results without what can't pass yet: what needs a TODO that comes after this one.
+
+    `checks` are those of the results. Nothing is left out if nothing about the TODO is left.
+    """
+    later: set[str] = set()
+    due: list[Result] = []
+    for check, result in zip(checks, results, strict=True):
+        if (result.state == "failed" and (check.todo or 0) > todo) or result.waits_for in later:
+            later.add(result.id)
+        else:
+            due.append(result)
+    about = {check.id for check in checks if check.todo == todo}
+    return due if any(result.id in about for result in due) else results
 
 
 def check_url(suite: Suite[T], url: str) -> Report:
@@ -276,6 +348,7 @@ def _report(
     opening: AbstractContextManager[T],
     checks: list[Check[T]],
     file: Path | None = None,
+    todo: int | None = None,
 ) -> Report:
     began = time.monotonic()
     printed: list[str] = []
@@ -286,6 +359,7 @@ def _report(
                 results = _run(checks, target)
                 if file is not None:
                     results = _where_it_hangs(results, programs)
+                    _let_end(results, programs)
             if suite.printed is not None:
                 printed.append(suite.printed(target))
         except ProgramError as error:
@@ -297,12 +371,17 @@ def _report(
                 label="Result",
             )
             results = _not_started(suite, checks, not_started)
+    if todo is not None:
+        results = due_at(todo, results, checks)
     report = Report(suite.slug, subject, results, time.monotonic() - began)
     if file is None or report.ok:
         return report
     # Some of it is printed only as the programs end.
     printed += [program.output for program in programs]
-    first = next(result for result in results if result.state == "failed")
+    first = report.failures()[0]
+    if first.failure is not None and first.failure is not not_started:
+        # A driver of ours that caught an exception tells of it there.
+        printed.append(first.failure.received.decode("utf-8", "replace"))
     complaints = [
         complaint
         for complaint in _complaints(file, printed)
@@ -311,7 +390,27 @@ def _report(
     ]
     if complaints and not_started is not None:
         not_started.received = b""  # they say it more clearly
+    if not complaints:
+        complaints = [_end_of(one) for one in programs if one.ended_by_itself][:1]
+    if not complaints and not_started is not None and (said := printed[0].strip()):
+        complaints = [Complaint(file, said.splitlines()[-1])]
     return replace(report, complaints=complaints)
+
+
+def _let_end(results: list[Result], programs: list[Program]) -> None:
+    """Where a connection broke off, wait for the end of a program that is about to end."""
+    if any(one.failure and one.failure.hint == "no-connection" for one in results):
+        for program in programs:
+            with suppress(subprocess.TimeoutExpired):
+                program.process.wait(1)
+
+
+def _end_of(program: Program) -> Complaint:
+    """How a program ended that nobody ended, and what it said last. No line is to blame."""
+    said = f"The program ended, with status {program.process.returncode}."
+    if printed := program.output.strip():
+        said += f" The last line that it printed: {printed.splitlines()[-1].strip()}"
+    return Complaint(program.path, said)
 
 
 def _where_it_hangs(results: list[Result], programs: list[Program]) -> list[Result]:
@@ -335,7 +434,9 @@ def _complaints(file: Path, printed: list[str]) -> list[Complaint]:
     found += [
         one for one in doubts(file) if (one.line, one.said.partition(". ")[0]) not in known
     ]
-    return list(dict.fromkeys(found))
+    # A line that fails several times, about another key each time, is one place to look at.
+    places = {(one.path, one.line, one.said.partition(":")[0]): one for one in reversed(found)}
+    return list(reversed(places.values()))
 
 
 def _not_started(suite: Suite[T], checks: list[Check[T]], failure: Failed) -> list[Result]:

@@ -7,7 +7,10 @@
     # lines that only the starter has, each behind "# "
     # --- end
 
-The `starter` part may be missing. A TODO may have several such spans.
+The `starter` part may be missing. A TODO may have several such spans. Where another TODO
+stands between them, a comment `# (TODO 1) …` says whose the next span is.
+
+A learner who comes late gets an exercise whose first TODOs are done: `partly_solved`.
 """
 
 from __future__ import annotations
@@ -15,11 +18,16 @@ from __future__ import annotations
 import ast
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from workshop.publishing.difference import PublishError
 
+if TYPE_CHECKING:
+    from workshop.course import Lesson
+
 _MARKER = re.compile(r"\s*# ---(?!-)\s*(.*?)\s*")
 _TODO = re.compile(r"\s*# TODO\b\s*(\d*)(:?)(.*)")
+_AGAIN = re.compile(r"\s*# \(TODO (\d+)\)")
 _COMMENTED = re.compile(r"(\s*)#(?: (.*)|)")
 
 
@@ -28,19 +36,21 @@ class _Line:
     text: str
     part: str
     """"" outside all spans, else "marker", "solution" or "starter"."""
+    todo: int
+    """Whose span it is, where it is in one."""
 
 
-def starter_text(source: str, name: str) -> str:
+def starter_text(source: str, name: str, at: int = 1) -> str:
     """The starter that the solution `source` makes. `name` is for the errors.
 
-    Raises PublishError for marks that are not as above, and for a starter that is
-    not Python.
+    The TODOs before `at` are done in it. Raises PublishError for marks that are not as
+    above, and for a starter that is not Python.
     """
     lines: list[str] = []
     for number, line in enumerate(_split(source, name), start=1):
-        if line.part == "":
+        if line.part == "" or (line.part == "solution" and line.todo < at):
             lines.append(line.text)
-        elif line.part == "starter":
+        elif line.part == "starter" and line.todo >= at:
             lines.append(_uncommented(line.text, name, number))
     text = "\n".join(lines) + "\n"
     try:
@@ -51,6 +61,23 @@ def starter_text(source: str, name: str) -> str:
             f"{error.lineno}: {(error.text or '').strip()}"
         ) from None
     return text
+
+
+def partly_solved(lesson: Lesson, todo: int) -> str:
+    """The lesson's exercise with the TODOs before this one done, and the others open.
+
+    For its first TODO that is the starter. Raises PublishError, as `starter_text` does.
+    """
+    source = lesson.solution.read_text(encoding="utf-8")
+    return starter_text(source, f"solutions/{lesson.slug}/exercise.py", todo)
+
+
+def todos_in(lesson: Lesson) -> list[int]:
+    """The numbers of the TODOs in the lesson's exercise, none if it has no exercise."""
+    if not lesson.solution.is_file():
+        return []
+    lines = lesson.solution.read_text(encoding="utf-8").splitlines()
+    return [int(found[1]) for text in lines if (found := _TODO.match(text)) and found[1]]
 
 
 def solution_text(source: str, name: str = "solution") -> str:
@@ -80,7 +107,7 @@ def _split(source: str, name: str) -> list[_Line]:
     lines: list[_Line] = []
     part = ""
     opened = 0
-    todo = 0
+    todo = owner = 0
     todo_has_span = True
 
     def wrong(number: int, why: str) -> PublishError:
@@ -110,7 +137,7 @@ def _split(source: str, name: str) -> list[_Line]:
                         number,
                         f"unknown mark `# --- {word}`: there are solution, starter and end.",
                     )
-            lines.append(_Line(text, "marker"))
+            lines.append(_Line(text, "marker", owner))
             continue
         if (found := _TODO.match(text)) is not None:
             if part:
@@ -121,8 +148,13 @@ def _split(source: str, name: str) -> list[_Line]:
                 raise wrong(number, f"TODO {found[1]} is where TODO {todo + 1} should be.")
             if not todo_has_span:
                 raise wrong(number, f"TODO {todo} above has no `# --- solution`.")
-            todo, todo_has_span = todo + 1, False
-        lines.append(_Line(text, part))
+            todo = owner = todo + 1
+            todo_has_span = False
+        elif not part and (again := _AGAIN.match(text)) is not None:
+            owner = int(again[1])
+            if not 1 <= owner <= todo:
+                raise wrong(number, f"there is no `# TODO {owner}: …` above this.")
+        lines.append(_Line(text, part, owner))
     if part:
         raise wrong(opened, "this `# --- solution` is never closed by `# --- end`.")
     if not todo_has_span:
