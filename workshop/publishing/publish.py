@@ -1,8 +1,8 @@
 """Regenerate, or compare, everything that is derived from a source.
 
 Sources: `solutions/` (starters), `scripts/` (snippets, carried files), the programs
-themselves (recorded output), `notebooks/source/` (notebooks), and the manifest (the
-README's tables).
+themselves (recorded output), `notebooks/source/` (notebooks), Mermaid blocks (SVG files),
+and the manifest (the README's tables).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from workshop.course import Course, Lesson, imported_names
+from workshop.publishing.diagrams import publish_diagrams, with_links
 from workshop.publishing.difference import Difference, PublishError, unified
 from workshop.publishing.make_notebook import notebook_text
 from workshop.publishing.readme import readme_text
@@ -45,11 +46,15 @@ def publish(
             found += differences
     for made in _notebooks(course, chosen):
         found += _settle(course, *made, compare=compare)
+    drawn = [lesson.text for lesson in chosen if lesson.text.is_file()]
     readme = course.root / "README.md"
     if lessons is None and readme.is_file():
-        table = _made(lambda: readme_text(_read(readme), course))
-        found += _settle(course, readme, "its tables", table, compare=compare)
-    return found
+        made = _made(
+            lambda: with_links(readme_text(_read(readme), course), readme, course.root)
+        )
+        found += _settle(course, readme, "its tables and links", made, compare=compare)
+        drawn.append(readme)
+    return found + publish_diagrams(drawn, course.root, compare=compare)
 
 
 def _copies(course: Course, lesson: Lesson) -> Iterator[tuple[Path, str, str | PublishError]]:
@@ -135,6 +140,10 @@ def _publish_text(
     is_now = _read(lesson.text)
     try:
         text, found = fill_snippets(is_now, name, course.root)
+        linked = with_links(text, lesson.text, course.root)
+        if linked != text:
+            found.append(Difference(name, "links to diagrams", unified(text, linked)))
+        text = linked
         if with_replay:
             text, differences = replay_consoles(text, name, course)
             found += differences
