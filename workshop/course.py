@@ -101,6 +101,16 @@ class Lesson:
         return self.root / "solutions" / self.slug / "exercise.py"
 
     @property
+    def carried(self) -> dict[Path, Path]:
+        """The file of an earlier lesson for each file that is carried over from it."""
+        scripts = self.root / "scripts"
+        found: dict[Path, Path] = {}
+        for entry in self.carries:
+            origin, _, folder = entry.partition(" to ")
+            found[self.scripts / folder / Path(origin).name] = scripts / origin
+        return found
+
+    @property
     def exercise_toml(self) -> Path:
         """solutions/NN_slug/exercise.toml, the hints and the gallery of mistakes."""
         return self.solution.with_name("exercise.toml")
@@ -144,8 +154,11 @@ def _read_lesson(table: dict[str, Any], root: Path, work_root: Path) -> Lesson:
         if not _are_texts(table.get(key, [])):
             raise CourseError(f"{where}: `{key}` must be a list of strings.")
     for carried in table.get("carries", []):
-        if not re.fullmatch(r"\d\d_[a-z0-9_]+/[^/]+", carried):
-            raise CourseError(f'{where}: `carries` holds "NN_slug/file", not {carried!r}.')
+        if not re.fullmatch(r"\d\d_[a-z0-9_]+/\S+( to [a-z0-9_]+)?", carried):
+            raise CourseError(
+                f'{where}: `carries` holds "NN_slug/file" or "NN_slug/file to folder", '
+                f"not {carried!r}."
+            )
     return Lesson(
         root=root,
         work_root=work_root,

@@ -25,7 +25,7 @@ SETTINGS = {
     "theme": "neutral",  # readable on paper, too
     "themeVariables": {"noteBkgColor": "#fff5d1", "noteTextColor": "#333"},
     # Where an arrow runs behind its label, a white edge keeps the letters readable.
-    "themeCSS": ".edgeLabel text { paint-order: stroke; stroke: #fff; stroke-width: 6px; }",
+    "themeCSS": ".edgeLabel text { paint-order: stroke; stroke: #fff; stroke-width: 3px; }",
     "htmlLabels": False,  # HTML within an SVG: only browsers show it
     "flowchart": {"htmlLabels": False},
     # A wide one first: in a narrower font, too, the text fits its box.

@@ -67,14 +67,14 @@ def _copies(course: Course, lesson: Lesson) -> Iterator[tuple[Path, str, str | P
             _made(lambda: starter_text(_read(lesson.solution), source)),
         )
     origins: dict[str, Path] = {}
-    for carried in lesson.carries:
-        origin = course.root / "scripts" / carried
-        what = f"carried over from scripts/{carried}"
+    for target, origin in lesson.carried.items():
+        source = origin.relative_to(course.root)
+        what = f"carried over from {source}"
         if not origin.is_file():
-            yield lesson.text, what, PublishError(f"There is no scripts/{carried}.")
+            yield lesson.text, what, PublishError(f"There is no {source}.")
             continue
         origins[origin.name] = origin
-        yield lesson.scripts / origin.name, what, _read(origin)
+        yield target, what, _read(origin)
     if lesson.solution.is_file():
         for origin in _imported(lesson, origins):
             what = f"copied from {origin.relative_to(course.root)}"
