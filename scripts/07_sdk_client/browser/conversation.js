@@ -50,6 +50,7 @@ function showAll(card, text) {
     card.querySelector("pre").textContent = text;
     card.classList.replace("long", "whole");
     button.remove();
+    card.scrollIntoView({ block: "start" });
   };
   card.classList.add("long");
   card.append(button);
@@ -67,7 +68,7 @@ export class Conversation {
 
   constructor(list) {
     this.#list = list;
-    this.#scroller = list.parentElement;
+    this.#scroller = list.closest(".scroller");
     this.#back.hidden = true;
     this.#back.onclick = () => this.#showEarlier();
     list.before(this.#back);
@@ -154,21 +155,23 @@ export class Conversation {
     arrow.append(badge, element("span", "unseen", ` ${direction}`), back);
     const far = element("p", "far", kind === "notification" ? "gets no reply" : "");
     item.append(card, arrow, far);
-    this.#add(item);
-    const block = card.querySelector("pre");
-    if (block.scrollHeight > block.clientHeight + 1) showAll(card, text);
+    this.#add(item, () => {
+      const block = card.querySelector("pre");
+      // To ask for a height takes time. A short text has none to ask for.
+      if (text.length > 100 && block.scrollHeight > block.clientHeight + 1) showAll(card, text);
+    });
     return { item, back, far, number: this.#number };
   }
 
-  #add(item) {
+  // `finish` is for what can be done only to a row that has its size.
+  #add(item, finish = () => {}) {
     this.#beat = null;
-    const scroller = this.#scroller;
-    // Follow the conversation, unless the reader has scrolled up.
-    const atEnd = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < 60;
     this.#list.append(item);
-    const most = atEnd ? MOST_ROWS : MOST_KEPT;
+    finish();
+    if (this.#list.childElementCount <= MOST_ROWS) return;
+    // The scroller is upside down: 0 is its end. Whoever reads earlier messages keeps them.
+    const most = this.#scroller.scrollTop > -60 ? MOST_ROWS : MOST_KEPT;
     while (this.#list.childElementCount > most) this.#setAside();
-    if (atEnd) requestAnimationFrame(() => (scroller.scrollTop = scroller.scrollHeight));
   }
 
   // Take the oldest row out of the page.
@@ -184,12 +187,8 @@ export class Conversation {
   }
 
   #showEarlier() {
-    const scroller = this.#scroller;
-    const below = scroller.scrollHeight - scroller.scrollTop;
-    const rows = this.#earlier.splice(-MOST_ROWS);
-    this.#list.prepend(...rows);
+    this.#list.prepend(...this.#earlier.splice(-MOST_ROWS));
     this.#countEarlier();
-    scroller.scrollTop = scroller.scrollHeight - below; // what you were reading stays there
   }
 
   #countEarlier() {
