@@ -80,6 +80,7 @@ def test_an_unknown_lesson_lists_the_known_ones(course: Course, name: str) -> No
         (("minutes = 45", "minutes = 45\nport = 5000"), "unknown key port"),
         (("minutes = 45", "minutes = 45\nleast_mistakes = 0"), "`least_mistakes` must be"),
         (("minutes = 45", 'minutes = 45\ncarries = ["event_stream.py"]'), "NN_slug/file"),
+        (("minutes = 45", 'minutes = 45\ncarries = ["01_a/b.css to ../c"]'), "NN_slug/file"),
         (("5000 = [", "70000 = ["), "`ports` .*'70000' is not a port"),
         (("5000 = [", "http = ["), "'http' is not a port"),
         (('["browser/page.py"]', '"browser/page.py"'), "5010: list the programs"),

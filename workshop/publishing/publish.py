@@ -68,10 +68,10 @@ def _copies(course: Course, lesson: Lesson) -> Iterator[tuple[Path, str, str | P
         )
     origins: dict[str, Path] = {}
     for target, origin in lesson.carried.items():
-        source = origin.relative_to(course.root)
-        what = f"carried over from {source}"
+        name = str(origin.relative_to(course.root))
+        what = f"carried over from {name}"
         if not origin.is_file():
-            yield lesson.text, what, PublishError(f"There is no {source}.")
+            yield lesson.text, what, PublishError(f"There is no {name}.")
             continue
         origins[origin.name] = origin
         yield target, what, _read(origin)
