@@ -117,12 +117,12 @@ def test_only_what_has_changed_is_drawn_again(
 def test_each_diagram_gets_one_link(course: Path) -> None:
     text = course / "lessons/01_greeting.md"
     linked = with_links(TEXT, text, course)
-    assert "```\n\n[This diagram as an SVG file](diagrams/01-1.svg)\n\nMore text." in linked
-    assert linked.endswith("```\n\n[This diagram as an SVG file](diagrams/01-2.svg)\n")
+    assert "```\n\n[Diagram as SVG](diagrams/01-1.svg)\n\nMore text." in linked
+    assert linked.endswith("```\n\n[Diagram as SVG](diagrams/01-2.svg)\n")
     assert with_links(linked, text, course) == linked
     # If the first one goes, the second becomes the first.
     fewer = linked.replace("```mermaid\nflowchart", "```text\nflowchart")
-    fewer = fewer.replace("[This diagram as an SVG file](diagrams/01-1.svg)\n\n", "")
+    fewer = fewer.replace("[Diagram as SVG](diagrams/01-1.svg)\n\n", "")
     assert with_links(fewer, text, course).endswith("(diagrams/01-1.svg)\n")
     readme = course / "README.md"
     assert "](lessons/diagrams/README-1.svg)" in with_links(TEXT, readme, course)

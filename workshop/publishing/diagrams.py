@@ -75,7 +75,7 @@ def with_links(content: str, text: Path, root: Path) -> str:
         rest = lines[fence.end :]
         if len(rest) > 1 and not rest[0].strip() and LINK.fullmatch(rest[1]):
             rest = rest[2:]
-        link = f"{fence.indent}[This diagram as an SVG file]({folder}/{name})\n"
+        link = f"{fence.indent}[Diagram as SVG]({folder}/{name})\n"
         lines[fence.end :] = ["\n", link, *rest]
     return "".join(lines)
 
