@@ -114,7 +114,7 @@ def test_the_page_says_reconnecting_while_the_hub_is_away(chromium: Browser) -> 
 
 
 def test_the_page_fits_and_can_be_read(chromium: Browser) -> None:
-    with running_hub("--retry", "100") as (_, hub):
+    with running_hub("--retry", "2000") as (_, hub):
         page = chromium.new_page()
         page.goto(hub.url)
         expect(page.get_by_text("Nothing yet. Press Listen, then Publish.")).to_be_visible()
@@ -136,7 +136,7 @@ def test_the_page_fits_and_can_be_read(chromium: Browser) -> None:
 def test_cutting_the_connection_shows_the_resume(chromium: Browser) -> None:
     """The browser really loses its connection, and the hub really gets Last-Event-ID."""
     with (
-        running_hub("--retry", "100") as (_, hub),
+        running_hub("--retry", "2000") as (_, hub),
         # It spoils nothing here: it writes down what the browser asks for.
         running(FOLDER / "faulty_proxy.py", "--target", hub.url) as proxy,
     ):
@@ -169,7 +169,7 @@ def test_cutting_the_connection_shows_the_resume(chromium: Browser) -> None:
 
 def test_an_event_that_does_not_come_is_missing(chromium: Browser) -> None:
     """A hub that remembers one event cannot replay three."""
-    with running_hub("--retry", "100", "--history", "1") as (_, hub):
+    with running_hub("--retry", "3000", "--history", "1") as (_, hub):
         page = chromium.new_page()
         page.goto(hub.url)
         listen(page, "orders")
