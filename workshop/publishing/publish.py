@@ -1,8 +1,8 @@
 """Regenerate, or compare, everything that is derived from a source.
 
 Sources: `solutions/` (starters), `scripts/` (snippets, carried files), the programs
-themselves (recorded output), `notebooks/source/` (notebooks), and the manifest (the
-README's tables).
+themselves (recorded output), `notebooks/source/` (notebooks), the lessons' key terms
+(the glossary), and the manifest (the README's tables).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 
 from workshop.course import Course, Lesson, imported_names
 from workshop.publishing.difference import Difference, PublishError, unified
+from workshop.publishing.glossary import glossary_path, glossary_text
 from workshop.publishing.make_notebook import notebook_text
 from workshop.publishing.readme import readme_text
 from workshop.publishing.replay import replay as replay_consoles
@@ -45,6 +46,11 @@ def publish(
             found += differences
     for made in _notebooks(course, chosen):
         found += _settle(course, *made, compare=compare)
+    if lessons is None:
+        glossary = _made(lambda: glossary_text(course))
+        if glossary:
+            what = "the glossary, made from the lessons' key terms"
+            found += _settle(course, glossary_path(course), what, glossary, compare=compare)
     readme = course.root / "README.md"
     if lessons is None and readme.is_file():
         table = _made(lambda: readme_text(_read(readme), course))
