@@ -357,6 +357,39 @@ def solution(name: NAME = None) -> None:
 
 
 @app.command()
+def read(
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="NN", help="The lesson, or `glossary`. Default: where you stopped."
+        ),
+    ] = None,
+    section: Annotated[
+        str | None,
+        typer.Option("--section", metavar="S", help="Begin here: a heading, or its number."),
+    ] = None,
+    list_them: Annotated[
+        bool, typer.Option("--list", help="List the sections, and show none.")
+    ] = False,
+    answers: Annotated[bool, typer.Option("--answers", help="Show answers unfolded.")] = False,
+) -> None:
+    """Read a lesson here, section by section. In a pipe: all of it."""
+    from workshop.reading.commands import read_glossary, read_lesson
+    from workshop.screens import console
+
+    with explained() as course:
+        try:
+            if name is not None and name.lower() == "glossary":
+                read_glossary(console(), course, section)
+            else:
+                read_lesson(
+                    console(), course, name, section, list_them=list_them, answers=answers
+                )
+        except KeyboardInterrupt:
+            raise typer.Exit(130) from None
+
+
+@app.command()
 def doctor() -> None:
     """Check Python, packages, ports, optional tools and the API key."""
     from workshop.doctor import examine
