@@ -332,16 +332,12 @@ def test_interrupting_leaves_the_terminal_as_it_was(
 def test_more_than_a_screen_comes_in_screenfuls(
     terminal: Callable[..., Terminal], course: Course
 ) -> None:
-    lines = "\n\n".join(f"Paragraph {number}." for number in range(30))
+    lines = "\n\n".join(f"Paragraph {number}." for number in range(15))
     course.lesson("1").text.write_text(f"# Long\n\n{lines}\n", encoding="utf-8")
     screen = terminal("read", "1")
     shown = screen.until(lambda text: "Enter more" in text)
     # Nothing has scrolled away before it was read.
-    assert "Paragraph 0." in shown
-    last = max(int(number) for number in re.findall(r"Paragraph (\d+)", shown))
+    assert "Long" in shown and "Paragraph 0." in shown and "Paragraph 14." not in shown
     press(screen, "Space")
-    shown = screen.until(lambda text: f"Paragraph {last + 1}." in text and "Enter" in text)
-    while "Enter end" not in shown:
-        press(screen, "Space")
-        shown = screen.until(lambda text: "Enter end" in text or "Paragraph 29" not in text)
-    assert "Paragraph 29." in shown
+    shown = screen.until(lambda text: "Enter end" in text)
+    assert "Paragraph 14." in shown
