@@ -390,6 +390,20 @@ def read(
 
 
 @app.command()
+def demo(
+    name: NAME = None,
+    big: Annotated[
+        bool, typer.Option("--big", help="For a projector: two terminals, one command each.")
+    ] = False,
+) -> None:
+    """For teachers: a lesson's terminals side by side; a key types each command."""
+    from workshop.demo.start import run_demo
+
+    with explained() as course:
+        run_demo(course, chosen(course, name, "demo"), big=big)
+
+
+@app.command()
 def doctor() -> None:
     """Check Python, packages, ports, optional tools and the API key."""
     from workshop.doctor import examine
