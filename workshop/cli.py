@@ -404,14 +404,27 @@ def demo(
 
 
 @app.command()
-def doctor() -> None:
+def doctor(
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Check that all downloads are here already.")
+    ] = False,
+) -> None:
     """Check Python, packages, ports, optional tools and the API key."""
     from workshop.doctor import examine
+    from workshop.offline import examine_offline
     from workshop.screens import console, show_findings
 
     with explained() as course:
-        findings = examine(course)
-        show_findings(console(), findings)
+        if offline:
+            findings = examine_offline(course)
+            missing = ", ".join(one.name for one in findings if one.state == "missing")
+            ready = f"Ready without the network, except for: {missing}."
+            show_findings(
+                console(), findings, ready=ready if missing else "Ready without the network."
+            )
+        else:
+            findings = examine(course)
+            show_findings(console(), findings)
     if any(finding.state == "wrong" for finding in findings):
         raise typer.Exit(1)
 

@@ -17,6 +17,7 @@ import time
 import traceback
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import FrameType
 from typing import IO
 
 from workshop.course import Course
@@ -66,6 +67,7 @@ class Control:
         self._at = 0
         self._pressed = False
         """Whether Enter was pressed for a step that has to wait."""
+        self._resized = False
         self._last: DemoStep | None = None
         """The step that was typed last, until nothing has to wait for it any more."""
         self._panes: dict[str, Pane] = {}
@@ -76,10 +78,12 @@ class Control:
 
     def run(self, pressed: Keys, parent: int) -> None:
         """Take keys until the demo is ended."""
-        signal.signal(signal.SIGWINCH, lambda *_: self._arrange())
+        signal.signal(signal.SIGWINCH, self._on_resize)
         self._arrange()
         while True:
             key = pressed.next(0.2)
+            if self._resized:
+                self._arrange()
             if key in ("\r", "\n", " ") and self._at < len(self._steps):
                 self._pressed = True
             elif key == "b":
@@ -95,6 +99,9 @@ class Control:
                 self._go_to(self._at + 1)
             elif key is not None:
                 self._draw()
+
+    def _on_resize(self, number: int, frame: FrameType | None) -> None:
+        self._resized = True
 
     def _next_terminal(self) -> str:
         return self._steps[self._at].terminal if self._at < len(self._steps) else ""
@@ -187,6 +194,7 @@ class Control:
 
     def _arrange(self) -> None:
         """Give every pane its place, after the window or the panes in it have changed."""
+        self._resized = False
         columns, rows = self._size()
         if self._shown:
             wanted = layout(columns, rows, len(self._shown), 5 if self._big else 6)
