@@ -43,7 +43,7 @@ def test_a_term_goes_on_in_indented_lines_and_ends_with_its_section() -> None:
     ],
 )
 def test_a_list_that_cannot_be_read_is_an_error(text: str) -> None:
-    with pytest.raises(PublishError, match="lessons/01_greeting.md.*Term"):
+    with pytest.raises(PublishError, match=r"lessons/01_greeting\.md.*Term"):
         key_terms(text, "01_greeting")
 
 

@@ -390,6 +390,16 @@ def read(
 
 
 @app.command()
+def lost() -> None:
+    """What each lesson gives you, what to do in an hour, and what to do when stuck."""
+    from workshop.lost import show_lost
+    from workshop.screens import console
+
+    with explained() as course:
+        show_lost(console(), course)
+
+
+@app.command()
 def demo(
     name: NAME = None,
     big: Annotated[
