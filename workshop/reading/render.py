@@ -18,12 +18,16 @@ from rich.padding import Padding
 from rich.segment import Segment
 from rich.syntax import Syntax
 from rich.text import Text
+from rich.theme import Theme
 
 from workshop.reading.diagrams import drawn
 from workshop.reading.sections import Part, Section
 
 WIDEST = 88
 INDENT = "    "  # of what a command printed
+
+# Without a background: it would be a dark spot on a light terminal.
+_THEME = Theme({"markdown.code": "cyan", "markdown.block_quote": "yellow"})
 
 # Stands for a space in `code`, where a line must not be folded.
 _NO_BREAK = "\ue000"
@@ -112,7 +116,9 @@ def _prose(screen: Console, text: str) -> list[Text]:
     options = screen.options.update(width=width, no_wrap=False, overflow="fold")
     prose = _Prose(text, width, coloured=screen.color_system is not None)
     lines: list[Text] = []
-    for segments in screen.render_lines(prose, options, pad=False):
+    with screen.use_theme(_THEME):
+        rendered = screen.render_lines(prose, options, pad=False)
+    for segments in rendered:
         line = _line(segments)
         if line.plain or (lines and lines[-1].plain):  # one empty line is enough
             lines.append(line)
