@@ -38,6 +38,7 @@ DIAGRAMS = [
 TEXT = """# Lesson 01: A greeting
 
 Say `hello`, [as they do](https://example.com/hello) or [here](../README.md).
+[A picture](diagrams/01.svg).
 
 <!-- for authors -->
 
@@ -164,7 +165,8 @@ def test_the_parts_of_a_section(tmp_path: Path) -> None:
     title = "Lesson 01: A greeting"
     assert run.stdout.startswith(
         f"{title}\n{'─' * len(title)}\n\n"
-        "Say `hello`, as they do (https://example.com/hello) or here.\n\n"
+        "Say `hello`, as they do (https://example.com/hello) or here. A picture\n"
+        "(lessons/diagrams/01.svg).\n\n"
         "Run it\n──────\n\n"
         "In the terminal “server”:\n"
         "uv run scripts/01_greeting/greet.py \\\n"

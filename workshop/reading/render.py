@@ -54,7 +54,7 @@ class _Prose(Markdown):
 
 
 def _inline(tokens: list[Token], width: int, coloured: bool) -> Iterator[Token]:
-    """Inline tokens: web addresses are said, links within the course are only text.
+    """Inline tokens: addresses of the web and of pictures are said, other links are text.
 
     Without colours, code keeps its backticks.
     """
@@ -62,7 +62,11 @@ def _inline(tokens: list[Token], width: int, coloured: bool) -> Iterator[Token]:
     for token in tokens:
         if token.type == "link_open":
             href = str(token.attrs.get("href", ""))
-            address = href if href.startswith("http") and token.markup != "autolink" else ""
+            address = ""
+            if href.startswith("http") and token.markup != "autolink":
+                address = href
+            elif href.endswith(".svg"):
+                address = f"lessons/{href}"
         elif token.type == "link_close":
             if address:
                 yield Token("text", "", 0, content=f" ({address})")
