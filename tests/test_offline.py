@@ -101,7 +101,6 @@ def test_without_uv_or_npm(
     tmp_course: Course, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.delenv("UV", raising=False)
     assert python_packages(tmp_course).get == (("anywhere", "pip install uv"),)
     for finding in (node_client(tmp_course), inspector(tmp_course)):
         assert finding.state == "missing" and "npm was not found" in finding.said

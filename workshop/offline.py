@@ -5,7 +5,6 @@ Nothing is compared with a list: `uv` and `npm` are asked to resolve it offline.
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
@@ -30,7 +29,7 @@ def examine_offline(course: Course) -> list[Finding]:
 def python_packages(course: Course) -> Finding:
     """Whether `uv run` finds the environment complete without asking anybody."""
     name, get = "Python", (("in a network", "uv sync"),)
-    uv = os.environ.get("UV") or shutil.which("uv")
+    uv = shutil.which("uv")
     if uv is None:
         get = (("anywhere", "pip install uv"),)
         return Finding("Without the network", name, "wrong", "uv was not found.", get)

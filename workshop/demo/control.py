@@ -64,6 +64,8 @@ class Control:
         self._folder = folder
         self._title = title
         self._big = big
+        # At first this is the only pane that there is.
+        self._own_pane = tmux("list-panes", "-s", "-F", "#{pane_id}")
         self._at = 0
         self._pressed = False
         """Whether Enter was pressed for a step that has to wait."""
@@ -155,7 +157,7 @@ class Control:
             return
         pane = self._panes[name].id
         if len(self._shown) < self._room():
-            where = self._panes[self._shown[-1]].id if self._shown else _own_pane()
+            where = self._panes[self._shown[-1]].id if self._shown else self._own_pane
             before = () if self._shown else ("-b",)
             self._tmux("join-pane", "-d", "-v", *before, "-s", pane, "-t", where)
             self._shown.append(name)
@@ -188,7 +190,7 @@ class Control:
         return 3 if not self._big and columns >= SIDE_BY_SIDE and rows >= 30 else 2
 
     def _size(self) -> tuple[int, int]:
-        size = self._tmux("display-message", "-p", "-t", _own_pane(), SIZE)
+        size = self._tmux("display-message", "-p", "-t", self._own_pane, SIZE)
         columns, rows = size.split()
         return int(columns), int(rows)
 
@@ -198,7 +200,7 @@ class Control:
         columns, rows = self._size()
         if self._shown:
             wanted = layout(columns, rows, len(self._shown), 5 if self._big else 6)
-            self._tmux("select-layout", "-t", _own_pane(), wanted, check=False)
+            self._tmux("select-layout", "-t", self._own_pane, wanted, check=False)
         self._draw()
 
     # --- what it says ------------------------------------------------------------------
@@ -246,10 +248,6 @@ class Control:
 
 
 SIZE = "#{window_width} #{window_height}"
-
-
-def _own_pane() -> str:
-    return os.environ["TMUX_PANE"]
 
 
 def _folded(line: str, columns: int) -> list[str]:
