@@ -89,7 +89,7 @@ TOOLS = (
         "tmux",
         ("tmux",),
         (),
-        "the tests of the terminal screens",
+        "`workshop demo` and the tests of the terminal screens",
         (
             ("Debian, Ubuntu", "sudo apt-get install tmux"),
             ("macOS", "brew install tmux"),

@@ -542,7 +542,12 @@ def show_solution(screen: Console, course: Course, lesson: Lesson, solution: str
 # --- doctor ------------------------------------------------------------------------------
 
 
-def show_findings(screen: Console, findings: Sequence[Finding]) -> None:
+def show_findings(
+    screen: Console,
+    findings: Sequence[Finding],
+    *,
+    ready: str = "Ready. What is missing above is optional.",
+) -> None:
     """Everything `doctor` looked for; for what is missing, how to get it."""
     marks = _marks(screen)
     look = {
@@ -569,4 +574,4 @@ def show_findings(screen: Console, findings: Sequence[Finding]) -> None:
     if wrong := [finding.name for finding in findings if finding.state == "wrong"]:
         line(screen, (f"Not ready: {', '.join(wrong)}.", "bold red"))
     else:
-        line(screen, ("Ready. What is missing above is optional.", "bold green"))
+        line(screen, (ready, "bold green"))

@@ -2,7 +2,7 @@
 
 Sources: `solutions/` (starters), `scripts/` (snippets, carried files), the programs
 themselves (recorded output), `notebooks/source/` (notebooks), Mermaid blocks (SVG files),
-and the manifest (the README's tables).
+the lessons' key terms (the glossary), and the manifest (the README's tables).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 from workshop.course import Course, Lesson, imported_names
 from workshop.publishing.diagrams import publish_diagrams, with_links
 from workshop.publishing.difference import Difference, PublishError, unified
+from workshop.publishing.glossary import glossary_path, glossary_text
 from workshop.publishing.make_notebook import notebook_text
 from workshop.publishing.readme import readme_text
 from workshop.publishing.replay import replay as replay_consoles
@@ -47,6 +48,11 @@ def publish(
     for made in _notebooks(course, chosen):
         found += _settle(course, *made, compare=compare)
     drawn = [lesson.text for lesson in chosen if lesson.text.is_file()]
+    if lessons is None:
+        glossary = _made(lambda: glossary_text(course))
+        if glossary:
+            what = "the glossary, made from the lessons' key terms"
+            found += _settle(course, glossary_path(course), what, glossary, compare=compare)
     readme = course.root / "README.md"
     if lessons is None and readme.is_file():
         made = _made(
