@@ -28,15 +28,15 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def parents() -> Iterator[Parents]:
     """Starts programs without their imports; see tests/warm.py."""
     with Parents() as parents:
         yield parents
 
 
-@pytest.fixture
-def warm(request: pytest.FixtureRequest, parents: Parents) -> Iterator[None]:
-    """For variants of the module's `SOLUTION`: they are started without their imports."""
-    with parents.starting(request.module.SOLUTION):
+@pytest.fixture(scope="module")
+def warm(parents: Parents) -> Iterator[None]:
+    """For a whole module, as its `pytestmark`: Python programs start without their imports."""
+    with parents.starting():
         yield

@@ -14,6 +14,8 @@ from workshop.checks.lesson_02 import suite
 from workshop.publishing.starters import solution_text
 from workshop.running import environment
 
+pytestmark = pytest.mark.usefixtures("warm")
+
 # A library's parser in the shape that the checks know. It sees text, so it is given an
 # incremental decoder, which is how it is used.
 HTTPX_SSE = """

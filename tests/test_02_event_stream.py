@@ -21,6 +21,8 @@ from hypothesis import strategies as st
 
 from workshop.wire import load
 
+pytestmark = pytest.mark.usefixtures("warm")
+
 ROOT = Path(__file__).resolve().parent.parent
 event_stream = load(ROOT / "scripts/02_event_format/event_stream.py")
 EventStreamParser = event_stream.EventStreamParser

@@ -12,6 +12,8 @@ from playwright.sync_api import Browser, Page, expect
 from tests.hub_parts import FOLDER, running_hub
 from workshop.running import running
 
+pytestmark = pytest.mark.usefixtures("warm")
+
 # The machine may be busy.
 expect.set_options(timeout=15_000)
 

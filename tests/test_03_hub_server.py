@@ -21,6 +21,8 @@ from tests.hub_parts import HUB, PatientServer, running_hub
 from workshop.running import running
 from workshop.wire import Server
 
+pytestmark = pytest.mark.usefixtures("warm")
+
 CROWD = 1_000
 
 

@@ -18,6 +18,8 @@ import pytest
 from tests.hub_parts import FOLDER, running_hub
 from workshop.running import Program, environment, free_port
 
+pytestmark = pytest.mark.usefixtures("warm")
+
 # Linux waits 40 ms before it acknowledges alone.
 linux = pytest.mark.skipif(sys.platform != "linux", reason="delayed ACKs differ elsewhere")
 

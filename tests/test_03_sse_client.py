@@ -18,6 +18,8 @@ import pytest
 from tests.hub_parts import FOLDER, PatientServer, load_lesson, running_hub
 from workshop.running import Program, environment, free_port, running
 
+pytestmark = pytest.mark.usefixtures("warm")
+
 client_module = load_lesson("sse_client")
 proxy_module = load_lesson("faulty_proxy")
 SSEClient = client_module.SSEClient

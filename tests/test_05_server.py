@@ -24,6 +24,8 @@ import pytest
 
 from workshop.running import HOST, Program, environment, free_port, running
 
+pytestmark = pytest.mark.usefixtures("warm")
+
 ROOT = Path(__file__).resolve().parent.parent
 SERVER = ROOT / "scripts/05_sse_server/sse_server.py"
 LIMIT = 4 * 1024 * 1024

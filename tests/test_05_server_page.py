@@ -12,6 +12,8 @@ from playwright.sync_api import Browser, Page, expect
 from tests.conftest import ROOT
 from workshop.running import Program, running
 
+pytestmark = pytest.mark.usefixtures("warm")
+
 SERVER = ROOT / "scripts/05_sse_server/sse_server.py"
 
 

@@ -33,6 +33,8 @@ from workshop.checks.mcp_session import parsed, request
 from workshop.running import Program, environment, free_port, running
 from workshop.wire import Server
 
+pytestmark = pytest.mark.usefixtures("warm")
+
 TEXT = ROOT / "lessons/06_sdk_server.md"
 CALCULATOR = FOLDER / "calculator.py"
 SMALLEST = FOLDER / "smallest_server.py"

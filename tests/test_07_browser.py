@@ -21,6 +21,8 @@ from playwright.sync_api import Browser, Locator, Page, expect
 from tests.conftest import ROOT
 from workshop.running import HOST, Program, environment, free_port, running
 
+pytestmark = pytest.mark.usefixtures("warm")
+
 SERVER = ROOT / "scripts/05_sse_server/sse_server.py"
 PAGE = ROOT / "scripts/07_sdk_client/browser"
 Json = dict[str, Any]

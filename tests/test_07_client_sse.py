@@ -27,6 +27,8 @@ from tests.parts import require
 from tests.test_file_changes import Terminal
 from workshop.running import Program, environment, free_port, running
 
+pytestmark = pytest.mark.usefixtures("warm")
+
 FOLDER = ROOT / "scripts/07_sdk_client"
 CLIENT = FOLDER / "client_sse.py"
 STRANGE = ROOT / "tests/servers/strange_sse.py"

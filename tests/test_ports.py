@@ -15,6 +15,8 @@ import pytest
 from tests.conftest import ROOT
 from workshop.course import Course, Lesson, companions
 
+pytestmark = pytest.mark.usefixtures("warm")
+
 COURSE = Course.load()
 every_lesson = pytest.mark.parametrize("lesson", COURSE.lessons, ids=lambda lesson: lesson.slug)
 

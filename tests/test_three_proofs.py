@@ -66,7 +66,7 @@ def test_a_mistake_fails_its_own_check_with_its_own_hint(
     wrong.write_text(
         mistake.apply((solution / "exercise.py").read_text(encoding="utf-8")), encoding="utf-8"
     )
-    with parents.starting(solution / "exercise.py"):
+    with parents.starting():
         report = check_program(suite_of(slug), wrong)
     found = [
         (result.id, result.failure.hint)
