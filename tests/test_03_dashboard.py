@@ -124,7 +124,6 @@ def test_the_page_fits_its_window(chromium: Browser, width: int) -> None:
         page.close()
 
 
-@pytest.mark.quiet
 def least_ratio() -> float:
     """A short run of the benchmark: the smallest of its ratios to the two libraries."""
     done = subprocess.run(

@@ -49,7 +49,6 @@ def test_the_caret_stands_under_the_stray_byte(tmp_path: Path) -> None:
     assert (result.failure.at, result.failure.received[:6]) == (0, b"ready\n")
 
 
-@pytest.mark.quiet
 def test_the_official_sdks_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Its imports take more than a second of computing, so they are made once, and it has time.
     some = copy(suite_of(SLUG))

@@ -40,7 +40,6 @@ def test_our_server_passes_all_checks() -> None:
     assert report.ok, report.as_json()
 
 
-@pytest.mark.quiet
 def test_the_sdks_server_passes_the_protocols_checks() -> None:
     # `run` on 127.0.0.1 arms the SDK's own guard of Host and Origin.
     with running(SCRIPTS / "sdk_server.py") as program:

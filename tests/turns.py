@@ -75,7 +75,7 @@ def is_quiet(item: pytest.Item) -> bool:
     return item.get_closest_marker("quiet") is not None
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def in_order(items: list[pytest.Item]) -> None:
     """Quiet tests first, in a row: all others wait for them once, not for each of them.
 
     Long ones next: else one would begin last, and the other processes wait for its end.
