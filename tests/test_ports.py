@@ -65,7 +65,7 @@ def defaults() -> dict[str, int]:
         [sys.executable, "-c", ASK, *map(str, programs)],
         stdout=subprocess.PIPE,
         stdin=subprocess.DEVNULL,
-        timeout=60,
+        timeout=150,
         check=True,
     )
     found: dict[str, int | None] = json.loads(run.stdout.splitlines()[-1])

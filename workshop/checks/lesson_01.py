@@ -547,7 +547,8 @@ def not_started(server: Server) -> None:
     before = count_before(server, "listeners")
     head = server.request("HEAD", PATH)
     answer, value = count_after(server, "listeners", before)
-    if value != before:
+    # Fewer: a stream of an earlier check has only now noticed that its reader left.
+    if value != before and not less(value, before):
         raise Failed(
             "counted-before-start",
             sent=f"{head.request}\n{answer.request}",
