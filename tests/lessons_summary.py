@@ -47,7 +47,7 @@ def chosen_slugs(config: pytest.Config) -> set[str]:
     Raises pytest.UsageError for a lesson that does not exist.
     """
     slugs = {lesson.number: lesson.slug for lesson in Course.load().lessons}
-    numbers: list[str] = config.getoption("--lesson")
+    numbers: list[str] = config.getoption("--lesson") or []
     for number in numbers:
         if number not in slugs:
             known = ", ".join(sorted(slugs))
@@ -63,7 +63,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Don't even import the files of other lessons."""
     found = re.match(r"test_(\d\d)_", collection_path.name)
-    numbers: list[str] = config.getoption("--lesson")
+    numbers: list[str] = config.getoption("--lesson") or []
     return True if found and numbers and found[1] not in numbers else None
 
 
