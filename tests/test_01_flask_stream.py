@@ -29,6 +29,8 @@ from workshop.checks.engine import check_program, check_url
 from workshop.running import HOST, free_port, recorded, running
 from workshop.wire import Server
 
+pytestmark = pytest.mark.usefixtures("warm")
+
 SCRIPTS = ROOT / "scripts/01_flask_stream"
 SOLUTION = ROOT / "solutions/01_flask_stream/exercise.py"
 FLASK_SERVER = SCRIPTS / "flask_server.py"

@@ -14,6 +14,8 @@ from tests.hub_parts import FOLDER, running_hub
 from tests.page_parts import complaints
 from workshop.running import running
 
+pytestmark = pytest.mark.usefixtures("warm")
+
 # The machine may be busy.
 expect.set_options(timeout=15_000)
 
@@ -200,7 +202,6 @@ def test_a_refusal_looks_like_an_error_and_says_why(chromium: Browser) -> None:
         page.close()
 
 
-@pytest.mark.quiet
 def least_ratio() -> float:
     """A short run of the benchmark: the smallest of its ratios to the two libraries."""
     done = subprocess.run(

@@ -13,6 +13,8 @@ from tests.conftest import ROOT
 from tests.page_parts import complaints
 from workshop.running import Program, running
 
+pytestmark = pytest.mark.usefixtures("warm")
+
 SERVER = ROOT / "scripts/05_sse_server/sse_server.py"
 
 

@@ -22,6 +22,8 @@ from tests.conftest import ROOT
 from tests.page_parts import complaints
 from workshop.running import HOST, Program, environment, free_port, running
 
+pytestmark = pytest.mark.usefixtures("warm")
+
 SERVER = ROOT / "scripts/05_sse_server/sse_server.py"
 PAGE = ROOT / "scripts/07_sdk_client/browser"
 Json = dict[str, Any]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -37,10 +40,19 @@ def test_the_solution_passes(slug: str) -> None:
 @pytest.mark.quiet
 @pytest.mark.parametrize("slug", SLUGS)
 def test_feedback_comes_within_three_seconds(slug: str) -> None:
+    code = (
+        "import sys; from pathlib import Path; from workshop.checks import suite_of\n"
+        "from workshop.checks.engine import check_program\n"
+        f"suite = suite_of({slug!r})\n"
+        "print(max(check_program(suite, Path(file)).seconds for file in sys.argv[1:]))"
+    )
+    files = [str(ROOT / room / slug / "exercise.py") for room in ("solutions", "scripts")]
+
     def seconds() -> float:
-        solved = check_program(suite_of(slug), ROOT / "solutions" / slug / "exercise.py")
-        unsolved = check_program(suite_of(slug), ROOT / "scripts" / slug / "exercise.py")
-        return max(solved.seconds, unsolved.seconds)
+        # Of their own process: here the checks have more patience than a learner has.
+        env = {**os.environ, "WORKSHOP_PATIENCE": "1"}
+        command = [sys.executable, "-c", code, *files]
+        return float(subprocess.run(command, env=env, capture_output=True, check=True).stdout)
 
     # The machine may be busy with something of its own: the best of three counts.
     assert any(seconds() < 3 for _ in range(3))
@@ -66,7 +78,7 @@ def test_a_mistake_fails_its_own_check_with_its_own_hint(
     wrong.write_text(
         mistake.apply((solution / "exercise.py").read_text(encoding="utf-8")), encoding="utf-8"
     )
-    with parents.starting(solution / "exercise.py"):
+    with parents.starting():
         report = check_program(suite_of(slug), wrong)
     found = [
         (result.id, result.failure.hint)
