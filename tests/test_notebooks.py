@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -13,31 +15,94 @@ from typing import Any
 import nbformat
 import pytest
 from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
 from nbformat.notebooknode import NotebookNode
 
 from workshop.course import ROOT, Course, Lesson
-from workshop.listening import listen
+from workshop.exercise_parts import cell_text, parts_of_todos, read_parts
+from workshop.listening import Listener
 from workshop.publishing.publish import publish
-from workshop.publishing.starters import solution_text
+from workshop.publishing.starters import solution_text, starter_text
 from workshop.running import running
 
 COURSE = Course.load()
 LESSONS = [lesson for lesson in COURSE.lessons if lesson.notebook_source.is_file()]
 each_lesson = pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.number)
 
-# `show_stream` and `show` print "   1.234 s | data: …".
-STAMP = re.compile(r"^ *(\d+\.\d{3}) s \|", re.MULTILINE)
+# What a notebook asks its reader to change, for each lesson: it works, and shows this.
+CHANGES = {
+    "01": [
+        (
+            'show_stream(server.url + "/mcp-sse")',
+            'show_stream(server.url + "/mcp-sse", 2)',
+            "1",
+        ),
+        (
+            'late_lump_broken.py", "--interval", "0.5"',
+            'late_lump_broken.py", "--interval", "0.1"',
+            "Update 4",
+        ),
+        ('mine.url + "/mcp-sse?interval=0.2"', 'mine.url + "/mcp-sse?interval=2"', "Update 0"),
+    ],
+    "02": [
+        (r'b"data:no space\n', r'b"data: no space\n: comment\n', "parser:"),
+        ('data: c\\n"):', 'data: c\\n\\n"):', "last event id: 9"),
+        (r'"Ada\n\nevent: admin\ndata', r'"Ada\r\revent: admin\rdata', "admin"),
+    ],
+    "03": [
+        (
+            '"--first-id", "1", "--heartbeat", "0.5"',
+            '"--first-id", "1", "--heartbeat", "0.1"',
+            ": heartbeat",
+        ),
+        ('last_event_id=1") as resumed', 'last_event_id=3") as resumed', "id: 3"),
+        ('{"text": "rain"}', '{"text": "sun"}', '"receivers"'),
+    ],
+    "04": [
+        ('(1, "two", 0)', '(-1, "a sentence", "a sentence")', '"id": -1'),
+        ('"1900-01-01"', '"2025-03-26"', '"protocolVersion"'),
+        ("stray_print_broken.py", "stray_print_fixed.py", "server exited"),
+    ],
+    "05": [
+        ('"message": "hello SSE"', '"message": "changed"', "changed"),
+        (
+            '"0.3", "--heartbeat-style", "comment"',
+            '"0.1", "--heartbeat-style", "event"',
+            "event: heartbeat",
+        ),
+        ("    '\"hello\"',", "    request('', 'ping'),", '"id":""'),
+    ],
+    "06": [
+        ("request_id: int) -> dict:", "request_id: int | str) -> dict:", ""),
+        ('"localhost:8006", "tea.example"', '"127.0.0.1:1", "evil.example"', "421"),
+        ("06_sdk_server/blocking_broken.py", "06_sdk_server/blocking_fixed.py", "listens on"),
+    ],
+    "07": [
+        ("asyncio.sleep(0.3)", "asyncio.sleep(8)", "add_slowly says 6"),
+        (
+            '"numbers": [1, 2, 3], "seconds": 0.4',
+            '"numbers": [1, 2], "seconds": 0.1',
+            '"progress"',
+        ),
+        ("clients = 10", "clients = 30", "30000.0 30001.0 30002.0"),
+    ],
+}
 
 
 class Client(NotebookClient):
-    """Runs a notebook and keeps when each piece of printed text arrived."""
+    """Runs a notebook, and keeps when each state of a cell's picture arrived."""
 
     arrived: dict[int, list[tuple[float, str]]]
+    interrupt: int | None = None
+    """The process to interrupt, as from the keyboard, once a cell shows something."""
 
     def process_message(self, msg: dict[str, Any], cell: NotebookNode, cell_index: int) -> Any:
-        if msg["msg_type"] == "stream":
-            piece = (time.monotonic(), msg["content"]["text"])
-            self.arrived.setdefault(cell_index, []).append(piece)
+        if msg["msg_type"] in ("display_data", "update_display_data"):
+            text = msg["content"]["data"].get("text/plain", "")
+            self.arrived.setdefault(cell_index, []).append((time.monotonic(), text))
+        if self.interrupt is not None and msg["msg_type"] in ("display_data", "stream"):
+            os.kill(self.interrupt, signal.SIGINT)
+            self.interrupt = None
         return super().process_message(msg, cell, cell_index)
 
 
@@ -59,29 +124,27 @@ def opened(
         yield client
 
 
-def run(client: Client, first: int = 0) -> None:
-    """Run the cells from `first` to the last one. A cell's error is raised."""
-    for index in range(first, len(client.nb.cells)):
-        client.execute_cell(client.nb.cells[index], index)
+def run(client: Client, index: int) -> str:
+    """Run a cell; return all that it shows as plain text. A cell's error is raised."""
+    cell = client.nb.cells[index]
+    client.execute_cell(cell, index)
+    texts = [
+        out.text if out.output_type == "stream" else out.data.get("text/plain", "")
+        for out in cell.get("outputs", [])
+    ]
+    return "\n".join(texts)
 
 
 def read(lesson: Lesson) -> NotebookNode:
     return nbformat.read(lesson.notebook, as_version=4)
 
 
-def last_check(notebook: NotebookNode, lesson: Lesson) -> tuple[str, str]:
-    """What the notebook's last `check("NN")` shows: (plain text, HTML)."""
-    cells = [
-        cell
-        for cell in notebook.cells
-        if cell.cell_type == "code" and f'check("{lesson.number}")' in cell.source
+def cells_with(notebook: NotebookNode, text: str) -> list[int]:
+    return [
+        index
+        for index, cell in enumerate(notebook.cells)
+        if cell.cell_type == "code" and text in cell.source
     ]
-    (output,) = [out for out in cells[-1].outputs if out.output_type == "execute_result"]
-    return output.data["text/plain"], output.data["text/html"]
-
-
-def stamps(pieces: list[tuple[float, str]]) -> list[float]:
-    return [float(stamp) for stamp in STAMP.findall("".join(text for _, text in pieces))]
 
 
 @pytest.mark.long
@@ -89,50 +152,84 @@ def stamps(pieces: list[tuple[float, str]]) -> list[float]:
 def test_it_runs_through_unsolved_and_then_solved(
     lesson: Lesson, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As its reader does it: from top to bottom, then the exercise, and on from there."""
+    """As its reader does it: from top to bottom, then each TODO, then what is to be changed.
+
+    Of the checks of one TODO the first runs unsolved and the last solved. All of them, on
+    the same files as the cells make here: tests/test_todos_in_order.py.
+    """
     notebook = read(lesson)
-    magic = f"%%exercise {lesson.number}\n"
-    (exercise,) = [
-        index for index, cell in enumerate(notebook.cells) if cell.source.startswith(magic)
-    ]
-    solution = solution_text(lesson.solution.read_text(encoding="utf-8"))
+    source = lesson.solution.read_text(encoding="utf-8")
+    todos = parts_of_todos(starter_text(source, lesson.slug))
+    work = tmp_path / lesson.slug / "exercise.py"
     course = Course.load(work_root=tmp_path)
     with opened(notebook, tmp_path, monkeypatch) as client:
-        run(client)
-        says_what_is_missing(notebook, lesson)
+        checks = {
+            todo: cells_with(notebook, f'check("{lesson.number}", todo={todo})')[0]
+            for todo in todos
+        }
+        (all_checks,) = cells_with(notebook, f'check("{lesson.number}")')
+        for index in range(len(notebook.cells)):
+            if index not in [*checks.values()][1:]:
+                run(client, index)
+        says_what_is_missing(notebook.cells[all_checks])
         assert course.state(course.lesson(lesson.number)) != "done"
         streams_were_live(client)
 
-        notebook.cells[exercise].source = magic + solution
-        run(client, exercise)
-    text, table = last_check(notebook, lesson)
-    assert re.search(r"All \d+ checks passed", text), text
-    assert "✗" not in table
-    assert course.state(course.lesson(lesson.number)) == "done"
-    assert (tmp_path / lesson.slug / "exercise.py").read_text(encoding="utf-8") == solution
+        for todo, names in todos.items():
+            (index,) = cells_with(notebook, f"%%todo {lesson.number} {todo}\n")
+            assert checks[todo] == index + 1
+            if "# Run this cell" in notebook.cells[index].source:
+                run(client, index)  # it shows what the TODOs before it have made
+            made = starter_text(source, lesson.slug, at=todo + 1)
+            body = cell_text(read_parts(made, names))
+            notebook.cells[index].source = f"%%todo {lesson.number} {todo}\n{body}"
+            run(client, index)
+            assert work.read_text(encoding="utf-8") == made
+        last = len(todos)
+        assert f"TODO {last} is done" in run(client, checks[last])
+        said = run(client, all_checks)
+        assert re.search(r"All \d+ checks passed", said), said
+        assert course.state(course.lesson(lesson.number)) == "done"
+        assert work.read_text(encoding="utf-8") == solution_text(source)
+        assert not list(work.parent.glob("*.backup*"))
+
+        for old, new, shows in CHANGES[lesson.number]:
+            (index,) = cells_with(notebook, old)
+            notebook.cells[index].source = notebook.cells[index].source.replace(old, new)
+            assert shows in run(client, index)
 
 
-def says_what_is_missing(notebook: NotebookNode, lesson: Lesson) -> None:
-    text, table = last_check(notebook, lesson)
-    assert "failed" in text
-    assert "TODO" in text
-    assert "✗" in table
-    assert "<table" in table
+def says_what_is_missing(cell: NotebookNode) -> None:
+    (output,) = [out for out in cell.outputs if out.output_type == "execute_result"]
+    assert "failed" in output.data["text/plain"]
+    assert "TODO" in output.data["text/plain"]
+    assert "✗" in output.data["text/html"]
 
 
 def streams_were_live(client: Client) -> None:
     """A stream that took a while was shown over that while, not after it."""
-    spans = []
-    for index, pieces in client.arrived.items():
-        times = stamps(pieces)
+    spans: list[float] = []
+    for index, states in client.arrived.items():
+        if "post(" in client.nb.cells[index].source:
+            continue  # what is read after a POST may have come before
+        times = [float(at) for at in re.findall(r"^ *(\d+\.\d{3}) s", states[-1][1], re.M)]
         if len(times) > 1 and (took := times[-1] - times[0]) > 0.3:
             spans.append(took)
-            with_stamp = [at for at, piece in pieces if STAMP.search(piece)]
-            shown_over = with_stamp[-1] - with_stamp[0]
+            shown_over = states[-1][0] - states[0][0]
             assert shown_over > took / 2, (
                 f"cell {index}: {took:.1f} s shown in {shown_over:.1f}"
             )
-    assert spans, "no cell shows a stream that takes longer than 0.3 s"
+    if spans or client.nb.cells[0].source.startswith("# Lesson 04"):
+        return
+    raise AssertionError("no cell shows a stream that takes longer than 0.3 s")
+
+
+@each_lesson
+def test_a_notebook_asks_before_it_shows_and_has_something_to_change(lesson: Lesson) -> None:
+    text = "\n".join(cell.source for cell in read(lesson).cells if cell.cell_type == "markdown")
+    assert text.count("**Predict:**") + text.count("**Predict**") >= 3
+    assert text.count("**Change**") >= 3
+    assert not [cell for cell in read(lesson).cells if "_ = " in cell.source]
 
 
 @each_lesson
@@ -157,7 +254,44 @@ def test_hanging_up_raises_nothing_in_the_thread_that_reads(
     before = threading.active_count()
     with running(ROOT / "scripts/05_sse_server/sse_server.py") as server:
         for _ in range(10):
-            with listen(f"{server.url}/sse") as stream:
-                stream.show(2)
+            with Listener(f"{server.url}/sse") as stream:
+                assert stream.take(time.monotonic() + 10) is not None
         assert threading.active_count() <= before + 1  # `running` reads what the server prints
     assert raised == []
+
+
+INTERRUPTED = {
+    "a stream that is shown": "show_stream(server.url + '/sse')",
+    "a stream that is kept": "kept = listen(server.url + '/sse')\nkept.show(None)",
+    "a program that runs": "run('scripts/05_sse_server/sdk_client.py', 'http://10.255.255.1/')",
+    "a child that is heard": "child = start_child('scripts/04_stdio_server/stdio_server.py')\n"
+    "child.hear()",
+}
+LEFT = """
+threads = [one.name for one in threading.enumerate()]
+listed = ['ps', '-o', 'pid=', '--ppid', str(os.getpid())]
+children = subprocess.run(listed, capture_output=True, text=True).stdout.split()
+print(sorted(threads), len(children) - 1)
+"""
+
+
+@pytest.mark.long
+def test_an_interrupt_leaves_nothing_running(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = (
+        "import os, subprocess, threading\nfrom workshop.notebook import *\n"
+        "server = start('scripts/05_sse_server/sse_server.py', '--heartbeat', '0.1')\n"
+        "print('kernel', os.getpid())"
+    )
+    sources = [first, LEFT, *(f"print('begins')\n{one}" for one in INTERRUPTED.values())]
+    cells = [nbformat.v4.new_code_cell(one) for one in sources]
+    with opened(nbformat.v4.new_notebook(cells=cells), tmp_path, monkeypatch) as client:
+        kernel = re.search(r"kernel (\d+)", run(client, 0))
+        assert kernel is not None
+        before = run(client, 1)
+        for index, name in enumerate(INTERRUPTED, start=2):
+            client.interrupt = int(kernel[1])
+            with pytest.raises(CellExecutionError, match="KeyboardInterrupt"):
+                run(client, index)
+            assert run(client, 1) == before, name

@@ -8,7 +8,8 @@
 # The format is defined in the HTML standard, section 9.2. It is the same in every revision of MCP
 # that streams over HTTP.
 #
-# Run the cells from top to bottom with Shift-Enter.
+# Run the cells from top to bottom with Shift-Enter. Before a surprise there is a question: answer
+# it, then run the next cell.
 
 # %%
 import http.client
@@ -16,7 +17,7 @@ import sys
 import time
 
 from workshop.course import ROOT
-from workshop.notebook import check, show_stream, start
+from workshop.notebook import begin_at, check, show_stream, start, start_exercise
 
 sys.path.insert(0, str(ROOT / "scripts/02_event_format"))
 from event_stream import EventStreamParser, encode_event
@@ -63,7 +64,8 @@ def starts_with(stream: bytes) -> list[str]:
 starts_with(b"data: hello\n\n")
 
 # %% [markdown]
-# Here are three other events, all of them correct. How many does it find, and how many do we?
+# Here are three other events, all of them correct. **Predict:** how many does it find, and how many
+# do we?
 
 # %%
 stream = b"data:no space\n\nevent: add\ndata: two\ndata: lines\n\ndata\n\n"
@@ -72,6 +74,31 @@ for event in EventStreamParser().feed(stream):
     print("parser:     ", event)
 
 # %% [markdown]
+# **Change** the stream: put a space behind `data:`, or a line `: comment` between two others, and run
+# the cell again.
+#
+# ## Your parser
+#
+# This copies the exercise to `work/02_event_format/exercise.py`: this parser, divided
+# into the steps that a correct one needs. Six of them are wrong or missing.
+
+# %%
+start_exercise("02")
+
+# %% [markdown]
+# Each TODO has a cell below, which shows the function that it is about. **Change the cell and run
+# it**: that part of your file becomes what the cell says. You can also edit the file: then run the
+# cell, and it shows what the file has. The cell after it checks that TODO alone. Stuck? In a
+# terminal, `uv run workshop hint 02` gives a hint, and one more each time.
+#
+# *Coming late?* This starts you at TODO 4, with TODOs 1 to 3 done. Remove the `#`:
+
+# %%
+# begin_at("02", todo=4)
+
+# %% [markdown]
+# ## Events end with a blank line
+#
 # A line is a field: a name, a colon, and a value. One space after the colon is optional and not
 # part of the value. A blank line makes an event out of the fields before it:
 #
@@ -81,17 +108,27 @@ for event in EventStreamParser().feed(stream):
 #    `event` line, its type is `message`.
 # 4. In either case, the data and the type are forgotten.
 #
-# What are the events in this stream? Say it before you run the cell.
+# **Predict:** what are the events in this stream?
 
 # %%
 for event in EventStreamParser().feed(b"event: add\n\ndata\n\ndata: a\ndata:\n\n"):
     print(event)
 
+# %% todo 1
+
+# %%
+check("02", todo=1)
+
+# %% todo 2
+
+# %%
+check("02", todo=2)
+
 # %% [markdown]
 # ## Ids
 #
-# An id takes effect at its blank line, and lasts until another one replaces it. What is the last
-# event id here? Say it before you run the cell.
+# An id takes effect at its blank line, and lasts until another one replaces it. **Predict:** what
+# is the last event id here?
 
 # %%
 parser = EventStreamParser()
@@ -101,7 +138,13 @@ print("last event id:", parser.last_event_id)
 
 # %% [markdown]
 # `id: 8` has no data, so there is no event, but the id counts. `id: 9` does not: its event was
-# never complete, and a client that said "I have 9" would never get it.
+# never complete, and a client that said "I have 9" would never get it. **Change** the stream: add
+# the blank line that is missing at its end, or an empty `id:`.
+
+# %% todo 3
+
+# %%
+check("02", todo=3)
 
 # %% [markdown]
 # ## Three line ends
@@ -112,13 +155,19 @@ print("last event id:", parser.last_event_id)
 "data: a\u2028b".splitlines()
 
 # %% [markdown]
-# A CR at the end of a chunk ends its line at once. If the next chunk begins with an LF, that LF
+# **Predict:** a CRLF is cut in two: the CR comes in one chunk, the LF in the next. How many blank
+# lines is that? A CR at the end of a chunk ends its line at once. If the next chunk begins with an LF, that LF
 # belongs to the CR. It is not a blank line:
 
 # %%
 parser = EventStreamParser()
 for chunk in (b"data: a\r\n\r", b"\ndata: b\n\n"):
     print(f"{chunk!r:20} completes {parser.feed(chunk)}")
+
+# %% todo 4
+
+# %%
+check("02", todo=4)
 
 # %% [markdown]
 # ## Chunks end anywhere
@@ -134,10 +183,32 @@ print(ascii("".join(byte.decode("utf-8", "replace") for byte in single)))
 parser = EventStreamParser()
 print([event for byte in single for event in parser.feed(byte)])
 
+# %% todo 5
+
+# %%
+check("02", todo=5)
+
+# %% todo 6
+
+# %%
+check("02", todo=6)
+
 # %% [markdown]
+# ## All of it
+#
+# The checks of all TODOs together:
+
+# %%
+check("02")
+
+# %% [markdown]
+# When your parser misreads a stream, you see how it was fed, and a caret under the byte that it
+# misread.
+#
 # ## Injection
 #
-# Ada chooses her own name. This server puts it into the stream unchanged:
+# Ada chooses her own name. This server puts it into the stream unchanged. **Predict:** how many
+# events does a client read?
 
 
 # %%
@@ -150,7 +221,8 @@ for event in EventStreamParser().feed(greeting(name)):
     print(event)
 
 # %% [markdown]
-# Two events, and Ada wrote one of them. The encoder splits data at all three line ends. A type or
+# Two events, and Ada wrote one of them. **Change** her name, with `\r` for each `\n`: it works just
+# as well. The encoder splits data at all three line ends. A type or
 # an id can't be split, so there it refuses line ends:
 
 # %%
@@ -161,22 +233,6 @@ except ValueError as error:
     print("ValueError:", error)
 
 # %% [markdown]
-# ## The exercise
-#
-# This is the starter: the broken parser from above, divided into the steps that a correct one
-# needs. Six steps are wrong or missing, each marked with a `TODO`. Change the cell and run it: it is
-# written to your file, and `check` runs your parser in a separate process. In a terminal,
-# `uv run workshop hint 02` gives a hint, and one more each time you ask.
-
-# %% exercise
-
-# %%
-check("02")
-
-# %% [markdown]
-# When your parser misreads a stream, you see how it was fed, and a caret under the byte that it
-# misread.
-#
 # ## What to remember
 #
 # - A blank line makes the event. No data line, no event; an empty data line is data.
@@ -186,4 +242,4 @@ check("02")
 # - Text from other people goes through an encoder that knows all three line ends.
 
 # %%
-print(f"The server exited after {server.stop():.1f} s.")
+server.stop()

@@ -9,16 +9,25 @@
 # It teaches the transport HTTP+SSE of MCP's revision 2024-11-05, in version 2 of the SDK.
 # Streamable HTTP replaced this transport in 2025, and it is deprecated. The SDK still serves it.
 #
-# Run the cells from top to bottom with Shift-Enter.
+# Run the cells from top to bottom with Shift-Enter. Before a surprise there is a question: answer
+# it, then run the next cell.
 
 # %%
-import re
-import time
 
 from mcp import Client
 from mcp.client.sse import sse_client
 
-from workshop.notebook import Listener, check, listen, post, start
+from workshop.notebook import (
+    Stream,
+    begin_at,
+    check,
+    listen,
+    note,
+    post,
+    show_stream,
+    start,
+    start_exercise,
+)
 
 # %% [markdown]
 # ## A server of functions
@@ -37,11 +46,11 @@ from workshop.notebook import Listener, check, listen, post, start
 server = start("scripts/06_sdk_server/calculator.py")
 stream = listen(server.url + "/sse")
 stream.show(1)
-endpoint = re.search(r"data: (\S+)", stream.text)[1]
+endpoint = server.url + stream.last.data
 
 # %% [markdown]
-# Shake hands in this session, as any client does. Both POSTs get status 202. The request's
-# reply comes on the stream; a notification gets none:
+# Shake hands in this session, as any client does. **Predict:** two POSTs. What is the answer to each,
+# and what comes on the stream?
 
 # %%
 hello = {"protocolVersion": "2024-11-05", "capabilities": {}}
@@ -49,16 +58,76 @@ hello["clientInfo"] = {"name": "notebook", "version": "1"}
 initialize = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello}
 initialized = {"jsonrpc": "2.0", "method": "notifications/initialized"}
 
-_ = post(server.url + endpoint, initialize)
-_ = post(server.url + endpoint, initialized)
+post(endpoint, initialize)
+post(endpoint, initialized)
 stream.show(1)
+
+# %% [markdown]
+# ## The tea shop
+#
+# This copies the exercise to `work/06_sdk_server/exercise.py`: a tea shop
+# has a web app, and you give it tools.
+
+# %%
+start_exercise("06")
+
+# %% [markdown]
+# Each TODO has a cell below, which shows the function that it is about. **Change the cell and run
+# it**: that part of your file becomes what the cell says. You can also edit the file: then run the
+# cell, and it shows what the file has. The cell after it checks that TODO alone. Stuck? In a
+# terminal, `uv run workshop hint 06` gives a hint, and one more each time.
+#
+# *Coming late?* This starts you at TODO 3, with TODOs 1 and 2 done. Remove the `#`:
+
+# %%
+# begin_at("06", todo=3)
+
+# %% [markdown]
+# ## Inside an app that you already have
+#
+# `sse_app()` makes an ASGI app, so it can be mounted in another one, beside that one's routes. The
+# prefix is written in the mount and nowhere else. **Predict:** is it in the endpoint event?
+
+# %%
+mounted = start("scripts/06_sdk_server/mounted_calculator.py")
+with listen(mounted.url + "/calculator/sse") as stream:
+    stream.show(1)
+show_stream(mounted.url + "/health")
+
+# %% todo 1
+
+# %%
+check("06", todo=1)
+
+# %% [markdown]
+# ## Who may come in
+#
+# By default the SDK's server knows only this machine's own names. Customers come by another one.
+# **Predict:** what is the answer to each of these?
+
+# %%
+for host in ("localhost:8006", "tea.example"):
+    listen(mounted.url + "/calculator/sse", {"Host": host}).close()
+
+# %% [markdown]
+# 421 means: not a name of mine. **Change** the names, and run the cell again.
+
+# %% todo 2
+
+# %%
+check("06", todo=2)
+
+# %%
+mounted.stop()
 
 # %% [markdown]
 # ## A tool that fails
 #
 # Division by zero is a tool's error: the tool raises `ToolError`, and the model can read why. In
 # this SDK, wrong arguments and an unknown tool are reported in the same way. An unknown *method*
-# is an error of the protocol, for the program that asked:
+# is an error of the protocol, for the program that asked.
+#
+# **Predict:** which of these three replies has `isError` in it, and which an `error`?
 
 
 # %%
@@ -67,32 +136,39 @@ def ask(method: str, params: dict, request_id: int) -> dict:
 
 
 divide = {"name": "divide", "arguments": {"a": 1, "b": 0}}
-_ = post(server.url + endpoint, ask("tools/call", divide, 2))
-_ = post(server.url + endpoint, ask("tools/call", {"name": "power", "arguments": {}}, 3))
-_ = post(server.url + endpoint, ask("power", {}, 4))
+post(endpoint, ask("tools/call", divide, 2))
+post(endpoint, ask("tools/call", {"name": "power", "arguments": {}}, 3))
+post(endpoint, ask("power", {}, 4))
 stream.show(3)
+
+# %% todo 3
+
+# %%
+check("06", todo=3)
 
 # %% [markdown]
 # ## Progress, live
 #
 # `add_slowly` takes a while for each number. A client that wants to know how far it has got puts a
 # *progress token* into the request's `_meta`. Each notification carries that token, and comes
-# while the tool is at work, long before the result. Look at the times:
+# while the tool is at work, long before the result. **Predict:** one POST. How many events come, and
+# when?
 
 # %%
 slowly = {"name": "add_slowly", "arguments": {"numbers": [1, 2, 3], "seconds": 0.5}}
 slowly["_meta"] = {"progressToken": "my sum"}
-_ = post(server.url + endpoint, ask("tools/call", slowly, 5))
+post(endpoint, ask("tools/call", slowly, 5))
 stream.show(4)
 
 # %% [markdown]
 # The tool says `await ctx.report_progress(progress, total, message)`. A call without `await`
-# sends nothing. Without a token nothing is sent either, because nobody asked:
+# sends nothing. Without a token nothing is sent either, because nobody asked. **Change** the numbers
+# or the seconds above, and run the cell again with another id. And now without a token:
 
 # %%
 del slowly["_meta"]
 slowly["arguments"]["seconds"] = 0.1
-_ = post(server.url + endpoint, ask("tools/call", slowly, 6))
+post(endpoint, ask("tools/call", slowly, 6))
 stream.show(1)
 stream.close()
 
@@ -109,20 +185,16 @@ for mode in ("auto", "legacy"):
     async with Client(sse_client(server.url + "/sse"), mode=mode) as client:
         print(f'mode="{mode}": {client.protocol_version}')
 
+
 # %%
-began = time.monotonic()
-
-
 async def show(progress: float, total: float | None, message: str | None) -> None:
-    print(
-        f"{time.monotonic() - began:8.3f} s | {progress:g} of {total:g}: {message}", flush=True
-    )
+    note(f"{progress:g} of {total:g}: {message}")
 
 
 async with Client(sse_client(server.url + "/sse"), mode="legacy") as client:
     numbers = {"numbers": [4, 5], "seconds": 0.3}
     result = await client.call_tool("add_slowly", numbers, progress_callback=show)
-    print(result.content[0].text)
+    note(f"the result: {result.content[0].text}")
 
 # %% [markdown]
 # ## A tool that blocks everybody
@@ -132,17 +204,17 @@ async with Client(sse_client(server.url + "/sse"), mode="legacy") as client:
 # ```python scripts/06_sdk_server/blocking_broken.py::work
 # ```
 #
-# One session calls it, and another one only wants a ping. How long does it wait?
+# One session calls it, and another one only wants a ping. **Predict:** how long does it wait?
 
 # %%
 server = start("scripts/06_sdk_server/blocking_broken.py")
 
 
-def open_session() -> tuple[Listener, str]:
+def open_session() -> tuple[Stream, str]:
     """Open a stream and shake hands: the stream, and the URL to POST to."""
     stream = listen(server.url + "/sse")
     stream.show(1)
-    url = server.url + re.search(r"data: (\S+)", stream.text)[1]
+    url = server.url + stream.last.data
     post(url, initialize)
     post(url, initialized)
     stream.show(1)
@@ -153,11 +225,9 @@ busy, busy_url = open_session()
 other, other_url = open_session()
 
 # %%
-began = time.monotonic()
-_ = post(busy_url, ask("tools/call", {"name": "work", "arguments": {"seconds": 1.5}}, 2))
-_ = post(other_url, ask("ping", {}, 2))
+post(busy_url, ask("tools/call", {"name": "work", "arguments": {"seconds": 1.5}}, 2))
+post(other_url, ask("ping", {}, 2))
 other.show(1)
-print(f"The ping took {time.monotonic() - began:.1f} s.")
 
 # %% [markdown]
 # To fix it, remove one word. The SDK runs a plain `def` on a worker thread, and the event
@@ -166,39 +236,27 @@ print(f"The ping took {time.monotonic() - began:.1f} s.")
 # ```python scripts/06_sdk_server/blocking_fixed.py::work
 # ```
 #
-# To see it, write `blocking_fixed.py` instead of `blocking_broken.py` above and run the two cells
-# again.
+# **Change** `blocking_broken.py` to `blocking_fixed.py` above, and run the two cells again.
 
 # %%
 busy.close()
 other.close()
-_ = server.stop()
+server.stop()
 
 # %% [markdown]
-# ## Inside an app that you already have
+# ## A tool that takes its time
 #
-# `sse_app()` makes an ASGI app, so it can be mounted in another one, beside that one's routes. The
-# prefix is written in the mount and nowhere else, and yet it is in the endpoint event. If the
-# server is to answer to names other than this machine's own, it must be told which hosts and
-# origins may come in.
+# Your `pack` waits for its scans, reports each one, and blocks nobody.
+
+# %% todo 4
 
 # %%
-server = start("scripts/06_sdk_server/mounted_calculator.py")
-with listen(server.url + "/calculator/sse") as stream:
-    stream.show(1)
-with listen(server.url + "/health") as health:
-    health.show(1)
-_ = server.stop()
+check("06", todo=4)
 
 # %% [markdown]
-# ## The exercise
+# ## All of it
 #
-# A tea shop has a web app, and you give it tools. This is the starter, with four gaps, each
-# marked with a `TODO`. Change the cell and run it: it is written to your file, and `check` runs
-# the lesson's checks on it. In a terminal, `uv run workshop hint 06` gives a hint, and another
-# one each time you call it.
-
-# %% exercise
+# The checks of all TODOs together:
 
 # %%
 check("06")

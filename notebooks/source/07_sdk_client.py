@@ -9,92 +9,263 @@
 # It teaches the client's side of HTTP+SSE, the transport of MCP's revision 2024-11-05. Streamable
 # HTTP replaced it in 2025, and it is deprecated, but its servers are still everywhere.
 #
-# Run the cells from top to bottom with Shift-Enter.
+# Run the cells from top to bottom with Shift-Enter. Before a surprise there is a question: answer
+# it, then run the next cell.
 
 # %%
 import asyncio
 import logging
-import re
-import subprocess
-import sys
-import time
 
 from mcp import Client, MCPError
 from mcp.client.sse import sse_client
 
-from workshop.course import ROOT
-from workshop.notebook import check, listen, post, running, start
+from workshop.notebook import (
+    begin_at,
+    check,
+    listen,
+    note,
+    post,
+    run,
+    start,
+    start_exercise,
+)
+
+# %% [markdown]
+# ## When the server restarts
+#
+# Servers are restarted: for a new version, after a crash, because a machine is replaced. Here is the
+# SDK's client, and a call is under way when the server stops. (The server is the calculator of
+# lesson 06. It needs two seconds for each number of `add_slowly`.)
+#
+# **Predict:** how does the slow call end? And is the client of any use once the server is back?
+
+# %%
+# It logs the errors that it raises, with everything that led to them.
+logging.getLogger("mcp.client.sse").setLevel(logging.CRITICAL)
+server = start("scripts/06_sdk_server/calculator.py")
+
+
+async def call(client: Client, tool: str = "add", **arguments: object) -> None:
+    try:
+        result = await client.call_tool(tool, arguments or {"a": 2, "b": 5})
+        note(f"{tool} says {result.content[0].text}")
+    except MCPError as error:
+        note(f"{tool} failed: {error}")
+
+
+async with Client(
+    sse_client(server.url + "/sse"), mode="legacy", read_timeout_seconds=10
+) as client:
+    await call(client)
+    slow_call = asyncio.create_task(call(client, "add_slowly", numbers=[1, 2, 3], seconds=2))
+    await asyncio.sleep(0.3)
+    server.stop()
+    note("the server is stopped")
+    await slow_call
+    server = start("scripts/06_sdk_server/calculator.py", port=server.port)
+    note("the server is back, on the same port")
+    await call(client)
+    note("and now a new client")
+    async with Client(sse_client(server.url + "/sse"), mode="legacy") as new_client:
+        await call(new_client)
+
+# %% [markdown]
+# The SDK's client notices, and every later call fails in the same way: its session is gone, and it
+# opens no other. Only a new client helps. **Change** the `0.3` to `8`, and run it again: the slow
+# call is done before the server stops.
+#
+# The caller of `add_slowly` knows only that the connection was closed. Has the tool run? Nobody can
+# know.
+#
+# ## Your client
+#
+# This copies the exercise to `work/07_sdk_client/exercise.py`: a client that talks to one server until
+# the stream ends, and then waits for ever.
+
+# %%
+start_exercise("07")
+
+# %% [markdown]
+# Each TODO has a cell below, which shows the methods that it is about. **Change the cell and run
+# it**: that part of your file becomes what the cell says. You can also edit the file: then run the
+# cell, and it shows what the file has. The cell after it checks that TODO alone, with small servers
+# that each go wrong in a different way. Stuck? In a terminal, `uv run workshop hint 07` gives a
+# hint, and one more each time.
+#
+# *Coming late?* This starts you at TODO 4, with TODOs 1 to 3 done. Remove the `#`:
+
+# %%
+# begin_at("07", todo=4)
+
+# %% [markdown]
+# However the stream ended, wait a moment and try again. But other exceptions should end the client:
+# `Gone`, for example, means that there is no point in trying.
+
+# %% todo 1
+
+# %%
+check("07", todo=1)
 
 # %% [markdown]
 # ## What goes over the wire
 #
-# The server is the calculator of lesson 06. You are the client: open the stream, and read in its
-# first event where to POST. The time in front of each piece is when it arrived.
+# You are the client: open the stream, and read in its first event where to POST.
 
 # %%
 server = start("scripts/06_sdk_server/calculator.py")
 stream = listen(server.url + "/sse")
 stream.show(1)
-endpoint = re.search(r"data: (\S+)", stream.text)[1]
+endpoint = server.url + stream.last.data
 
 # %% [markdown]
 # Shake hands, and call a tool that takes its time. It is asked to report its progress under the
-# token `7`. Each POST is answered at once, with 202. Everything else comes on the stream, the reply
-# last:
+# token `7`.
+#
+# **Predict:** three POSTs. How many events will come, and which of them are replies?
 
 # %%
-hello = {"protocolVersion": "2025-11-25", "capabilities": {}}
-hello["clientInfo"] = {"name": "notebook", "version": "1"}
-_ = post(
-    server.url + endpoint,
-    {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello},
-)
-_ = post(server.url + endpoint, {"jsonrpc": "2.0", "method": "notifications/initialized"})
-stream.show(1)
-
+hello = {
+    "protocolVersion": "2025-11-25",
+    "capabilities": {},
+    "clientInfo": {"name": "notebook", "version": "1"},
+}
 slowly = {"name": "add_slowly", "arguments": {"numbers": [1, 2, 3], "seconds": 0.4}}
 slowly["_meta"] = {"progressToken": 7}
-_ = post(
-    server.url + endpoint,
-    {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": slowly},
-)
-stream.show(4)
+post(endpoint, {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello})
+post(endpoint, {"jsonrpc": "2.0", "method": "notifications/initialized"})
+post(endpoint, {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": slowly})
+stream.show(None, seconds=2)
+
+# %% [markdown]
+# Two replies, and three notifications while the tool was at work. Each POST was answered at once,
+# with 202. **Change** the numbers, the token, or remove the line with the token, and run it again
+# with other ids.
+#
+# All of it is repeated on every new stream: the server's memory of the old session ended with the
+# old stream, even if the new endpoint looks the same.
+
+# %% todo 2
+
+# %%
+check("07", todo=2)
+
+# %% [markdown]
+# ## Calls that are lost
+#
+# **Predict:** two calls, and the slow one is sent first. In which order do the replies come?
+
+# %%
+slowly = {"name": "add_slowly", "arguments": {"numbers": [1, 2], "seconds": 0.3}}
+quick = {"name": "add", "arguments": {"a": 2, "b": 5}}
+post(endpoint, {"jsonrpc": "2.0", "id": 11, "method": "tools/call", "params": slowly})
+post(endpoint, {"jsonrpc": "2.0", "id": 12, "method": "tools/call", "params": quick})
+stream.show(None, seconds=1)
 stream.close()
 
 # %% [markdown]
-# `inside_the_client.py` holds this conversation without you. It uses the parser of lesson 02 and
-# nothing from the SDK. `->` was sent, `<-` came:
-
-# %%
-program = ROOT / "scripts/07_sdk_client/inside_the_client.py"
-done = subprocess.run(
-    [sys.executable, program, server.url + "/sse", "add", '{"a": 2, "b": 5}'],
-    capture_output=True,
-    encoding="utf-8",
-)
-print(done.stdout + done.stderr)
-
-# %% [markdown]
-# It has two halves, like the SDK's client. `Transport` opens the stream and POSTs: that is
-# `sse_client`. `Session` numbers the requests and finds out whose reply has come: that is
-# `ClientSession`. Note the order in `request`: first remember who is waiting, then send, because the
-# reply may overtake the 202.
+# A reply is found by its id alone, so a client has to remember who is waiting for what.
+# `inside_the_client.py` keeps a *future* for each request. Note the order: first remember who is
+# waiting, then send, because the reply may overtake the 202.
 #
 # ```python scripts/07_sdk_client/inside_the_client.py::Session.request
 # ```
+#
+# Now the stream ends while three calls wait. Their futures stay as they are, and so do the callers,
+# for ever. Something has to end these waits with an error.
+
+# %% todo 3
+
+# %%
+check("07", todo=3)
+
+# %% [markdown]
+# `inside_the_client.py` holds the whole conversation without you. `->` was sent, `<-` came:
+
+# %%
+run(
+    "scripts/07_sdk_client/inside_the_client.py", server.url + "/sse", "add", '{"a": 2, "b": 5}'
+)
+
+# %% [markdown]
+# ## A POST that fails
+#
+# **Predict:** which of these calls has certainly not run, and for which does nobody know: the answer
+# to the POST is 404; it is 202, and then the stream ends; nothing listens on the port?
+
+# %%
+post(endpoint, {"jsonrpc": "2.0", "id": 13, "method": "tools/call", "params": quick})
+
+# %% [markdown]
+# This session has ended, and the server says so: the call has not run. Any call may then be sent
+# again, in a new session. After a 202 and a broken stream nobody knows. Asking again is harmless for
+# a sum, and not for a payment. A tool can say which it is, in its *annotations*: `readOnlyHint` means
+# that it changes nothing, `idempotentHint` that a second call changes nothing more.
+#
+# And a reply may never come although the stream is fine. So every call needs a time limit.
+
+# %% todo 4
+
+# %%
+check("07", todo=4)
+
+# %% todo 5
+
+# %%
+check("07", todo=5)
 
 # %% [markdown]
 # ## Where the client may be sent
 #
-# The endpoint is data from outside. Before anything is sent there, it has to be compared with the
-# URL of the stream. What must be the same, and what is `http://127.0.0.1:8000@evil.example/`?
+# The endpoint is data from outside, and everything that the client POSTs goes there. **Predict:**
+# where does this server send its client?
+
+# %%
+elsewhere = start("scripts/07_sdk_client/elsewhere.py")
+with listen(elsewhere.url + "/sse") as stream:
+    stream.show(1)
+elsewhere.stop()
+
+# %% [markdown]
+# `localhost` and `127.0.0.1` are two names of one machine, but two *origins*: scheme, host and port
+# together. It could have been any machine that yours can reach. And where does
+# `http://127.0.0.1:8000@evil.example/` lead?
+
+# %% todo 6
+
+# %%
+check("07", todo=6)
+
+# %% [markdown]
+# ## How long to wait
+#
+# At least as long as the server asked for, plus a random time, whose limit doubles with each
+# failure in a row, up to a maximum. And give up eventually. `retry:` is in milliseconds.
+
+# %% todo 7
+
+# %%
+check("07", todo=7)
+
+# %% [markdown]
+# ## All of it
+#
+# The checks of all TODOs together:
+
+# %%
+check("07")
+
+# %% [markdown]
+# Then let your client call `add` every half a second, for two seconds:
+
+# %%
+mine = "work/07_sdk_client/exercise.py"
+run(mine, server.url + "/sse", "--every", "0.5", seconds=2)
 
 # %% [markdown]
 # ## The SDK's client
 #
-# The same in four lines. `mode="legacy"` means: begin with `initialize`, which every server over SSE
-# knows. Lesson 06 shows what happens without it. `read_timeout_seconds` is a limit for each call:
-# without one, the client waits for ever for a reply that never comes.
+# `mode="legacy"` means: begin with `initialize`, which every server over SSE knows. Lesson 06 shows
+# what happens without it. `read_timeout_seconds` is a limit for each call.
 
 # %%
 async with Client(
@@ -108,7 +279,8 @@ async with Client(
 #
 # Ten clients, each with its own session, and all of them number their requests 1, 2, 3. Client 7
 # asks for 7000 + 0, 7000 + 1 and so on: a reply that went to the wrong client would show. Each task
-# enters and leaves its own client. (`many_clients.py` is the program.)
+# enters and leaves its own client. (`many_clients.py` is the program.) **Change** the number of
+# clients to 30.
 
 
 # %%
@@ -120,65 +292,15 @@ async def one_client(number: int) -> list[str]:
         return [result.content[0].text for result in await asyncio.gather(*calls)]
 
 
-for answers in await asyncio.gather(*(one_client(number) for number in range(1, 11))):
+clients = 10
+for answers in await asyncio.gather(*(one_client(number) for number in range(1, clients + 1))):
     print(*answers)
 
 # %% [markdown]
-# ## When the server restarts
+# ## What to remember
 #
-# Now a call is under way when the server stops. The SDK's client notices, and every later call fails
-# in the same way, even when the server is back: its session is gone, and it opens no other. Only a
-# new client helps.
-
-# %%
-# It logs the errors that it raises, with everything that led to them.
-logging.getLogger("mcp.client.sse").setLevel(logging.CRITICAL)
-began = time.monotonic()
-
-
-def say(text: str) -> None:
-    print(f"{time.monotonic() - began:8.3f} s | {text}", flush=True)
-
-
-async def add(client: Client, tool: str = "add", **arguments: object) -> None:
-    try:
-        result = await client.call_tool(tool, arguments or {"a": 2, "b": 5})
-        say(f"{tool} says {result.content[0].text}")
-    except MCPError as error:
-        say(f"{tool} failed: {error}")
-
-
-async with Client(
-    sse_client(server.url + "/sse"), mode="legacy", read_timeout_seconds=10
-) as client:
-    await add(client)
-    slow_call = asyncio.create_task(add(client, "add_slowly", numbers=[1, 2, 3]))
-    await asyncio.sleep(0.5)
-    server.stop()
-    say("the server is stopped")
-    await slow_call
-    with running(ROOT / "scripts/06_sdk_server/calculator.py", port=server.port):
-        say("the server is back, on the same port")
-        await add(client)
-        async with Client(sse_client(server.url + "/sse"), mode="legacy") as new_client:
-            await add(new_client)
-
-# %% [markdown]
-# The caller of `add_slowly` knows only that the connection was closed. Has the tool run? Nobody can
-# know. Asking again is harmless for a sum. For a payment it is not. A tool can say which it is, in
-# its *annotations*: `readOnlyHint` means that it changes nothing, `idempotentHint` that a second
-# call changes nothing more.
-
-# %% [markdown]
-# ## The exercise
-#
-# This is the starter: a client that talks to one server until the stream ends, and then waits
-# for ever. Make it reconnect, begin a new session, and tell its caller the truth about each call.
-# Change the cell and run it: it is written to your file, and `check` runs the lesson's checks on it,
-# with small servers that each go wrong in a different way. In a terminal, `uv run workshop hint 07`
-# gives a hint, and one more each time.
-
-# %% exercise
-
-# %%
-check("07")
+# - Every stream is a new session: a new endpoint, and `initialize` again.
+# - A reply is found by its id alone. It may overtake the 202, and others.
+# - When the stream ends, every call that waits has to be told.
+# - Repeat only what has certainly not run, or what says that repeating is harmless.
+# - Compare the endpoint's origin with the stream's, whole.
