@@ -18,6 +18,7 @@ TEMPLATE = Path(__file__).parent / "template"
 # What each file of the template becomes. The starter and the notebook are made by `publish`.
 FILES = {
     "lesson.md": "lessons/NN_slug.md",
+    "diagram.svg": "lessons/diagrams/NN-1.svg",
     "hello_server.py": "scripts/NN_slug/hello_server.py",
     "exercise.py": "solutions/NN_slug/exercise.py",
     "exercise.toml": "solutions/NN_slug/exercise.toml",

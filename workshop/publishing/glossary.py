@@ -62,7 +62,7 @@ def glossary_text(course: Course) -> str:
     all of them.
     """
     defined: dict[str, list[Term]] = {}
-    for lesson in course.lessons:
+    for lesson in course.released:
         if lesson.text.is_file():
             for term in key_terms(lesson.text.read_text(encoding="utf-8"), lesson.slug):
                 defined.setdefault(term.name.casefold(), []).append(term)

@@ -3,29 +3,57 @@
 #
 # <!-- REPLACE: this notebook. CONTRIBUTING.md, "The notebook", explains its cells. -->
 #
-# The lesson, hands-on. 20 minutes. The text with all the reasons is
+# The lesson, hands-on: you see events arrive one by one, and write the server that sends them. 20
+# minutes. The text with all the reasons is
 # [lessons/NN_slug.md](../lessons/NN_slug.md).
 
 # %%
-from workshop.notebook import check, show_stream, start
+from workshop.notebook import begin_at, check, show_stream, start, start_exercise
+
+# %% [markdown]
+# ## What an event is
+#
+# **Predict:** the server makes three events, 0.25 seconds apart. When does the first one arrive?
 
 # %%
-server = start("scripts/NN_slug/hello_server.py")
+server = start("scripts/NN_slug/hello_server.py", "--interval", "0.25")
 show_stream(server.url + "/sse")
 
 # %% [markdown]
+# At once. **Change** the interval and run the cell again.
+#
 # ```python scripts/NN_slug/hello_server.py::event
 # ```
 #
-# ## The exercise
-#
-# Change the cell and run it: it is written to your file, and `check` runs the lesson's checks
-# on it.
-
-# %% exercise
-
-# %%
-check("NN")
+# Now write it yourself. This makes your copy of the exercise, `work/NN_slug/exercise.py`:
 
 # %%
 server.stop()
+start_exercise("NN")
+
+# %% [markdown]
+# *Coming late?* This starts you at TODO 2. Remove the `#`:
+
+# %%
+# begin_at("NN", todo=2)
+
+# %% todo 1
+
+# %%
+check("NN", todo=1)
+
+# %% [markdown]
+# ## One late lump
+#
+# A server that collects its events sends them all together.
+
+# %% todo 2
+
+# %%
+check("NN", todo=2)
+
+# %% [markdown]
+# ## All of it
+
+# %%
+check("NN")
