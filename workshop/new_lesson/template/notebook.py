@@ -3,8 +3,8 @@
 #
 # <!-- REPLACE: this notebook. CONTRIBUTING.md, "The notebook", explains its cells. -->
 #
-# The lesson, hands-on: you see events arrive one by one, and write the server that sends them. 20
-# minutes. The text with all the reasons is
+# The lesson, hands-on: you see events arrive one by one, and write the server that sends them.
+# 20 minutes. The text with all the reasons is
 # [lessons/NN_slug.md](../lessons/NN_slug.md).
 
 # %%
@@ -13,7 +13,7 @@ from workshop.notebook import begin_at, check, show_stream, start, start_exercis
 # %% [markdown]
 # ## What an event is
 #
-# **Predict:** the server makes three events, 0.25 seconds apart. When does the first one arrive?
+# **Predict:** the server makes three events, 0.25 seconds apart. When does the first arrive?
 
 # %%
 server = start("scripts/NN_slug/hello_server.py", "--interval", "0.25")
