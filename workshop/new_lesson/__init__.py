@@ -89,7 +89,8 @@ def _already_there(root: Path, number: str) -> list[Path]:
         f"{room}/{number}_*"
         for room in ("lessons", "scripts", "solutions", "notebooks", "notebooks/source")
     ]
-    patterns += [f"workshop/checks/lesson_{number}*", f"tests/test_{number}_*"]
+    patterns += [f"lessons/diagrams/{number}-*", f"workshop/checks/lesson_{number}*"]
+    patterns += [f"tests/test_{number}_*"]
     return sorted(path for pattern in patterns for path in root.glob(pattern))
 
 

@@ -16,7 +16,8 @@ from workshop.notebook import begin_at, check, show_stream, start, start_exercis
 # **Predict:** the server makes three events, 0.25 seconds apart. When does the first arrive?
 
 # %%
-server = start("scripts/NN_slug/hello_server.py", "--interval", "0.25")
+program = "scripts/NN_slug/hello_server.py"
+server = start(program, "--interval", "0.25")
 show_stream(server.url + "/sse")
 
 # %% [markdown]
