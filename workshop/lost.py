@@ -40,7 +40,7 @@ def show_lost(screen: Console, course: Course) -> None:
     current, typed = next_step(course)
     number = current.number if current else "05"
     line(screen, ("What each lesson gives you", "bold"))
-    for lesson in course.lessons:
+    for lesson in course.released:
         mark = ("> ", "bold cyan") if lesson == current else "  "
         line(screen)
         line(

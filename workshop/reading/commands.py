@@ -64,7 +64,7 @@ def read_lesson(
         stopped_at=lambda heading: remember(course, lesson, heading),
     )
     if pager.run(begin):
-        following = [one for one in course.lessons if one.slug > lesson.slug]
+        following = [one for one in course.released if one.slug > lesson.slug]
         prose(screen, f"That was lesson {lesson.number}.")
         if following:
             command(screen, "To read the next one, type:", "uv run workshop read")
@@ -79,14 +79,14 @@ def to_go_on_with(course: Course) -> Lesson:
     """
     lesson = last_read(course)
     if lesson is not None and place_in(course, lesson) == FINISHED:
-        following = [one for one in course.lessons if one.slug > lesson.slug]
+        following = [one for one in course.released if one.slug > lesson.slug]
         if not following:
             raise CourseError(
                 f"You have read the last lesson. Name one, as in\n"
                 f"  uv run workshop read {lesson.number}"
             )
         lesson = following[0]
-    lesson = lesson or in_progress(course) or next(iter(course.lessons), None)
+    lesson = lesson or in_progress(course) or next(iter(course.released), None)
     if lesson is None:
         raise CourseError("There are no lessons yet.")
     return lesson
