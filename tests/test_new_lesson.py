@@ -167,7 +167,7 @@ def test_a_draft_is_found_by_its_name_and_shown_to_nobody(course: Course) -> Non
 
 @pytest.mark.parametrize("lesson", COURSE.released, ids=lambda lesson: lesson.slug)
 def test_a_lesson_that_is_no_draft_has_nothing_left_to_replace(lesson: Lesson) -> None:
-    """The one thing that a draft is excused from."""
+    """One of two things that a draft is excused from; the other: tests/test_notebooks.py."""
     manifest = (ROOT / "lessons" / "lessons.toml").read_text(encoding="utf-8")
     (entry,) = (one for one in manifest.split("[[lesson]]") if f'"{lesson.slug}"\n' in one)
     files = [

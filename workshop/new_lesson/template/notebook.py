@@ -23,6 +23,14 @@ show_stream(server.url + "/sse")
 # %% [markdown]
 # At once. **Change** the interval and run the cell again.
 #
+# **Predict:** this client hangs up after two events. What does it show of the third?
+
+# %%
+show_stream(server.url + "/sse", events=2)
+
+# %% [markdown]
+# Nothing. **Change** how many events it waits for.
+#
 # ```python scripts/NN_slug/hello_server.py::event
 # ```
 #
@@ -58,3 +66,15 @@ check("NN", todo=2)
 
 # %%
 check("NN")
+
+# %% [markdown]
+# **Predict:** when does each event of your own server arrive? (As long as something is missing
+# in it, this cell shows what.)
+
+# %%
+mine = start("work/NN_slug/exercise.py")
+show_stream(mine.url + "/sse?interval=0.2")
+mine.stop()
+
+# %% [markdown]
+# **Change** the interval in the URL, and run the cell again.
