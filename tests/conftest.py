@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
+
+# Beside other tests, everything takes longer. (The checks read it as they are imported.)
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("WORKSHOP_PATIENCE", "3")
 
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
+from tests.lessons_summary import keep_chosen
+from tests.lessons_summary import pytest_addoption as pytest_addoption
+from tests.lessons_summary import pytest_configure as pytest_configure
+from tests.lessons_summary import pytest_ignore_collect as pytest_ignore_collect
 from tests.lessons_summary import pytest_terminal_summary as pytest_terminal_summary
 from tests.parts import CHROMIUM_FLAGS, require
-from tests.turns import pytest_collection_modifyitems as pytest_collection_modifyitems
+from tests.turns import in_order
 from tests.turns import pytest_runtest_protocol as pytest_runtest_protocol
 from tests.turns import take_turns as take_turns
 from tests.warm import Parents
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The lessons that were asked for, in the order that takes least time."""
+    keep_chosen(config, items)
+    in_order(items)
 
 
 @pytest.fixture(scope="module")
@@ -28,15 +43,15 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def parents() -> Iterator[Parents]:
     """Starts programs without their imports; see tests/warm.py."""
     with Parents() as parents:
         yield parents
 
 
-@pytest.fixture
-def warm(request: pytest.FixtureRequest, parents: Parents) -> Iterator[None]:
-    """For variants of the module's `SOLUTION`: they are started without their imports."""
-    with parents.starting(request.module.SOLUTION):
+@pytest.fixture(scope="module")
+def warm(parents: Parents) -> Iterator[None]:
+    """For a whole module, as its `pytestmark`: Python programs start without their imports."""
+    with parents.starting():
         yield

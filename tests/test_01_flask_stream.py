@@ -22,11 +22,14 @@ from playwright.sync_api import Browser, Page
 from werkzeug.serving import make_server
 
 from tests.conftest import ROOT
+from tests.page_parts import complaints
 from tests.parts import require
 from workshop.checks import suite_of
 from workshop.checks.engine import check_program, check_url
 from workshop.running import HOST, free_port, recorded, running
 from workshop.wire import Server
+
+pytestmark = pytest.mark.usefixtures("warm")
 
 SCRIPTS = ROOT / "scripts/01_flask_stream"
 SOLUTION = ROOT / "solutions/01_flask_stream/exercise.py"
@@ -408,9 +411,9 @@ def test_the_traceback_is_there_when_the_check_of_the_status_fails(tmp_path: Pat
 
 
 @contextmanager
-def opened(browser: Browser, url: str, *, width: int = 1100) -> Iterator[Page]:
+def opened(browser: Browser, url: str) -> Iterator[Page]:
     """A page of its own at `url`."""
-    page = browser.new_page(viewport={"width": width, "height": 800})
+    page = browser.new_page(viewport={"width": 1100, "height": 800})
     page.goto(url)
     yield page
     page.close()
@@ -453,13 +456,35 @@ def test_the_page_can_stop_and_start_again(chromium: Browser) -> None:
 
 
 @pytest.mark.parametrize("program", [FLASK_SERVER, END_FOR_GOOD], ids=lambda path: path.stem)
-def test_the_pages_fit_a_phone(chromium: Browser, program: Path) -> None:
+def test_the_pages_fit_and_can_be_read(chromium: Browser, program: Path) -> None:
     with (
         running(program, "--interval", "0.01") as started,
-        opened(chromium, started.url, width=360) as page,
+        opened(chromium, started.url) as page,
     ):
         page.get_by_text("Update 4").first.wait_for()
-        assert page.evaluate("document.documentElement.scrollWidth") <= 360
+        assert complaints(page) == []
+
+
+@pytest.mark.parametrize(
+    ("style", "told"),
+    [
+        ("h1 { color: #999 }", "contrast 2."),
+        ("h1 { opacity: .4 }", "contrast "),
+        ("h1 { font-size: 12px }", "12.0 px small"),
+        ("h1 { width: 500px }", "at 390 px it is 5"),
+        ("@media (prefers-color-scheme: dark) { h1 { color: #444 } }", "dark: contrast "),
+    ],
+)
+def test_a_page_that_cannot_be_read_is_noticed(
+    chromium: Browser, style: str, told: str
+) -> None:
+    page = chromium.new_page()
+    css = (SCRIPTS / "page.css").read_text(encoding="utf-8")
+    page.set_content(f"<!doctype html><style>{css}{style}</style><h1>Hello</h1><p>You</p>")
+    found = complaints(page)
+    page.close()
+    assert found
+    assert all(told in complaint for complaint in found), found
 
 
 def test_a_stream_can_end_for_good_in_two_ways(chromium: Browser) -> None:

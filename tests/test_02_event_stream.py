@@ -21,6 +21,8 @@ from hypothesis import strategies as st
 
 from workshop.wire import load
 
+pytestmark = pytest.mark.usefixtures("warm")
+
 ROOT = Path(__file__).resolve().parent.parent
 event_stream = load(ROOT / "scripts/02_event_format/event_stream.py")
 EventStreamParser = event_stream.EventStreamParser
@@ -254,7 +256,6 @@ def test_an_event_can_not_be_changed() -> None:
     assert repr(event) == "Event(type='message', data='a', last_event_id='')"
 
 
-@pytest.mark.quiet
 def test_an_event_takes_half_the_time_of_a_plain_frozen_dataclass() -> None:
     @dataclass(frozen=True)
     class Plain:

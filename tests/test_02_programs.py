@@ -18,6 +18,8 @@ from tests.test_02_browser import serving
 from tests.test_02_event_stream import ROOT
 from workshop.running import environment, free_port, running
 
+pytestmark = pytest.mark.usefixtures("warm")
+
 FOLDER = ROOT / "scripts/02_event_format"
 
 

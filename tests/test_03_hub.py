@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from tests.conftest import ROOT
 from tests.hub_parts import load_lesson
 
+pytestmark = pytest.mark.usefixtures("warm")
+
 hub_module = load_lesson("hub")
 parser_class = load_lesson("event_stream").EventStreamParser
 

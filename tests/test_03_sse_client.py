@@ -16,7 +16,10 @@ import aiohttp
 import pytest
 
 from tests.hub_parts import FOLDER, PatientServer, load_lesson, running_hub
+from tests.turns import takes_less_than
 from workshop.running import Program, environment, free_port, running
+
+pytestmark = pytest.mark.usefixtures("warm")
 
 client_module = load_lesson("sse_client")
 proxy_module = load_lesson("faulty_proxy")
@@ -503,27 +506,30 @@ async def test_trouble_events_in_bursts_behind_a_buffering_proxy(hub: Program) -
 # --- The programs ---
 
 
-@pytest.mark.quiet
 def test_the_client_as_a_program_prints_events_and_the_wire(hub: Program) -> None:
-    process = subprocess.Popen(
-        [
-            *(sys.executable, str(FOLDER / "sse_client.py"), "cli-a", "cli-b"),
-            *("--url", hub.url, "--debug"),
-        ],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        env=environment(),
-    )
-    program = Program(process, hub.port)
-    program.wait_for_output("Listening to cli-a, cli-b")
-    publish(hub, "cli-b", range(1))
-    printed = program.wait_for_output('cli-b {"n": 0}')
-    assert "/events/cli-a Last-Event-ID: none" in printed
-    assert "< 200 text/event-stream" in printed
-    assert '< data: {"n": 0}' in printed
-    assert program.stop(signal.SIGINT) < 2
-    assert process.returncode == 0
-    assert "Traceback" not in program.output
+    def leave() -> float:
+        process = subprocess.Popen(
+            [
+                *(sys.executable, str(FOLDER / "sse_client.py"), "cli-a", "cli-b"),
+                *("--url", hub.url, "--debug"),
+            ],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=environment(),
+        )
+        program = Program(process, hub.port)
+        program.wait_for_output("Listening to cli-a, cli-b")
+        publish(hub, "cli-b", range(1))
+        printed = program.wait_for_output('cli-b {"n": 0}')
+        assert "/events/cli-a Last-Event-ID: none" in printed
+        assert "< 200 text/event-stream" in printed
+        assert '< data: {"n": 0}' in printed
+        took = program.stop(signal.SIGINT)
+        assert process.returncode == 0
+        assert "Traceback" not in program.output
+        return took
+
+    assert takes_less_than(2, leave)
 
 
 def test_the_client_as_a_program_ends_when_everything_is_closed() -> None:
@@ -581,25 +587,32 @@ def test_the_demonstration_says_when_its_port_is_taken(hub: Program) -> None:
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.quiet
 def test_the_proxy_as_a_program(hub: Program) -> None:
-    target = f"http://127.0.0.1:{hub.port}"
-    with running(
-        FOLDER / "faulty_proxy.py", "--target", target, "--cut-after", "2", "--times", "1"
-    ) as proxy:
-        through_it = PatientServer(proxy.url)
-        assert through_it.request("GET", "/health").status == 200
-        with through_it.open("/events/proxied") as stream:
-            publish(hub, "proxied", range(3))
-            assert stream.wait_closed(seconds=10)
-            assert len(stream.events) == 2
-            last_id = stream.events[-1].last_event_id
-        with through_it.open("/events/proxied", headers={"Last-Event-ID": last_id}) as stream:
-            assert stream.event(seconds=10) is not None
-        assert f"Last-Event-ID: {last_id} (passed on)" in proxy.wait_for_output("(passed on)")
-        with through_it.open("/events/proxied"):
-            assert proxy.stop(signal.SIGINT) < 2
-        assert proxy.process.returncode == 0
+    def leave() -> float:
+        target = f"http://127.0.0.1:{hub.port}"
+        with running(
+            FOLDER / "faulty_proxy.py", "--target", target, "--cut-after", "2", "--times", "1"
+        ) as proxy:
+            through_it = PatientServer(proxy.url)
+            assert through_it.request("GET", "/health").status == 200
+            with through_it.open("/events/proxied") as stream:
+                publish(hub, "proxied", range(3))
+                assert stream.wait_closed(seconds=10)
+                assert len(stream.events) == 2
+                last_id = stream.events[-1].last_event_id
+            with through_it.open(
+                "/events/proxied", headers={"Last-Event-ID": last_id}
+            ) as stream:
+                assert stream.event(seconds=10) is not None
+            assert f"Last-Event-ID: {last_id} (passed on)" in proxy.wait_for_output(
+                "(passed on)"
+            )
+            with through_it.open("/events/proxied"):
+                took = proxy.stop(signal.SIGINT)
+            assert proxy.process.returncode == 0
+        return took
+
+    assert takes_less_than(2, leave)
 
 
 def test_the_proxy_says_when_its_port_is_taken(hub: Program) -> None:

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from tests.warm import Parents
 from workshop.checks import lesson_04, suite_of
 from workshop.checks.engine import Report, check_program
+
+pytestmark = pytest.mark.usefixtures("warm")
 
 SLUG = "04_stdio_server"
 SOLUTION = ROOT / "solutions" / SLUG / "exercise.py"
@@ -48,10 +49,7 @@ def test_the_caret_stands_under_the_stray_byte(tmp_path: Path) -> None:
     assert (result.failure.at, result.failure.received[:6]) == (0, b"ready\n")
 
 
-@pytest.mark.quiet
-def test_the_official_sdks_server(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parents: Parents
-) -> None:
+def test_the_official_sdks_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Its imports take more than a second of computing, so they are made once, and it has time.
     some = copy(suite_of(SLUG))
     chosen = ("one-line", "initialize", "notifications", "tools-call", "bad-call", "not-json")
@@ -71,8 +69,7 @@ def test_the_official_sdks_server(
         "server.run(transport='stdio')\n",
         encoding="utf-8",
     )
-    with parents.starting(path):
-        report = check_program(some, path)
+    report = check_program(some, path)
     # It logs what is not JSON and says nothing to the client: the one difference.
     found = [(one.id, one.failure.hint) for one in report.results if one.failure]
     assert found == [("not-json", "silent")], report.as_json()
@@ -115,7 +112,6 @@ SEND = """\
 """
 
 
-@pytest.mark.usefixtures("warm")
 @pytest.mark.parametrize(
     ("find", "replace"),
     [
@@ -168,7 +164,6 @@ def test_a_server_that_never_reads_does_not_hang_the_checks(tmp_path: Path) -> N
     assert report.seconds < 3
 
 
-@pytest.mark.usefixtures("warm")
 def test_a_traceback_is_cut_down_to_the_learners_line(tmp_path: Path) -> None:
     """Also when the exception was raised far below it, in the standard library."""
     source = SOLUTION.read_text(encoding="utf-8")

@@ -24,6 +24,8 @@ from tests.conftest import ROOT
 from tests.parts import missing, require
 from workshop.running import environment, running
 
+pytestmark = pytest.mark.usefixtures("warm")
+
 FOLDER = ROOT / "scripts/04_stdio_server"
 SERVER = FOLDER / "stdio_server.py"
 SOLUTION = ROOT / "solutions/04_stdio_server/exercise.py"

@@ -22,6 +22,8 @@ from hypothesis import strategies as st
 from tests.conftest import ROOT
 from workshop.wire import load
 
+pytestmark = pytest.mark.usefixtures("warm")
+
 SERVER = ROOT / "scripts/04_stdio_server/stdio_server.py"
 FULL = Path("/dev/full")
 VERSIONS = ["2024-11-05", "2025-06-18", "2025-11-25"]

@@ -17,6 +17,8 @@ from workshop.checks.mcp_session import parsed
 from workshop.running import Program, free_port, running
 from workshop.wire import ReceivedEvent
 
+pytestmark = pytest.mark.usefixtures("warm")
+
 SCRIPTS = ROOT / "scripts/05_sse_server"
 SOLUTION = ROOT / "solutions/05_sse_server/exercise.py"
 LOW_LEVEL = ROOT / "tests/servers/low_level_sse.py"
@@ -38,7 +40,6 @@ def test_our_server_passes_all_checks() -> None:
     assert report.ok, report.as_json()
 
 
-@pytest.mark.quiet
 def test_the_sdks_server_passes_the_protocols_checks() -> None:
     # `run` on 127.0.0.1 arms the SDK's own guard of Host and Origin.
     with running(SCRIPTS / "sdk_server.py") as program:
@@ -107,7 +108,6 @@ ERROR_ON_THE_STREAM = """\
 """
 
 
-@pytest.mark.usefixtures("warm")
 def test_what_the_protocol_leaves_open_passes(tmp_path: Path) -> None:
     text = SOLUTION.read_text(encoding="utf-8")
     for find, replace in [

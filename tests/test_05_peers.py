@@ -19,6 +19,8 @@ from mcp_types import CallToolResult, TextContent
 from tests.parts import missing, require
 from workshop.running import Program, running
 
+pytestmark = pytest.mark.usefixtures("warm")
+
 ROOT = Path(__file__).resolve().parent.parent
 SERVER = ROOT / "scripts/05_sse_server/sse_server.py"
 NODE = ROOT / "tests/node"

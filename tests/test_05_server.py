@@ -22,7 +22,10 @@ import httpx2
 import psutil
 import pytest
 
+from tests.turns import takes_less_than
 from workshop.running import HOST, Program, environment, free_port, running
+
+pytestmark = pytest.mark.usefixtures("warm")
 
 ROOT = Path(__file__).resolve().parent.parent
 SERVER = ROOT / "scripts/05_sse_server/sse_server.py"
@@ -763,7 +766,6 @@ def test_the_largest_message_goes_through_a_session(server: Program) -> None:
 # --- Slow readers -------------------------------------------------------------------------
 
 
-@pytest.mark.quiet
 def test_a_reader_that_takes_nothing_is_dropped_and_delays_nobody(server: Program) -> None:
     process = psutil.Process(server.process.pid)
     with Stream(server, buffer=4096) as slow, Stream(server) as lively:
@@ -781,7 +783,7 @@ def test_a_reader_that_takes_nothing_is_dropped_and_delays_nobody(server: Progra
             lively.reply(len(answers))
             longest = max(longest, time.monotonic() - began)
         assert status == 404
-        assert longest < 1
+        assert longest < 4
         wait_for(lambda: connections(server) == 1)
         assert process.memory_info().rss - before < 40_000_000
     wait_for(lambda: "Dropped a reader" in server.output)
@@ -808,17 +810,20 @@ def test_a_reader_that_stops_is_dropped_after_a_time(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.quiet
 def test_it_leaves_with_fifty_streams_open(how: signal.Signals) -> None:
-    with running(SERVER) as program, contextlib.ExitStack() as stack:
-        streams = [stack.enter_context(Stream(program)) for _ in range(50)]
-        assert connections(program) == 50
-        assert program.stop(how) < 2
-        assert program.process.returncode == 0
-        assert all(stream.ends() for stream in streams)
-        # The last chunk of HTTP's chunked coding: the stream ended, it was not cut off.
-        assert all(stream.raw.endswith(b"0\r\n\r\n") for stream in streams)
-        assert "Traceback" not in program.output
+    def leave() -> float:
+        with running(SERVER) as program, contextlib.ExitStack() as stack:
+            streams = [stack.enter_context(Stream(program)) for _ in range(50)]
+            assert connections(program) == 50
+            took = program.stop(how)
+            assert program.process.returncode == 0
+            assert all(stream.ends() for stream in streams)
+            # The last chunk of HTTP's chunked coding: the stream ended, it was not cut off.
+            assert all(stream.raw.endswith(b"0\r\n\r\n") for stream in streams)
+            assert "Traceback" not in program.output
+        return took
+
+    assert takes_less_than(2, leave)
 
 
 def test_a_second_ctrl_c_changes_nothing() -> None:
@@ -831,40 +836,42 @@ def test_a_second_ctrl_c_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.quiet
 def test_it_leaves_whatever_clients_are_doing(how: signal.Signals) -> None:
     """A reader that reads nothing, a half-sent POST, a silent connection, new streams."""
-    with (
-        running(SERVER, "--heartbeat", "0.05") as program,
-        Stream(program, buffer=4096) as slow,
-        socket.create_connection((HOST, program.port)) as half,
-        socket.create_connection((HOST, program.port)),
-    ):
-        slow.initialize()
-        slow.ask(message_of(LIMIT))
-        half.sendall(
-            f"POST /message HTTP/1.1\r\nHost: {HOST}:{program.port}\r\n"
-            "Content-Type: application/json\r\nContent-Length: 1000\r\n\r\n{".encode()
-        )
-        leaving = threading.Event()
 
-        def keep_coming() -> None:
-            while not leaving.is_set():
-                try:
-                    Stream(program)
-                except (OSError, AssertionError):
-                    return
+    def leave() -> float:
+        with (
+            running(SERVER, "--heartbeat", "0.05") as program,
+            Stream(program, buffer=4096) as slow,
+            socket.create_connection((HOST, program.port)) as half,
+            socket.create_connection((HOST, program.port)),
+        ):
+            slow.initialize()
+            slow.ask(message_of(LIMIT))
+            half.sendall(
+                f"POST /message HTTP/1.1\r\nHost: {HOST}:{program.port}\r\n"
+                "Content-Type: application/json\r\nContent-Length: 1000\r\n\r\n{".encode()
+            )
+            leaving = threading.Event()
 
-        thread = threading.Thread(target=keep_coming)
-        thread.start()
-        took = program.stop(how)
-        leaving.set()
-        thread.join()
-        # uvicorn gives the half-sent POST one second. Two are promised; a third is for the
-        # tests that run at the same time.
-        assert took < 3
-        assert program.process.returncode == 0
-        assert "Traceback" not in program.output
+            def keep_coming() -> None:
+                while not leaving.is_set():
+                    try:
+                        Stream(program)
+                    except (OSError, AssertionError):
+                        return
+
+            thread = threading.Thread(target=keep_coming)
+            thread.start()
+            took = program.stop(how)
+            leaving.set()
+            thread.join()
+            assert program.process.returncode == 0
+            assert "Traceback" not in program.output
+        return took
+
+    # uvicorn gives the half-sent POST one second.
+    assert takes_less_than(2, leave)
 
 
 def test_a_port_in_use(server: Program) -> None:

@@ -33,6 +33,8 @@ from tests.test_05_server import (
 )
 from workshop.running import Program, environment, running
 
+pytestmark = pytest.mark.usefixtures("warm")
+
 FOLDER = ROOT / "scripts/05_sse_server"
 SERVER = FOLDER / "sse_server.py"
 

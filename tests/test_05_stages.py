@@ -21,6 +21,8 @@ from workshop.checks.engine import check_url
 from workshop.checks.lesson_05 import suite
 from workshop.running import HOST, Program, environment, free_port, running
 
+pytestmark = pytest.mark.usefixtures("warm")
+
 FOLDER = ROOT / "scripts/05_sse_server"
 THE_DOOR = ["host", "origin", "content-type"]
 # The protocol's checks that a stage fails. What waits for one of these is not named.

@@ -11,6 +11,8 @@ from tests.sdk_parts import program, serving
 from workshop.checks.engine import check_program, check_url
 from workshop.checks.lesson_06 import suite
 
+pytestmark = pytest.mark.usefixtures("warm")
+
 SCRIPTS = ROOT / "scripts/06_sdk_server"
 FOLDER = ROOT / "solutions/06_sdk_server"
 SOLUTION = FOLDER / "exercise.py"
@@ -46,7 +48,6 @@ ON_A_THREAD = """\
 """
 
 
-@pytest.mark.usefixtures("warm")
 def test_what_the_exercise_leaves_open_passes(tmp_path: Path) -> None:
     in_the_loop = """\
     for done in range(1, packets + 1):

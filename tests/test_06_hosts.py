@@ -24,6 +24,8 @@ from tests.parts import missing, require
 from tests.sdk_parts import FOLDER, logged, program, serving, session, text_of
 from workshop.checks.mcp_session import handshake, request
 
+pytestmark = pytest.mark.usefixtures("warm")
+
 NODE = ROOT / "tests/node"
 HOSTS = FOLDER / "hosts"
 TEXT = ROOT / "lessons/06_sdk_server.md"

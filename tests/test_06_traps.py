@@ -32,6 +32,8 @@ from tests.sdk_parts import FOLDER, logged, post, program, serving, session, tex
 from workshop.checks.mcp_session import request
 from workshop.wire import Server
 
+pytestmark = pytest.mark.usefixtures("warm")
+
 
 @pytest.fixture(scope="module")
 def lowlevel() -> Iterator[str]:

@@ -19,7 +19,10 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.conftest import ROOT
+from tests.page_parts import complaints
 from workshop.running import HOST, Program, environment, free_port, running
+
+pytestmark = pytest.mark.usefixtures("warm")
 
 SERVER = ROOT / "scripts/05_sse_server/sse_server.py"
 PAGE = ROOT / "scripts/07_sdk_client/browser"
@@ -95,7 +98,7 @@ def test_a_conversation_in_two_columns(page: Page, server: Program) -> None:
     call(page, "add", "The argument 'a' must be a number (-32602)", a="two")
     call(page, "add", "add needs the argument 'a' (-32602)", a="")
     call(page, "echo", "hello SSE", message="hello SSE")
-    expect(page.locator("#heartbeats")).to_have_text(re.compile(r"heartbeats: \d+"))
+    expect(page.locator(".beat").last).to_contain_text(re.compile(r"heartbeat × \d+, last at"))
     screenshot(page, "wide")
 
     heads = page.locator(".row .head").all_text_contents()
@@ -148,18 +151,49 @@ def test_the_browser_runs_no_other_script(page: Page, web: Program) -> None:
     assert "default-src 'none'; script-src 'self';" in policy
 
 
-def test_it_fits_a_phone_in_the_dark(page: Page, server: Program) -> None:
-    page.set_viewport_size({"width": 360, "height": 740})
+def test_it_fits_and_can_be_read(page: Page, server: Program) -> None:
+    assert complaints(page) == []
+    connect(page, f"{server.url}/sse")
+    call(page, "add", "7", a="2", b="5")
+    call(page, "add", "The argument 'a' must be a number (-32602)", a="two")
+    assert complaints(page) == []
+
+
+def test_on_a_phone_the_call_button_is_below_the_conversation(
+    page: Page, server: Program
+) -> None:
+    page.set_viewport_size({"width": 390, "height": 844})
     page.emulate_media(color_scheme="dark")
     connect(page, f"{server.url}/sse")
     call(page, "add", "7", a="2", b="5")
-    assert page.evaluate("document.documentElement.scrollWidth") <= 360
     # The arrow lies above its card, from edge to edge.
     left, right = box(row(page, 3).locator(".arrow"))
     assert right - left > 250
-    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(20, 23, 28)"
-    row(page, 3).scroll_into_view_if_needed()
+    reply = page.locator(".row.server", has_text="id 3")
+    expect(reply).to_be_in_viewport()
+    button = page.get_by_role("button", name="Call add")
+    expect(button).to_be_in_viewport()
+    above, below = page.locator(".talk").bounding_box(), button.bounding_box()
+    assert above is not None and below is not None
+    assert above["y"] + above["height"] <= below["y"]
     screenshot(page, "phone")
+
+
+def test_a_long_message_shows_that_there_is_more(page: Page, odd: OddServer) -> None:
+    connect(page, odd.url)
+    text = json.dumps("word, " * 10_000)
+    odd.say(text)
+    card = page.locator(".row.server .card").last
+    more = card.get_by_role("button", name=f"show all, {len(text)} characters")
+    expect(more).to_be_visible()
+    folded = card.bounding_box()
+    assert folded is not None and folded["height"] < 400
+    block = card.locator("pre")
+    assert "linear-gradient" in block.evaluate("e => getComputedStyle(e).maskImage")
+    more.click()
+    expect(block).to_have_text(text)
+    expect(more).to_have_count(0)
+    assert block.evaluate("e => e.scrollHeight <= e.clientHeight + 1")
 
 
 def test_closing_and_connecting_again(page: Page, server: Program) -> None:
@@ -403,18 +437,25 @@ def test_what_makes_no_sense_is_shown_and_ignored(page: Page, odd: OddServer) ->
         assert came == {"jsonrpc": "2.0", "id": "s1", **answer}
 
 
-def test_the_page_keeps_the_last_messages_only(page: Page, odd: OddServer) -> None:
+def test_earlier_messages_stay_reachable(page: Page, odd: OddServer) -> None:
     connect(page, odd.url)
     for _ in range(300):
         odd.say("null")  # a message, and a notice that nobody waits for it
     rows = page.locator("#conversation > li")
-    expect(page.locator(".row.server pre").last).to_have_text("null")
-    expect(rows.first).to_have_text(re.compile(r"^1\d\d older messages are no longer shown\.$"))
+    expect(page.locator("#message-307 pre")).to_have_text("null", timeout=20_000)
     expect(rows).to_have_count(500)
-    connect_again = page.get_by_role("button", name="Close")
-    connect_again.click()
-    expect(rows.last).to_have_text("Closed.")
-    expect(rows).to_have_count(500)
+    expect(page.locator("#message-1")).to_have_count(0)
+    earlier = page.get_by_role("button", name="Show earlier messages")
+    expect(earlier).to_have_text(re.compile(r"\(1\d\d\)$"))
+    # It follows what is said. Who reads earlier messages keeps their place.
+    expect(page.locator("#message-307")).to_be_in_viewport()
+    earlier.click()
+    expect(earlier).to_be_hidden()
+    expect(page.locator("#message-1 .head")).to_have_text("GET /sse")
+    page.locator("#message-1").scroll_into_view_if_needed()
+    odd.say("null")
+    expect(page.locator("#message-308")).to_have_count(1)
+    expect(page.locator("#message-1")).to_be_in_viewport()
 
 
 def test_calls_that_get_no_reply(page: Page, odd: OddServer) -> None:

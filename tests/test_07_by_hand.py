@@ -27,6 +27,8 @@ from tests.conftest import ROOT
 from workshop.running import Program, environment, free_port, running
 from workshop.wire import load
 
+pytestmark = pytest.mark.usefixtures("warm")
+
 SCRIPTS = ROOT / "scripts/07_sdk_client"
 BY_HAND = SCRIPTS / "inside_the_client.py"
 MANY = SCRIPTS / "many_clients.py"

@@ -10,6 +10,8 @@ from tests.conftest import ROOT
 from workshop.checks.engine import Report, check_program
 from workshop.checks.lesson_07 import suite
 
+pytestmark = pytest.mark.usefixtures("warm")
+
 SOLUTION = ROOT / "solutions/07_sdk_client/exercise.py"
 
 
@@ -27,7 +29,6 @@ def replaced(text: str, find: str, replace: str) -> str:
     return text.replace(find, replace)
 
 
-@pytest.mark.usefixtures("warm")
 def test_other_right_ways_pass(tmp_path: Path) -> None:
     text = SOLUTION.read_text(encoding="utf-8")
     for find, replace in [
@@ -70,7 +71,6 @@ def test_other_right_ways_pass(tmp_path: Path) -> None:
     assert report.ok, report.as_json()
 
 
-@pytest.mark.usefixtures("warm")
 def test_a_failure_shows_the_wire_and_points_at_the_wrong_session(tmp_path: Path) -> None:
     text = replaced(
         SOLUTION.read_text(encoding="utf-8"),
@@ -95,7 +95,6 @@ def test_a_file_without_a_client_does_not_start(tmp_path: Path) -> None:
     assert "The checks need `Client`" in report.complaints[0].said
 
 
-@pytest.mark.usefixtures("warm")
 def test_a_handshake_that_crashes_is_shown(tmp_path: Path) -> None:
     text = replaced(
         SOLUTION.read_text(encoding="utf-8"), 'listed.get("tools", [])', 'listed["tols"]'
@@ -105,7 +104,6 @@ def test_a_handshake_that_crashes_is_shown(tmp_path: Path) -> None:
     assert b"** a task raised KeyError('tols'), in line" in shown
 
 
-@pytest.mark.usefixtures("warm")
 def test_what_crashes_is_shown(tmp_path: Path) -> None:
     text = replaced(
         SOLUTION.read_text(encoding="utf-8"),

@@ -24,8 +24,10 @@ from mcp_types import Tool, jsonrpc_message_adapter
 
 from tests.conftest import ROOT
 from tests.parts import require
-from tests.test_watch import Terminal
+from tests.test_file_changes import Terminal
 from workshop.running import Program, environment, free_port, running
+
+pytestmark = pytest.mark.usefixtures("warm")
 
 FOLDER = ROOT / "scripts/07_sdk_client"
 CLIENT = FOLDER / "client_sse.py"

@@ -23,6 +23,8 @@ from tests.conftest import ROOT
 from workshop.running import Program, environment, running
 from workshop.wire import load
 
+pytestmark = pytest.mark.usefixtures("warm")
+
 FOLDER = ROOT / "scripts/07_sdk_client"
 SERVER = ROOT / "scripts/05_sse_server/sse_server.py"
 

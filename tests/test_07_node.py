@@ -15,6 +15,8 @@ from tests.conftest import ROOT
 from tests.parts import missing, require
 from workshop.running import HOST, Program, free_port, running
 
+pytestmark = pytest.mark.usefixtures("warm")
+
 NODE = ROOT / "scripts/07_sdk_client/node"
 CLIENT = NODE / "client.mjs"
 

@@ -18,6 +18,8 @@ from openai.types.responses import ResponseTextDeltaEvent
 
 from tests.conftest import ROOT
 
+pytestmark = pytest.mark.usefixtures("warm")
+
 FOLDER = ROOT / "scripts/07_sdk_client"
 NAMES = ("offline_model", "offline_words")
 

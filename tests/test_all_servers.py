@@ -20,19 +20,18 @@ from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Event, Thread
-from typing import Any
 
 import pytest
 
 from tests.conftest import ROOT
-from tests.warm import Parent, imported_by, start_cold
+from tests.turns import alone
+from tests.warm import ignore_interrupts
 from workshop.course import Course, Lesson
 from workshop.running import HOST, Program, ProgramError, environment, free_port
 
 COURSE = Course.load()
 
-# All of them measure time.
-pytestmark = pytest.mark.quiet
+pytestmark = pytest.mark.usefixtures("warm")
 
 # Where the event stream is, if not at /sse. None: there is none.
 STREAMS: dict[str, str | None] = {
@@ -144,66 +143,30 @@ all_lessons = pytest.mark.parametrize("lesson", COURSE.lessons, ids=lambda lesso
 WAYS = ((signal.SIGTERM, True), (signal.SIGINT, False), (signal.SIGTERM, False))
 
 
-class Starter:
-    """Starts Python programs, those of the course without their imports."""
-
-    def __init__(self, parent: Parent | None) -> None:
-        self._parent = parent
-
-    @contextmanager
-    def start(
-        self,
-        *command: str,
-        port: int = 0,
-        cwd: Path | None = None,
-        sigint_ignored: bool = False,
-        cold: bool = False,
-    ) -> Iterator[Program]:
-        """`python COMMAND`; with a port, once it listens there."""
-        options: dict[str, Any] = {
-            "stdin": subprocess.PIPE,
-            "stdout": subprocess.PIPE,
-            "stderr": subprocess.STDOUT,
-            "env": environment({"HEARTBEAT_SECONDS": "0.5"}),
-            "cwd": cwd,
-        }
-        words = [sys.executable, *command]
-        process: Any
-        if self._parent is not None and not cold:
-            process = self._parent.start(words, sigint_ignored=sigint_ignored, **options)
-        elif sigint_ignored:
-            process = start_cold(words, preexec_fn=ignore_interrupts, **options)
-        else:
-            process = start_cold(words, **options)
-        program = Program(process, port)
-        try:
-            if port:
-                program.wait_until_listening(seconds=30)
-            yield program
-        finally:
-            program.stop(seconds=0)
-            process.stdin.close()
-            process.stdout.close()
-
-
-@pytest.fixture(scope="module")
-def starter() -> Iterator[Starter]:
-    """One parent for all: its children are cheap."""
-    if sys.platform != "linux":
-        yield Starter(None)
-        return
-    files: set[Path] = set()
-    for lesson in COURSE.lessons:
-        for path in [*lesson.scripts.rglob("*.py"), *lesson.solution.parent.glob("*.py")]:
-            if "node_modules" not in path.parts:
-                files.add(path)
-    modules = {name for file in files for name in imported_by(file)}
-    with Parent(sorted(modules)) as parent:
-        yield Starter(parent)
-
-
-def ignore_interrupts() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+@contextmanager
+def start(
+    *command: str, port: int = 0, cwd: Path | None = None, sigint_ignored: bool = False
+) -> Iterator[Program]:
+    """`python COMMAND`; with a port, once it listens there."""
+    process = subprocess.Popen(
+        [sys.executable, *command],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=environment({"HEARTBEAT_SECONDS": "0.5"}),
+        cwd=cwd,
+        preexec_fn=ignore_interrupts if sigint_ignored else None,
+    )
+    assert process.stdin and process.stdout
+    program = Program(process, port)
+    try:
+        if port:
+            program.wait_until_listening(seconds=60)
+        yield program
+    finally:
+        program.stop(seconds=0)
+        process.stdin.close()
+        process.stdout.close()
 
 
 class Silent(ThreadingHTTPServer):
@@ -298,7 +261,8 @@ def told_to_leave(
 def problems(cases: dict[str, Callable[[], list[str]]]) -> str:
     """Look at some at once, since most of the time is waiting; say what is wrong with which.
 
-    What is promised is promised to one that runs alone: what went wrong is looked at again.
+    What is promised is promised to one that runs alone: so that is how what went wrong is
+    looked at again.
     """
 
     def look(case: Callable[[], list[str]]) -> list[str]:
@@ -309,7 +273,11 @@ def problems(cases: dict[str, Callable[[], list[str]]]) -> str:
 
     with ThreadPoolExecutor(4) as pool:
         found = dict(zip(cases, pool.map(look, cases.values()), strict=True))
-    again = {name: look(cases[name]) for name, wrong in found.items() if wrong}
+    failed = [name for name, wrong in found.items() if wrong]
+    if not failed:
+        return ""
+    with alone():
+        again = {name: look(cases[name]) for name in failed}
     return "\n".join(f"{name}: {each}" for name, wrong in again.items() for each in wrong)
 
 
@@ -346,7 +314,7 @@ def servers(lesson: Lesson) -> dict[str, Server]:
 
 
 def look_at_server(
-    starter: Starter, server: Server, silent: Silent, how: signal.Signals, ignored: bool
+    server: Server, silent: Silent, how: signal.Signals, ignored: bool
 ) -> list[str]:
     port = free_port()
     arguments = [argument.format(url=silent.url) for argument in server.arguments]
@@ -354,7 +322,7 @@ def look_at_server(
     wrong: list[str] = []
     untidy = server.untidy
     with (
-        starter.start(*command, port=port, sigint_ignored=ignored) as program,
+        start(*command, port=port, sigint_ignored=ignored) as program,
         ExitStack() as streams,
     ):
         if not arguments and not answers_at_once(port):
@@ -369,16 +337,14 @@ def look_at_server(
 
 
 @all_lessons
-def test_every_server_answers_at_once_and_leaves_when_told(
-    lesson: Lesson, starter: Starter
-) -> None:
+def test_every_server_answers_at_once_and_leaves_when_told(lesson: Lesson) -> None:
     found = servers(lesson)
     if not found:
         pytest.skip("It has no server.")
     with Silent() as silent:
         cases = {
             f"{name}, {told(how, ignored)}": partial(
-                look_at_server, starter, server, silent, how, ignored
+                look_at_server, server, silent, how, ignored
             )
             for name, server in found.items()
             for how, ignored in WAYS
@@ -391,14 +357,14 @@ def test_every_server_answers_at_once_and_leaves_when_told(
 
 
 def look_at_client(
-    starter: Starter, path: Path, arguments: list[str], how: signal.Signals, ignored: bool
+    path: Path, arguments: list[str], how: signal.Signals, ignored: bool
 ) -> list[str]:
     short = how == signal.SIGINT and path.name in SHORT
     may_trace = short or path.stem.endswith("_broken")
     with Silent() as silent:
         port = free_port() if path.name == "demo.py" else silent.server_port
         given = [argument.format(url=silent.url, port=port) for argument in arguments]
-        with starter.start(str(path), *given, sigint_ignored=ignored) as program:
+        with start(str(path), *given, sigint_ignored=ignored) as program:
             if path.name == "demo.py":
                 program.wait_for_output("Three streams are open", seconds=20)
             elif not arguments:
@@ -412,7 +378,7 @@ def look_at_client(
 
 
 @all_lessons
-def test_every_client_leaves_when_told(lesson: Lesson, starter: Starter) -> None:
+def test_every_client_leaves_when_told(lesson: Lesson) -> None:
     cases: dict[str, Callable[[], list[str]]] = {}
     for name, *arguments in CLIENTS.get(lesson.slug, []):
         room, _, file = name.partition("/")
@@ -420,7 +386,7 @@ def test_every_client_leaves_when_told(lesson: Lesson, starter: Starter) -> None
         for how, ignored in WAYS[:2]:
             shown = " ".join((name, *arguments))
             cases[f"{shown}, {told(how, ignored)}"] = partial(
-                look_at_client, starter, path, arguments, how, ignored
+                look_at_client, path, arguments, how, ignored
             )
     if not cases:
         pytest.skip("It has no client.")
@@ -457,14 +423,12 @@ def has_app(path: Path) -> bool:
 
 
 @contextmanager
-def started_by_uvicorn(
-    starter: Starter, server: Server, *options: str, cold: bool = False
-) -> Iterator[Program]:
+def started_by_uvicorn(server: Server, *options: str) -> Iterator[Program]:
     port = free_port()
     uvicorn = str(Path(sys.executable).with_name("uvicorn"))
     command = [uvicorn, f"{server.path.stem}:app", "--host", "0.0.0.0", "--port", str(port)]
     command += [*server.arguments, *options]
-    with starter.start(*command, port=port, cwd=server.path.parent, cold=cold) as program:
+    with start(*command, port=port, cwd=server.path.parent) as program:
         yield program
 
 
@@ -482,11 +446,11 @@ def answers_and_leaves(program: Program, server: Server) -> list[str]:
     return wrong + ends
 
 
-def look_at_app(starter: Starter, server: Server) -> list[str]:
+def look_at_app(server: Server) -> list[str]:
     port = free_port()
     with (
-        starter.start(str(server.path), "--port", str(port), port=port) as by_itself,
-        started_by_uvicorn(starter, server) as by_uvicorn,
+        start(str(server.path), "--port", str(port), port=port) as by_itself,
+        started_by_uvicorn(server) as by_uvicorn,
     ):
         wrong: list[str] = []
         statuses: list[int] = []
@@ -518,25 +482,23 @@ def hears(program: Program, server: Server, word: bytes) -> bool:
 
 
 @all_lessons
-def test_every_app_is_whole_when_uvicorn_starts_it(lesson: Lesson, starter: Starter) -> None:
+def test_every_app_is_whole_when_uvicorn_starts_it(lesson: Lesson) -> None:
     found = apps(lesson)
     if not found:
         pytest.skip("It has no ASGI app.")
-    wrong = problems(
-        {name: partial(look_at_app, starter, server) for name, server in found.items()}
-    )
+    wrong = problems({name: partial(look_at_app, server) for name, server in found.items()})
     assert not wrong, wrong
 
 
 @all_lessons
-def test_every_app_can_be_started_to_reload(lesson: Lesson, starter: Starter) -> None:
+def test_every_app_can_be_started_to_reload(lesson: Lesson) -> None:
     # Nobody changes what is there to be broken.
     found = {name: app for name, app in apps(lesson).items() if "_broken" not in name}
     if not found:
         pytest.skip("It has no ASGI app.")
 
     def look(server: Server) -> list[str]:
-        with started_by_uvicorn(starter, server, "--reload", cold=True) as program:
+        with started_by_uvicorn(server, "--reload") as program:
             return answers_and_leaves(program, server)
 
     wrong = problems({name: partial(look, server) for name, server in found.items()})

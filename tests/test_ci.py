@@ -30,7 +30,7 @@ def test_env_example_lists_every_setting_with_its_default() -> None:
     # What a program is told by the system, or tells another program, is no setting.
     of_others = {
         *("PATH", "HOME", "NO_COLOR", "TERM", "COLUMNS", "LINES"),
-        *("SSL_CERT_FILE", "SSL_CERT_DIR", "PYTEST_XDIST_WORKER_COUNT"),
+        *("SSL_CERT_FILE", "SSL_CERT_DIR", "PYTEST_XDIST_WORKER_COUNT", "PYTEST_XDIST_WORKER"),
     }
     read = {
         name
@@ -96,10 +96,22 @@ SLUGS = ["01_flask_stream", "05_sse_server"]
         ("tests/test_three_proofs.py::test_a[01_flask_stream-no-type]", "01_flask_stream"),
         ("tests/test_09_security.py::test_a", OTHER),
         ("tests/test_cli.py::test_a[5]", OTHER),
+        ("tests/test_notebooks.py::test_a[05]", "05_sse_server"),
     ],
 )
 def test_a_test_belongs_to_a_lesson(nodeid: str, lesson: str) -> None:
     assert lesson_of(nodeid, SLUGS) == lesson
+
+
+def test_an_unknown_lesson_is_said_at_once() -> None:
+    run = subprocess.run(
+        [sys.executable, "-m", "pytest", "--lesson", "99", "--collect-only", "-q", "-n", "0"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == pytest.ExitCode.USAGE_ERROR
+    assert "--lesson 99: no such lesson. There are 01, " in run.stderr
 
 
 def test_a_failing_run_names_the_lessons_that_are_broken(tmp_path: Path) -> None:

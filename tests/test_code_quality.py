@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import re
 import subprocess
 import sys
@@ -16,7 +18,6 @@ from tests.conftest import ROOT
     [
         pytest.param(["ruff", "check"], id="ruff-check"),
         pytest.param(["ruff", "format", "--check"], id="ruff-format"),
-        pytest.param(["basedpyright"], id="basedpyright", marks=pytest.mark.long),
     ],
 )
 def test_the_code_is_clean(command: list[str]) -> None:
@@ -24,6 +25,28 @@ def test_the_code_is_clean(command: list[str]) -> None:
         [sys.executable, "-m", *command], cwd=ROOT, capture_output=True, text=True
     )
     assert run.returncode == 0, run.stdout + run.stderr
+
+
+@pytest.mark.long
+def test_the_types_fit(pytestconfig: pytest.Config) -> None:
+    """Checked once for each state of the code: it takes most of a minute of computing."""
+    read = [ROOT / "pyproject.toml", ROOT / "uv.lock"]
+    for room in ("workshop", "scripts", "solutions", "tests"):
+        found = (ROOT / room).rglob("*.py")
+        read += sorted(path for path in found if "node_modules" not in path.parts)
+    digest = hashlib.sha256(sys.version.encode())
+    for path in read:
+        digest.update(f"{path.relative_to(ROOT)}\0".encode() + path.read_bytes() + b"\0")
+    cache = pytestconfig.cache
+    always = cache is None or os.environ.get("WORKSHOP_ALL_PARTS") == "1"
+    if not always and cache.get("workshop/types", "") == digest.hexdigest():
+        return
+    run = subprocess.run(
+        [sys.executable, "-m", "basedpyright"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    if cache is not None:
+        cache.set("workshop/types", digest.hexdigest())
 
 
 def test_no_committed_file_names_a_registry() -> None:

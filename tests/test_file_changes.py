@@ -114,14 +114,17 @@ def test_what_a_program_writes_beside_the_exercise_is_not_watched(tmp_path: Path
 
 
 class Terminal:
-    """A tmux window of 80 columns and 24 lines, with one command in it."""
+    """A tmux window of 80 columns and 24 lines, or another size, with one command in it."""
 
-    def __init__(self, tmux: str, socket: Path, command: list[str]) -> None:
+    def __init__(
+        self, tmux: str, socket: Path, command: list[str], size: tuple[int, int] = (80, 24)
+    ) -> None:
         self.base = [tmux, "-S", str(socket), "-f", os.devnull]
         # The shell outlives the command, also on Ctrl-C, to say how it ended.
         script = f"trap : INT; {shlex.join(command)}; echo status $?; exec cat"
         self(
-            *("new-session", "-d", "-x", "80", "-y", "24", "-s", "watch", "-c", str(ROOT)),
+            *("new-session", "-d", "-x", str(size[0]), "-y", str(size[1])),
+            *("-s", "watch", "-c", str(ROOT)),
             *("sh", "-c", script),
         )
 

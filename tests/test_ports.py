@@ -15,6 +15,8 @@ import pytest
 from tests.conftest import ROOT
 from workshop.course import Course, Lesson, companions
 
+pytestmark = pytest.mark.usefixtures("warm")
+
 COURSE = Course.load()
 every_lesson = pytest.mark.parametrize("lesson", COURSE.lessons, ids=lambda lesson: lesson.slug)
 
@@ -63,7 +65,7 @@ def defaults() -> dict[str, int]:
         [sys.executable, "-c", ASK, *map(str, programs)],
         stdout=subprocess.PIPE,
         stdin=subprocess.DEVNULL,
-        timeout=60,
+        timeout=150,
         check=True,
     )
     found: dict[str, int | None] = json.loads(run.stdout.splitlines()[-1])

@@ -132,10 +132,12 @@ def course(tmp_path: Path) -> Course:
 
     write(
         "lessons/lessons.toml",
-        table("01_one") + table("02_two", 'carries = ["01_one/program.py"]'),
+        table("01_one")
+        + table("02_two", 'carries = ["01_one/program.py", "01_one/page.css to page"]'),
     )
     write("lessons/01_one.md", TEXT)
     write("scripts/01_one/program.py", PROGRAM)
+    write("scripts/01_one/page.css", "p { color: red }\n")
     write("solutions/01_one/exercise.py", SOLUTION)
     write("solutions/02_two/exercise.py", "import program\n" + SOLUTION)
     course = Course.load(tmp_path, tmp_path / "work")
@@ -299,6 +301,7 @@ def test_line_ends_of_a_lesson_stay_as_they_are(course: Course) -> None:
             "LIMIT = 6",
             ["scripts/02_two/program.py"],
         ),
+        ("scripts/01_one/page.css", "red", "blue", ["scripts/02_two/page/page.css"]),
         ("lessons/01_one.md", "LIMIT = 5", "LIMIT = 7", ["lessons/01_one.md"]),
         ("scripts/01_one/exercise.py", "if a:", "if b:", ["scripts/01_one/exercise.py"]),
         ("solutions/01_one/exercise.py", "# if a:", "# if b:", ["scripts/01_one/exercise.py"]),

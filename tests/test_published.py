@@ -6,6 +6,7 @@ import pytest
 
 from workshop.course import Course, Lesson
 from workshop.publishing.difference import Difference
+from workshop.publishing.glossary import glossary_path, glossary_text
 from workshop.publishing.publish import publish
 from workshop.publishing.readme import readme_text
 
@@ -45,3 +46,8 @@ def test_what_two_lessons_share_is_carried() -> None:
 def test_the_readme_has_the_lessons_and_ports_of_the_manifest() -> None:
     text = (COURSE.root / "README.md").read_text(encoding="utf-8")
     assert readme_text(text, COURSE) == text, "`uv run workshop publish` writes it"
+
+
+def test_the_glossary_has_the_key_terms_of_the_lessons() -> None:
+    text = glossary_path(COURSE).read_text(encoding="utf-8")
+    assert glossary_text(COURSE) == text, "`uv run workshop publish` writes it"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,18 +14,11 @@ from tests.warm import Parents
 from workshop.checks import suite_of
 from workshop.checks.engine import COMMON_HINTS, check_program
 from workshop.checks.gallery import Mistake, load_gallery
+from workshop.course import Course
 
 SLUGS = sorted(path.parent.name for path in (ROOT / "solutions").glob("*/exercise.toml"))
 GALLERIES = {slug: load_gallery(ROOT / "solutions" / slug / "exercise.toml") for slug in SLUGS}
-LEAST_MISTAKES = {
-    "01_flask_stream": 6,
-    "02_event_format": 12,
-    "03_event_hub": 15,
-    "04_stdio_server": 8,
-    "05_sse_server": 20,
-    "06_sdk_server": 8,
-    "07_sdk_client": 10,
-}
+COURSE = Course.load()
 
 
 @pytest.mark.parametrize("slug", SLUGS)
@@ -44,10 +40,19 @@ def test_the_solution_passes(slug: str) -> None:
 @pytest.mark.quiet
 @pytest.mark.parametrize("slug", SLUGS)
 def test_feedback_comes_within_three_seconds(slug: str) -> None:
+    code = (
+        "import sys; from pathlib import Path; from workshop.checks import suite_of\n"
+        "from workshop.checks.engine import check_program\n"
+        f"suite = suite_of({slug!r})\n"
+        "print(max(check_program(suite, Path(file)).seconds for file in sys.argv[1:]))"
+    )
+    files = [str(ROOT / room / slug / "exercise.py") for room in ("solutions", "scripts")]
+
     def seconds() -> float:
-        solved = check_program(suite_of(slug), ROOT / "solutions" / slug / "exercise.py")
-        unsolved = check_program(suite_of(slug), ROOT / "scripts" / slug / "exercise.py")
-        return max(solved.seconds, unsolved.seconds)
+        # Of their own process: here the checks have more patience than a learner has.
+        env = {**os.environ, "WORKSHOP_PATIENCE": "1"}
+        command = [sys.executable, "-c", code, *files]
+        return float(subprocess.run(command, env=env, capture_output=True, check=True).stdout)
 
     # The machine may be busy with something of its own: the best of three counts.
     assert any(seconds() < 3 for _ in range(3))
@@ -73,7 +78,7 @@ def test_a_mistake_fails_its_own_check_with_its_own_hint(
     wrong.write_text(
         mistake.apply((solution / "exercise.py").read_text(encoding="utf-8")), encoding="utf-8"
     )
-    with parents.starting(solution / "exercise.py"):
+    with parents.starting():
         report = check_program(suite_of(slug), wrong)
     found = [
         (result.id, result.failure.hint)
@@ -111,4 +116,6 @@ def test_every_check_sends_the_learner_to_a_heading_that_exists(slug: str) -> No
 
 @pytest.mark.parametrize("slug", SLUGS)
 def test_the_gallery_is_as_large_as_promised(slug: str) -> None:
-    assert len(GALLERIES[slug].mistakes) >= LEAST_MISTAKES[slug]
+    promised = COURSE.lesson(slug).least_mistakes
+    assert promised, "least_mistakes is missing in lessons/lessons.toml"
+    assert len(GALLERIES[slug].mistakes) >= promised

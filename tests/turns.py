@@ -1,44 +1,81 @@
-"""Tests run side by side; one that measures time says `@pytest.mark.quiet` and runs alone.
+"""Tests run side by side; what measures time can have the machine to itself.
 
-So does a test that failed beside others, when it is run again: what is promised to a
-learner is promised on a machine that does not run four tests at once.
+Every test holds one lock shared, and one marked `@pytest.mark.quiet` holds it for itself. A
+second lock is the gate in front: who waits for the first holds the gate, so that a quiet test
+does not wait for ever while others come and go.
 
-Every test holds one lock shared, a quiet one holds it for itself. A second lock is
-the gate in front: who waits for the first holds the gate, so that a quiet test does
-not wait for ever while others come and go.
+Few tests need that. What ends in time beside other tests does so alone, too: `takes_less_than`
+measures again, alone, only what took too long.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TextIO
 
 import pytest
 
 NEXT = pytest.StashKey[pytest.Item | None]()
 KEPT: list[ExitStack] = []  # the turn of a quiet test, kept for the quiet test that follows
+HELD: list[tuple[TextIO, TextIO]] = []  # the gate and the lock of the test that runs
+
+
+def take(gate: TextIO, mine: TextIO, *, alone: bool) -> None:
+    """Wait for this test's turn. Whatever it holds it must have let go before."""
+    # Only here: Windows has no fcntl, and no need of it unless tests run side by side.
+    import fcntl
+
+    fcntl.flock(gate, fcntl.LOCK_EX)
+    fcntl.flock(mine, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+    fcntl.flock(gate, fcntl.LOCK_UN)
+
+
+def let_go(mine: TextIO) -> None:
+    import fcntl
+
+    fcntl.flock(mine, fcntl.LOCK_UN)
 
 
 @contextmanager
 def turn(folder: Path, *, alone: bool) -> Iterator[None]:
     """Wait for this test's turn among the processes that share `folder`."""
-    # Only here: Windows has no fcntl, and no need of it unless tests run side by side.
-    import fcntl
-
     with (folder / "gate").open("w") as gate, (folder / "turn").open("w") as mine:
-        fcntl.flock(gate, fcntl.LOCK_EX)
-        fcntl.flock(mine, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
-        fcntl.flock(gate, fcntl.LOCK_UN)
+        take(gate, mine, alone=alone)
+        HELD.append((gate, mine))
         yield
+        HELD.remove((gate, mine))
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """In a test: meanwhile no other runs. A no-op without pytest-xdist."""
+    if not HELD:
+        yield
+        return
+    gate, mine = HELD[-1]
+    let_go(mine)  # else two tests that both want this would wait for each other
+    take(gate, mine, alone=True)
+    yield
+    let_go(mine)
+    take(gate, mine, alone=False)
+
+
+def takes_less_than(seconds: float, measure: Callable[[], float]) -> bool:
+    """Whether the seconds that `measure` returns are fewer: if not at once, then alone."""
+    if measure() < seconds:
+        return True
+    with alone():
+        return measure() < seconds
 
 
 def is_quiet(item: pytest.Item) -> bool:
     return item.get_closest_marker("quiet") is not None
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def in_order(items: list[pytest.Item]) -> None:
     """Quiet tests first, in a row: all others wait for them once, not for each of them.
 
     Long ones next: else one would begin last, and the other processes wait for its end.
@@ -73,13 +110,12 @@ def take_turns(
         yield
         return
     item: pytest.Item = request.node
-    again = getattr(item, "execution_count", 1) > 1
     if KEPT:
         stack = KEPT.pop()
     else:
         stack = ExitStack()
         folder = tmp_path_factory.getbasetemp().parent
-        stack.enter_context(turn(folder, alone=is_quiet(item) or again))
+        stack.enter_context(turn(folder, alone=is_quiet(item)))
     yield
     following = item.stash[NEXT]
     if is_quiet(item) and following is not None and is_quiet(following):

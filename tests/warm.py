@@ -1,9 +1,9 @@
-"""Start a program in a process that has its libraries already: for the galleries.
+"""Start Python programs in a process that has their libraries already.
 
-A mistake is the solution but for a line or two, and importing the solution's libraries
-costs more than all checks of it. Here a parent process imports them once and is forked for
-each program. The program is still a process of its own, with its own file, arguments,
-environment, pipes, signals and exit status.
+Importing an SDK takes more than a second of computing, and the tests start some thousand
+programs. While a test has the fixture `warm`, a parent process that has imported the libraries
+is forked for each program. The program is still a child of its own, with its own file,
+arguments, environment, pipes, signals and exit status.
 
 Starters and solutions are started as a learner starts them: with `python FILE`.
 """
@@ -12,151 +12,97 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import ctypes
 import faulthandler
 import gc
 import importlib
 import json
 import os
 import runpy
-import select
 import signal
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from pathlib import Path
-from typing import IO, Any, NoReturn
+from typing import Any
 from unittest import mock
 
-# With a request go a program's stdin, stdout and stderr, and the pipe on which its process
-# id and its exit status come back.
-PASSED = 4
-MAX_REQUEST = 100_000  # bytes
+ROOT = Path(__file__).resolve().parent.parent
+ROOMS = ("scripts", "solutions", "tests/servers", "workshop/checks")
 
+# There is a parent for the programs that import one of the first, one for those that import
+# the second, and so on. A program should not have much that it does not need: when it ends,
+# Python goes through all of it.
+KINDS = (
+    ("fastapi", "httpx2", "mcp", "mcp_types", "sse_starlette", "starlette", "uvicorn"),
+    ("flask",),
+    ("aiohttp",),
+    ("asyncio", "http"),
+    (),
+)
+# What few programs import, and takes seconds.
+RARE = ("agents", "openai", "workshop")
 # What a library imports only when it is used.
-LATER = [
+LATER = (
     "anyio._backends._asyncio",
     "pydantic.v1",
     "uvicorn.lifespan.on",
     "uvicorn.loops.auto",
     "uvicorn.protocols.http.auto",
     "uvicorn.protocols.websockets.auto",
-]
+)
 
-start_cold = subprocess.Popen
-
-
-class WarmProgram:
-    """A program that the parent started: as much of subprocess.Popen as the checks use."""
-
-    def __init__(self, ours: list[IO[bytes] | None], said: IO[bytes]) -> None:
-        self.stdin, self.stdout, self.stderr = ours
-        self.pid = int(said.readline())
-        self.returncode: int | None = None
-        self._said = said
-        self._lock = threading.Lock()
-
-    def poll(self) -> int | None:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            return self.wait(timeout=0)
-        return None
-
-    def wait(self, timeout: float | None = None) -> int:
-        if self.returncode is None and not select.select([self._said], [], [], timeout)[0]:
-            raise subprocess.TimeoutExpired("the program", timeout or 0)
-        with self._lock:
-            if self.returncode is None:
-                self.returncode = int(self._said.readline())
-            return self.returncode
-
-    def send_signal(self, how: int) -> None:
-        # It may have ended, though its status has not come yet.
-        if self.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, how)
-
-    def kill(self) -> None:
-        self.send_signal(signal.SIGKILL)
+MAX_REQUEST = 200_000  # bytes
+PR_SET_CHILD_SUBREAPER = 36
 
 
-class Parent:
-    """The process that has the libraries. Close it, or use it in a `with`."""
-
-    def __init__(self, modules: list[str]) -> None:
-        self._requests, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            self._process = start_cold(
-                [sys.executable, __file__, str(theirs.fileno()), *modules],
-                pass_fds=[theirs.fileno()],
-                # What an interpreter reads as it starts then holds for its children, too.
-                env={**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1"},
-            )
-
-    def __enter__(self) -> Parent:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._requests.close()
-        self._process.wait()
-
-    def start(self, command: list[str], **options: Any) -> Any:
-        """As subprocess.Popen: a WarmProgram for a Python file, a Popen for all else.
-
-        With `sigint_ignored` a Python file begins as `&` starts it in a script.
-        """
-        streams = [options.get(name) for name in ("stdin", "stdout", "stderr")]
-        # A stream can also be a file.
-        plain = all(one is None or isinstance(one, int) for one in streams)
-        if command[0] != sys.executable or not plain:
-            return start_cold(command, **options)
-        with ExitStack() as stack:
-            nothing = stack.enter_context(Path(os.devnull).open("r+b", buffering=0))
-            ours: list[IO[bytes] | None] = [None, None, None]
-            theirs: list[IO[bytes]] = [nothing, nothing, nothing]
-            for number, kind in enumerate(streams):
-                if kind == subprocess.PIPE:
-                    read, write = pipe()
-                    ours[number], given = (read, write) if number else (write, read)
-                    theirs[number] = stack.enter_context(given)
-                elif kind == subprocess.STDOUT:
-                    theirs[number] = theirs[1]
-            said, say = pipe()
-            stack.enter_context(say)
-            cwd = str(options.get("cwd") or Path.cwd())
-            env = dict(options.get("env") or os.environ)
-            ignored = options.get("sigint_ignored", False)
-            request = json.dumps(
-                {"arguments": command[1:], "env": env, "cwd": cwd, "sigint_ignored": ignored}
-            ).encode()
-            files = [one.fileno() for one in (*theirs, say)]
-            socket.send_fds(self._requests, [request], files)
-        return WarmProgram(ours, said)
-
-
-def pipe() -> tuple[IO[bytes], IO[bytes]]:
-    read, write = os.pipe()
-    return os.fdopen(read, "rb"), os.fdopen(write, "wb", buffering=0)
-
-
-def imported_by(program: Path) -> list[str]:
-    """The modules that a file imports at its top."""
-    found: list[str] = []
-    for node in ast.parse(program.read_text(encoding="utf-8")).body:
+@cache
+def imported_by(program: Path) -> frozenset[str]:
+    """The modules that a file imports at its top, and those that files beside it import."""
+    found: set[str] = set()
+    for node in ast.parse(program.read_bytes()).body:
         if isinstance(node, ast.Import):
-            found += [name.name for name in node.names]
+            found |= {name.name for name in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found.append(node.module)
-    return found
+            found.add(node.module)
+    for name in list(found):
+        beside = program.with_name(f"{name}.py")
+        if beside.is_file() and beside != program:
+            found |= imported_by(beside)
+    return frozenset(found)
+
+
+def kind_of(modules: frozenset[str]) -> int:
+    """The index in KINDS of a program that imports these modules."""
+    roots = {module.partition(".")[0] for module in modules}
+    return next(at for at, kind in enumerate(KINDS) if not kind or not roots.isdisjoint(kind))
+
+
+def libraries(kind: int) -> list[str]:
+    """What the course's programs of this kind import."""
+    found: set[str] = set()
+    for room in ROOMS:
+        for path in (ROOT / room).rglob("*.py"):
+            modules = imported_by(path)
+            if kind_of(modules) == kind:
+                found |= modules
+    return sorted(name for name in found if name.partition(".")[0] not in RARE)
+
+
+def ignore_interrupts() -> None:
+    """As `preexec_fn`: begin as `&` starts a program in a script."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 class Parents:
-    """One parent for each solution. Close them, or use them in a `with`."""
+    """One parent for each kind of program, once it is needed. Use it in a `with`."""
 
     def __init__(self) -> None:
         self._open = ExitStack()
-        self._parents: dict[Path, Parent] = {}
+        self._sockets: dict[int, socket.socket] = {}
 
     def __enter__(self) -> Parents:
         return self
@@ -164,17 +110,81 @@ class Parents:
     def __exit__(self, *_: object) -> None:
         self._open.close()
 
+    def _parent(self, kind: int) -> socket.socket:
+        if kind not in self._sockets:
+            # The parent's own parent takes its children over: so they become ours.
+            ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            with theirs:
+                process = subprocess.Popen(
+                    [sys.executable, __file__, str(theirs.fileno()), *libraries(kind)],
+                    pass_fds=[theirs.fileno()],
+                    # What an interpreter reads as it starts then holds for its children, too.
+                    env={**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1"},
+                )
+            self._open.callback(process.wait)
+            self._open.callback(ours.close)
+            self._sockets[kind] = ours
+        return self._sockets[kind]
+
+    def start(self, program: Path, request: dict[str, Any], streams: list[int]) -> int:
+        """Start a program with these for stdin, stdout and stderr. Returns its process id."""
+        try:
+            parent = self._parent(kind_of(imported_by(program)))
+        except SyntaxError:
+            parent = self._parent(len(KINDS) - 1)
+        read, write = os.pipe()
+        with os.fdopen(read, "rb") as said:
+            try:
+                socket.send_fds(parent, [json.dumps(request).encode()], [*streams, write])
+            finally:
+                os.close(write)
+            # To the end: then the program is our child.
+            return int(said.read())
+
     @contextmanager
-    def starting(self, solution: Path) -> Iterator[None]:
-        """Meanwhile, subprocess.Popen starts programs with what this solution imports."""
+    def starting(self) -> Iterator[None]:
+        """Meanwhile, subprocess.Popen starts Python files warm."""
         # Elsewhere a process can't be forked as safely, or at all: all starts are cold.
         if sys.platform != "linux":
             yield
             return
-        if solution not in self._parents:
-            parent = self._open.enter_context(Parent(imported_by(solution)))
-            self._parents[solution] = parent
-        with mock.patch("subprocess.Popen", self._parents[solution].start):
+
+        start = self.start
+
+        class Popen(subprocess.Popen[Any]):
+            """As subprocess knows it: only the start differs."""
+
+            def _execute_child(
+                self, args: Any, executable: Any, preexec_fn: Any, *more: Any
+            ) -> None:
+                _, pass_fds, cwd, env, _, _, shell, *pipes = more
+                stdin, _, _, stdout, _, stderr, *_ = pipes
+                new_session = pipes[11]
+                warm = (
+                    isinstance(args, list | tuple)
+                    and args[0] == sys.executable
+                    and Path(args[1]).is_file()
+                    and "--reload" not in args  # it starts itself again, by its own file
+                    and preexec_fn in (None, ignore_interrupts)
+                    and not (executable or pass_fds or shell or new_session)
+                )
+                if not warm:
+                    super()._execute_child(args, executable, preexec_fn, *more)  # type: ignore
+                    return
+                request = {
+                    "arguments": [os.fspath(word) for word in args[1:]],
+                    "env": dict(os.environ if env is None else env),
+                    "cwd": os.fspath(cwd or Path.cwd()),
+                    "sigint_ignored": preexec_fn is ignore_interrupts,
+                }
+                given = enumerate((stdin, stdout, stderr))
+                streams = [number if pipe == -1 else pipe for number, pipe in given]
+                self.pid = start(Path(args[1]), request, streams)
+                self._child_created = True
+                self._close_pipe_fds(*pipes[:6])  # type: ignore
+
+        with mock.patch("subprocess.Popen", Popen):
             yield
 
 
@@ -190,48 +200,32 @@ def serve(requests: socket.socket, modules: list[str]) -> None:
                 importlib.import_module(module)
     gc.freeze()  # no child looks through what its parent has
     interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGCHLD, take_leave)
     while True:
-        request, files, _, _ = socket.recv_fds(requests, MAX_REQUEST, PASSED)
+        request, files, _, _ = socket.recv_fds(requests, MAX_REQUEST, 4)
         if not request:
             return
-        if os.fork() == 0:
-            requests.close()
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        between = os.fork()
+        if between == 0:
+            # The program's parent ends at once, and whoever takes its children over has it.
             program = os.fork()
-            if program == 0:
-                options = json.loads(request)
-                ignored = options["sigint_ignored"]
-                signal.signal(signal.SIGINT, signal.SIG_IGN if ignored else interrupt)
-                run(options, files)
-                return
-            keep(program, files)
+            if program != 0:
+                os.write(files[-1], b"%d" % program)
+                os._exit(0)
+            requests.close()
+            options = json.loads(request)
+            ignored = options["sigint_ignored"]
+            signal.signal(signal.SIGINT, signal.SIG_IGN if ignored else interrupt)
+            run(options, files)
+            return
+        os.waitpid(between, 0)
         for file in files:
             os.close(file)
-
-
-def take_leave(*_: object) -> None:
-    """Wait for the keepers that have ended: then `time` counts what the programs took."""
-    with contextlib.suppress(ChildProcessError):
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
-
-
-def keep(program: int, files: list[int]) -> NoReturn:
-    """Say the program's id, and its exit status when it ends."""
-    *its_own, say = files
-    for file in its_own:
-        os.close(file)
-    os.write(say, b"%d\n" % program)
-    _, status = os.waitpid(program, 0)
-    os.write(say, b"%d\n" % os.waitstatus_to_exitcode(status))
-    os._exit(0)
 
 
 def run(request: dict[str, Any], files: list[int]) -> None:
     """Become the program."""
     for number, file in enumerate(files):
-        if number < PASSED - 1:
+        if number < 3:
             os.dup2(file, number)
         os.close(file)
     os.environ.clear()

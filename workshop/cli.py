@@ -390,14 +390,84 @@ def solution(name: NAME = None) -> None:
 
 
 @app.command()
-def doctor() -> None:
+def read(
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="NN", help="The lesson, or `glossary`. Default: where you stopped."
+        ),
+    ] = None,
+    section: Annotated[
+        str | None,
+        typer.Option("--section", metavar="S", help="Begin here: a heading, or its number."),
+    ] = None,
+    list_them: Annotated[
+        bool, typer.Option("--list", help="List the sections, and show none.")
+    ] = False,
+    answers: Annotated[bool, typer.Option("--answers", help="Show answers unfolded.")] = False,
+) -> None:
+    """Read a lesson here, section by section. In a pipe: all of it."""
+    from workshop.reading.commands import read_glossary, read_lesson
+    from workshop.screens import console
+
+    with explained() as course:
+        try:
+            if name is not None and name.lower() == "glossary":
+                read_glossary(console(), course, section)
+            else:
+                read_lesson(
+                    console(), course, name, section, list_them=list_them, answers=answers
+                )
+        except KeyboardInterrupt:
+            raise typer.Exit(130) from None
+
+
+@app.command()
+def lost() -> None:
+    """What each lesson gives you, what to do in an hour, and what to do when stuck."""
+    from workshop.lost import show_lost
+    from workshop.screens import console
+
+    with explained() as course:
+        show_lost(console(), course)
+
+
+@app.command()
+def demo(
+    name: NAME = None,
+    big: Annotated[
+        bool, typer.Option("--big", help="For a projector: two terminals, one command each.")
+    ] = False,
+) -> None:
+    """For teachers: a lesson's terminals side by side; a key types each command."""
+    from workshop.demo.start import run_demo
+
+    with explained() as course:
+        run_demo(course, chosen(course, name, "demo"), big=big)
+
+
+@app.command()
+def doctor(
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Check that all downloads are here already.")
+    ] = False,
+) -> None:
     """Check Python, packages, ports, optional tools and the API key."""
     from workshop.doctor import examine
+    from workshop.offline import examine_offline
     from workshop.screens import console, show_findings
 
     with explained() as course:
-        findings = examine(course)
-        show_findings(console(), findings)
+        if offline:
+            findings = examine_offline(course)
+            missing = ", ".join(one.name for one in findings if one.state == "missing")
+            ready = f"Ready without the network, except for: {missing}."
+            show_findings(
+                console(), findings, ready=ready if missing else "Ready without the network."
+            )
+        else:
+            findings = examine(course)
+            show_findings(console(), findings)
     if any(finding.state == "wrong" for finding in findings):
         raise typer.Exit(1)
 
@@ -428,6 +498,29 @@ def publish(
         typer.echo(f"Written: {sum(d.curable for d in differences)}.")
     if (check and differences) or not all(d.curable for d in differences):
         raise typer.Exit(1)
+
+
+@app.command()
+def new(
+    number: Annotated[str, typer.Argument(metavar="NN", help="The lesson's number: 08.")],
+    name: Annotated[str, typer.Argument(help="What its files are called: agent.")],
+    title: Annotated[
+        str | None, typer.Option("--title", help="Its title. Default: the name.")
+    ] = None,
+) -> None:
+    """For authors: make the skeleton of a lesson, as a draft."""
+    from workshop.new_lesson import new_lesson
+
+    with explained() as course:
+        made = new_lesson(course, number, name, title)
+        for path in made:
+            typer.echo(f"  {path.relative_to(course.root)}")
+    number = f"{int(number):02}"
+    typer.echo(
+        f"Lesson {number} is there as a draft: a tiny lesson that passes all tests.\n"
+        'Wherever a file says REPLACE, write your own. How: CONTRIBUTING.md, "Add a lesson".\n'
+        f"Then type\n  uv run workshop publish {number}\n  uv run pytest --lesson {number}"
+    )
 
 
 if __name__ == "__main__":

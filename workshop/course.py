@@ -48,6 +48,10 @@ class Lesson:
     """What to show a colleague. Lines that are indented are commands."""
     needs: tuple[str, ...] = ()
     carries: tuple[str, ...] = ()
+    least_mistakes: int = 0
+    """The gallery of mistakes must hold at least so many."""
+    draft: bool = False
+    """Not shown to learners yet."""
     ports: dict[str, int] = field(default_factory=dict, hash=False)
     """The default port of each server program, by its path in the lesson's folder."""
     sections: dict[str, int] = field(default_factory=dict, hash=False)
@@ -97,6 +101,16 @@ class Lesson:
         return self.root / "solutions" / self.slug / "exercise.py"
 
     @property
+    def carried(self) -> dict[Path, Path]:
+        """The file of an earlier lesson for each file that is carried over from it."""
+        scripts = self.root / "scripts"
+        found: dict[Path, Path] = {}
+        for entry in self.carries:
+            origin, _, folder = entry.partition(" to ")
+            found[self.scripts / folder / Path(origin).name] = scripts / origin
+        return found
+
+    @property
     def exercise_toml(self) -> Path:
         """solutions/NN_slug/exercise.toml, the hints and the gallery of mistakes."""
         return self.solution.with_name("exercise.toml")
@@ -112,6 +126,7 @@ class Lesson:
         return self.work_root / self.slug / "exercise.py"
 
 
+_FOR_AUTHORS = {"draft", "least_mistakes"}  # what learners never see
 _STRINGS = ("slug", "title", "era", "summary")
 _LAST = ("can", "show")  # of a lesson that has an exercise
 _FIELDS = {*_STRINGS, *_LAST, "minutes", "needs", "carries", "ports", "sections", "todos"}
@@ -119,7 +134,7 @@ _FIELDS = {*_STRINGS, *_LAST, "minutes", "needs", "carries", "ports", "sections"
 
 def _read_lesson(table: dict[str, Any], root: Path, work_root: Path) -> Lesson:
     where = f"lessons/lessons.toml, lesson {table.get('slug', '?')!r}"
-    if unknown := sorted(set(table) - _FIELDS):
+    if unknown := sorted(set(table) - _FIELDS - _FOR_AUTHORS):
         raise CourseError(f"{where}: unknown key {', '.join(unknown)}.")
     for key in _STRINGS:
         if not isinstance(table.get(key), str) or not table[key].strip():
@@ -131,12 +146,19 @@ def _read_lesson(table: dict[str, Any], root: Path, work_root: Path) -> Lesson:
         raise CourseError(f"{where}: a slug is two digits, `_`, and lower-case words.")
     if not _is_count(table.get("minutes")):
         raise CourseError(f"{where}: `minutes` must be a whole number above 0.")
+    if "least_mistakes" in table and not _is_count(table["least_mistakes"]):
+        raise CourseError(f"{where}: `least_mistakes` must be a whole number above 0.")
+    if not isinstance(table.get("draft", False), bool):
+        raise CourseError(f"{where}: `draft` must be true or false.")
     for key in ("needs", "carries"):
         if not _are_texts(table.get(key, [])):
             raise CourseError(f"{where}: `{key}` must be a list of strings.")
     for carried in table.get("carries", []):
-        if not re.fullmatch(r"\d\d_[a-z0-9_]+/[^/]+", carried):
-            raise CourseError(f'{where}: `carries` holds "NN_slug/file", not {carried!r}.')
+        if not re.fullmatch(r"\d\d_[a-z0-9_]+/\S+( to [a-z0-9_]+)?", carried):
+            raise CourseError(
+                f'{where}: `carries` holds "NN_slug/file" or "NN_slug/file to folder", '
+                f"not {carried!r}."
+            )
     return Lesson(
         root=root,
         work_root=work_root,
@@ -149,6 +171,8 @@ def _read_lesson(table: dict[str, Any], root: Path, work_root: Path) -> Lesson:
         show=table.get("show", "").rstrip("\n"),
         needs=tuple(table.get("needs", [])),
         carries=tuple(table.get("carries", [])),
+        least_mistakes=table.get("least_mistakes", 0),
+        draft=table.get("draft", False),
         ports=_read_ports(table.get("ports", {}), where),
         sections=_read_minutes(table.get("sections", {}), f"{where}: `sections`"),
         todos=_read_todos(table.get("todos", {}), where),
@@ -198,7 +222,7 @@ def _read_todos(table: object, where: str) -> dict[int, int]:
 
 
 class Course:
-    """All lessons in order, and how far the learner has got in each."""
+    """All lessons in order, drafts too, and how far the learner has got in each."""
 
     def __init__(self, root: Path, work_root: Path, lessons: list[Lesson]) -> None:
         self.root = root
@@ -239,6 +263,11 @@ class Course:
                     )
         return cls(root, work_root, lessons)
 
+    @property
+    def released(self) -> list[Lesson]:
+        """The lessons that learners are shown: all but the drafts."""
+        return [lesson for lesson in self.lessons if not lesson.draft]
+
     def lesson(self, name: str) -> Lesson:
         """The lesson called "05", "5" or "05_sse_server". Raises CourseError."""
         for lesson in self.lessons:
@@ -246,7 +275,7 @@ class Course:
                 name.isdecimal() and len(name) <= 2 and int(name) == int(lesson.number)
             ):
                 return lesson
-        known = "".join(f"\n  {lesson.number}  {lesson.title}" for lesson in self.lessons)
+        known = "".join(f"\n  {lesson.number}  {lesson.title}" for lesson in self.released)
         raise CourseError(f"There is no lesson {name!r}. There are:{known}")
 
     def start(self, lesson: Lesson, *, reset: bool = False, at: int | None = None) -> Path:

@@ -89,7 +89,7 @@ TOOLS = (
         "tmux",
         ("tmux",),
         (),
-        "the tests of the terminal screens",
+        "`workshop demo` and the tests of the terminal screens",
         (
             ("Debian, Ubuntu", "sudo apt-get install tmux"),
             ("macOS", "brew install tmux"),
@@ -200,8 +200,8 @@ def sdk(version: str) -> Finding:
 
 def ports(course: Course) -> list[Finding]:
     """The port of each lesson's own server, and any other port of the course in use."""
-    own = {lesson.port for lesson in course.lessons}
-    lesson_of = {port: one.number for one in course.lessons for port in one.ports.values()}
+    own = {lesson.port for lesson in course.released}
+    lesson_of = {port: one.number for one in course.released for port in one.ports.values()}
     found = []
     for port, number in sorted(lesson_of.items()):
         if not port_is_free(port):
@@ -289,7 +289,7 @@ def needed_by(course: Course, wanted: Tool) -> str:
 
 def lesson_called(course: Course, number: str) -> str:
     """ "lesson 05", or "lesson 12 (still to come)"."""
-    there = any(lesson.number == number for lesson in course.lessons)
+    there = any(lesson.number == number for lesson in course.released)
     return f"lesson {number}" + ("" if there else " (still to come)")
 
 

@@ -8,7 +8,7 @@ from workshop.course import Course, Lesson
 def in_progress(course: Course) -> Lesson | None:
     """The first lesson, in order, that was started and is not done."""
     return next(
-        (one for one in course.lessons if one.work.is_file() and not course.is_done(one)), None
+        (one for one in course.released if one.work.is_file() and not course.is_done(one)), None
     )
 
 
@@ -17,7 +17,7 @@ def next_to_start(course: Course) -> Lesson | None:
     return next(
         (
             one
-            for one in course.lessons
+            for one in course.released
             if one.starter.is_file() and not one.work.is_file() and not course.is_done(one)
         ),
         None,

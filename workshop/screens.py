@@ -104,18 +104,18 @@ def show_overview(screen: Console, course: Course) -> None:
     """Each lesson with its state and minutes, and the one next thing to type."""
     current, typed = next_step(course)
     width = width_of(screen)
-    done = sum(course.is_done(lesson) for lesson in course.lessons)
-    title, count = TITLE, f"{done} of {len(course.lessons)} lessons done"
+    done = sum(course.is_done(lesson) for lesson in course.released)
+    title, count = TITLE, f"{done} of {len(course.released)} lessons done"
     if len(title) + 2 + len(count) <= width:
         line(screen, (title, "bold"), f"{count:>{width - len(title)}}")
     else:
         line(screen, (title, "bold"))
         line(screen, count)
     line(screen)
-    states = {one.slug: f"{one.minutes:>3} min  {course.state(one)}" for one in course.lessons}
-    title_width = max((len(one.title) for one in course.lessons), default=0)
+    states = {one.slug: f"{one.minutes:>3} min  {course.state(one)}" for one in course.released}
+    title_width = max((len(one.title) for one in course.released), default=0)
     wide = 6 + title_width + 2 + max(map(len, states.values()), default=0) <= width
-    for lesson in course.lessons:
+    for lesson in course.released:
         here = current is not None and lesson.slug == current.slug
         name = "bold" if here else ""
         titles = [f"{lesson.title:{title_width}}"] if wide else _folded(lesson.title, width - 6)
@@ -542,7 +542,12 @@ def show_solution(screen: Console, course: Course, lesson: Lesson, solution: str
 # --- doctor ------------------------------------------------------------------------------
 
 
-def show_findings(screen: Console, findings: Sequence[Finding]) -> None:
+def show_findings(
+    screen: Console,
+    findings: Sequence[Finding],
+    *,
+    ready: str = "Ready. What is missing above is optional.",
+) -> None:
     """Everything `doctor` looked for; for what is missing, how to get it."""
     marks = _marks(screen)
     look = {
@@ -569,4 +574,4 @@ def show_findings(screen: Console, findings: Sequence[Finding]) -> None:
     if wrong := [finding.name for finding in findings if finding.state == "wrong"]:
         line(screen, (f"Not ready: {', '.join(wrong)}.", "bold red"))
     else:
-        line(screen, ("Ready. What is missing above is optional.", "bold green"))
+        line(screen, (ready, "bold green"))

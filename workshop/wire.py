@@ -28,10 +28,11 @@ from rich.cells import cell_len
 
 from workshop.checks.engine import Failed
 from workshop.course import ROOT
+from workshop.patience import stretched
 from workshop.running import Program
 
 # How long a check waits for something that should come immediately, in seconds.
-SOON = 1.0
+SOON = stretched(1.0)
 
 MAX_ANSWER = 16 * 1024 * 1024  # bytes that are kept of a response or a stream
 

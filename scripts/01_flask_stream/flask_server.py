@@ -45,6 +45,12 @@ def page() -> Response:
     return send_file(PAGE)
 
 
+@app.get("/page.css")
+def stylesheet() -> Response:
+    """How it looks: the same file for every page in this course."""
+    return send_file(PAGE.with_name("page.css"))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--host", default="127.0.0.1")

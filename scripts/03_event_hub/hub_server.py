@@ -5,6 +5,7 @@
     GET    /events?types=a,b  one stream of several types
     POST   /events/{type}     publish a JSON object; answers with its id and its receivers
     DELETE /events/{type}     close the type: its streams end with `data: [DONE]`
+    DELETE /connections       cut every stream, as a bad network would
     GET    /                  a dashboard
 
 `Last-Event-ID` (a header, or `?last_event_id=` for clients that can't send one)
@@ -101,9 +102,19 @@ def create_app(hub: Hub, heartbeat: float = HEARTBEAT_SECONDS) -> FastAPI:
         with as_http_error():
             return {"receivers": hub.close(type)}
 
+    @app.delete("/connections")
+    async def cut() -> dict[str, int]:
+        streams = len(hub.streams)
+        app.state.hang_up_all()
+        return {"streams": streams}
+
     @app.get("/")
     async def dashboard() -> FileResponse:
         return FileResponse(Path(__file__).with_name("dashboard.html"))
+
+    @app.get("/page.css")
+    async def stylesheet() -> FileResponse:
+        return FileResponse(Path(__file__).with_name("page.css"))
 
     return app
 
@@ -215,8 +226,10 @@ def serve(app: FastAPI, hub: Hub, listener: socket.socket, heartbeat: float) -> 
     config = uvicorn.Config(app, log_level="warning", proxy_headers=False)
     # uvicorn raises the signal again once it has shut down. That is not a failure.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    server = HubServer(config, hub, heartbeat)
+    app.state.hang_up_all = server.hang_up_all
     with contextlib.suppress(KeyboardInterrupt):
-        HubServer(config, hub, heartbeat).run(sockets=[listener])
+        server.run(sockets=[listener])
 
 
 def main() -> None:

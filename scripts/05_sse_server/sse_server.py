@@ -30,12 +30,15 @@ from leaving import before_leaving
 from methods import Client, answer
 from running import hide_session_ids, serve
 from settings import Settings
+from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 
 MAX_WAITING_EVENTS = 100  # for one session: what its reader has not taken yet
 MAX_WAITING_BYTES = 2 * MAX_BODY  # and their bytes; a reply is hardly larger than its POST
 MAX_CALLS = 100  # for one session: calls that have no reply yet
 SEND_SECONDS = 10.0  # a reader that takes nothing for this long is dropped
+
+PAGE = Path(__file__).parent / "page"  # a client in the browser
 
 logger = logging.getLogger("uvicorn.error")
 
@@ -234,7 +237,9 @@ def create_app(settings: Settings) -> FastAPI:
 
     @app.get("/")
     async def page() -> FileResponse:
-        return FileResponse(Path(__file__).parent / "index.html")
+        return FileResponse(PAGE / "index.html")
+
+    app.mount("/page", StaticFiles(directory=PAGE))
 
     return app
 

@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 from workshop.checks.engine import Failed, Suite
 from workshop.complaints import Complaint, line_it_ran, todo_of
+from workshop.patience import stretched
 from workshop.running import ProgramError, abort, environment
 
 DRIVER = Path(__file__).with_name("parser_driver.py")
@@ -43,7 +44,7 @@ class Driver:
             env=environment(),
         )
         try:
-            self._answer(seconds=4.0)
+            self._answer(seconds=stretched(4.0))
         except (TimeoutError, EOFError) as error:
             printed = self.printed
             if isinstance(error, TimeoutError):
@@ -114,7 +115,7 @@ class Parser:
         self._idle: queue.Queue[Driver] = queue.Queue()
         self._idle.put(Driver(path))
         self._starting = threading.Lock()
-        self._patience = 1.0  # seconds for an answer that takes milliseconds
+        self._patience = stretched(1.0)  # seconds for an answer that takes milliseconds
 
     def ask(self, runs: list[list[bytes]]) -> list[dict[str, Any]]:
         """Feed each run to its own parser. Raises Failed when there is no answer."""
@@ -122,7 +123,7 @@ class Parser:
         try:
             answer = driver.ask(runs, seconds=self._patience)
         except (TimeoutError, EOFError) as error:
-            self._patience = 0.4  # it hung once: the others need not take as long
+            self._patience = stretched(0.4)  # it hung once: the others need not take as long
             shown = calls(runs[0]) + (" and others after it" if len(runs) > 1 else "")
             hung = isinstance(error, TimeoutError)
             line = driver.hung_in() if hung else None
@@ -150,7 +151,7 @@ class Parser:
         """Feed the runs in a new process. What goes wrong there is left to other checks."""
         driver = Driver(self._path)
         try:
-            return driver.ask(runs, seconds=0.4)
+            return driver.ask(runs, seconds=stretched(0.4))
         except (TimeoutError, EOFError):
             return []
         finally:
@@ -160,7 +161,7 @@ class Parser:
         """The step of `feed` that does not do its part, if it can be told."""
         driver = Driver(self._path)
         try:
-            step = driver.failing_step(seconds=0.4)
+            step = driver.failing_step(seconds=stretched(0.4))
         except (TimeoutError, EOFError):
             return {}
         finally:

@@ -22,6 +22,7 @@ from typing import Any
 
 from workshop.checks.engine import Failed, Suite
 from workshop.complaints import Complaint, complaints_in, line_it_ran, todo_of
+from workshop.patience import stretched
 from workshop.running import ProgramError, abort, environment
 from workshop.wire import ROOT, load
 
@@ -29,19 +30,19 @@ STANDARD = "HTML standard, 9.2"
 COURSE = "this course"
 
 # What the program is told, in seconds.
-HEARTBEAT = 0.4
+HEARTBEAT = stretched(0.4)
 RETRY = 0.02
 FIRST_BACKOFF = 0.02
 LONGEST_BACKOFF = 0.15
 
 # The scripted hub beats this often; on the quiet stream the first beat is late.
-BEAT = 0.2
+BEAT = stretched(0.2)
 LATE_BEAT = 1.5 * HEARTBEAT
 QUIET_BEATS = 6
 TICK = 0.03
 CROWDS = {"failing": 24, "recovering": 12}
-PATIENCE = 2.5
-SLOW = 3.0
+PATIENCE = stretched(2.5)
+SLOW = stretched(3.0)
 
 Json = dict[str, Any]
 Script = Callable[[int, int], AsyncIterator[bytes | int]]
@@ -371,7 +372,7 @@ class Follower:
             return any(line.startswith('{"following"') for line in self._other)
 
         with self._changed:
-            self._changed.wait_for(lambda: follows() or self._ended, timeout=10)
+            self._changed.wait_for(lambda: follows() or self._ended, timeout=stretched(10))
             if not follows():
                 self._changed.wait_for(lambda: self._ended, timeout=1)
                 raise ProgramError("It did not begin to follow. It printed:\n" + self.rest)
@@ -598,7 +599,7 @@ def does_not_hurry(follower: Follower) -> None:
             lambda name=name: said_something(name) or len(follower.lab.requests(name)) > 1
         )
         # It says so before it waits, but what it says may still be on its way.
-        if not follower.wait(lambda name=name: said_something(name), seconds=0.5):
+        if not follower.wait(lambda name=name: said_something(name), seconds=stretched(0.5)):
             raise follower.fail("at-once", name, '{"waits": …} before the second request')
 
 

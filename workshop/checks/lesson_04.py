@@ -21,14 +21,15 @@ from typing import Any
 
 from workshop.checks.engine import Failed, Suite
 from workshop.complaints import Complaint, complaints_in, todo_of
+from workshop.patience import stretched
 from workshop.running import ProgramError
 
 Json = dict[str, Any]
 
 # How long, in seconds, a check waits for a reply. A dozen children start within that time,
 # on whatever machine this is. A server that says nothing at all is found out sooner.
-PATIENCE = 2.0
-SHORT = 0.5
+PATIENCE = stretched(2.0)
+SHORT = stretched(0.5)
 
 STDIO = "MCP, stdio: MUST"
 JSON_RPC = "JSON-RPC 2.0"

@@ -33,6 +33,7 @@ from workshop.checks.mcp_session import (
     request,
 )
 from workshop.complaints import todo_of
+from workshop.patience import stretched
 from workshop.running import ProgramError, running
 from workshop.wire import SOON, Answer, ReceivedEvent, read_json
 
@@ -44,13 +45,13 @@ TOO_MANY = 60  # of them: three times what a server may keep for one reader
 FILLING = 15  # of them: more than lies on the way to a reader, less than a server may keep
 AT_ONCE = 20  # pings that are sent before their replies are awaited
 TOO_MANY_EVENTS = 110  # more than may wait, but these don't
-LONG = 1.5  # seconds that a slow tool takes: longer than any check waits
+LONG = stretched(1.5)  # seconds that a slow tool takes: longer than any check waits
 
 
 @contextmanager
 def open_program(path: Path) -> Iterator[McpServer]:
     """Start the file. Raises ProgramError."""
-    with running(path, "--heartbeat", str(HEARTBEAT), seconds=10) as program:
+    with running(path, "--heartbeat", str(HEARTBEAT), seconds=stretched(10)) as program:
         yield McpServer(f"{program.url}/sse", program, exact=True)
 
 
@@ -109,7 +110,7 @@ def blamed(server: McpServer) -> int | None:
     if server.program is None:
         return None
     with suppress(ProgramError):  # it answers first, and then prints
-        server.program.wait_for_output("Traceback", seconds=0.3)
+        server.program.wait_for_output("Traceback", seconds=stretched(0.3))
     printed = server.program.output
     for told, todo in TOLD_BY:
         if re.search(rf"^TypeError: .*{told}|^AttributeError: {told}", printed, re.MULTILINE):
@@ -579,7 +580,7 @@ def why_silent(server: McpServer, session: Session) -> tuple[str, int | None]:
     before = len(session.stream.events)
     with suppress(Failed):
         session.post(request(2, "workshop/nobody-knows-this"))
-    if session.stream.event(is_reply, after=before, seconds=0.3) is not None:
+    if session.stream.event(is_reply, after=before, seconds=stretched(0.3)) is not None:
         return "no-result", 6
     return "nothing", None
 
@@ -1356,7 +1357,7 @@ def others_go_on(server: McpServer) -> None:
     with Session.open(server) as slow, Session.open(server) as quick:
         before = len(slow.stream.events)
         try:
-            slow.post(call_wait(slow), seconds=0.1)
+            slow.post(call_wait(slow), seconds=stretched(0.1))
         except Failed as failure:
             if failure.hint != "no-answer":
                 raise
@@ -1808,7 +1809,7 @@ def leaves(server: McpServer) -> None:
         Session.open(server, initialize=False) as one,
         Session.open(server, initialize=False) as other,
     ):
-        program.stop(signal.SIGTERM, seconds=2)
+        program.stop(signal.SIGTERM, seconds=stretched(2))
         for session in (one, other):
             session.stream.wait_closed()
         whole = not (one.stream.broke_off or other.stream.broke_off)

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from workshop.checks.engine import Failed, Suite
+from workshop.patience import stretched
 from workshop.running import HOST, ProgramError, environment, free_port
 from workshop.wire import read_json
 
@@ -29,7 +30,7 @@ TRANSPORT = "HTTP+SSE 2024-11-05"
 LIFECYCLE = "MCP: the initialization phase"
 
 # How long, in seconds, a check waits for something that should come at once.
-PATIENCE = 1.5
+PATIENCE = stretched(1.5)
 
 # What the clients are told, in seconds.
 SETTINGS = {
@@ -39,10 +40,10 @@ SETTINGS = {
     "longest_backoff": 0.1,
     "most_failures": 100,
 }
-SHORT_ANSWER = 0.3
+SHORT_ANSWER = stretched(0.3)
 FEW_FAILURES = 4
 ASKED_RETRY = 300  # milliseconds
-AWAY = 0.2  # how long nothing listens while a server restarts
+AWAY = stretched(0.2)  # how long nothing listens while a server restarts
 
 # The same for the waits, which are asked for without a wire.
 PACE = {
@@ -570,7 +571,9 @@ class Lab:
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         with self._changed:
-            self._changed.wait_for(lambda: bool(self.pace) or self._ended, timeout=10)
+            self._changed.wait_for(
+                lambda: bool(self.pace) or self._ended, timeout=stretched(10)
+            )
             if not self.pace:
                 printed = "".join(self.other_output[-20:])
                 raise ProgramError(f"The file can't be loaded. It printed:\n{printed}")
@@ -628,7 +631,7 @@ class Lab:
     async def said_soon(self, name: str, fits: Callable[[Json], bool]) -> None:
         """Wait until the client of this server says something like this, but not for long."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(1.0):
+            async with asyncio.timeout(stretched(1.0)):
                 while not any(fits(line) for line in list(self.said[name])):
                     self._news.clear()
                     await self._news.wait()
@@ -916,7 +919,7 @@ def outlives_a_refusal(lab: Lab) -> None:
         raise lab.fail("gave-up", "leaving", wanted, at="<- 503")
     # One wait before each GET but the first. What was said may still be on its way.
     if lab.waits_said("leaving") < 2:
-        lab.wait(lambda: lab.waits_said("leaving") > 1, seconds=0.3)
+        lab.wait(lambda: lab.waits_said("leaving") > 1, seconds=stretched(0.3))
     if lab.waits_said("leaving") < 2:
         raise lab.fail("spins", "leaving", wanted, at="-> GET")
 
@@ -1084,7 +1087,7 @@ def keeps_what_came(lab: Lab) -> None:
 )
 def has_a_time_limit(lab: Lab) -> None:
     # A little less than the server takes to reply after all.
-    lab.wait(lambda: lab.outcome("slow", "look") is not None, seconds=0.9)
+    lab.wait(lambda: lab.outcome("slow", "look") is not None, seconds=stretched(0.9))
     wanted = f"look raises TimeoutError after {SHORT_ANSWER:g} s"
     outcome = lab.outcome("slow", "look")
     if outcome is None and len(lab.calls("slow", "look")) > 1:
@@ -1112,7 +1115,7 @@ def has_a_time_limit(lab: Lab) -> None:
     },
 )
 def limits_the_wait(lab: Lab) -> None:
-    lab.wait(lambda: lab.outcome("away", "look", number=1) is not None, seconds=1.0)
+    lab.wait(lambda: lab.outcome("away", "look", number=1) is not None, seconds=stretched(1.0))
     if (lab.outcome("away", "look", number=1) or {}).get("raised") != "TimeoutError":
         wanted = f"look raises TimeoutError after {SHORT_ANSWER:g} s"
         raise lab.fail("waits-for-ever", "away", wanted)

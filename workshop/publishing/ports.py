@@ -9,7 +9,7 @@ import re
 import socket
 
 from workshop.course import Course
-from workshop.running import HOST
+from workshop.running import HOST, port_is_free
 
 
 class Ports:
@@ -25,12 +25,18 @@ class Ports:
         for script in _SCRIPT.findall(commands):
             if port := self.default(script):
                 shown.add(port)
+        self._shown = sorted(shown)
         self._free: dict[int, int] = {}
         for port in sorted(shown):
             if port not in self._free:
                 # Programs suggest the next port when theirs is in use: it goes along.
                 first = _free_pair(len(str(port)))
                 self._free |= {port: first, port + 1: first + 1}
+
+    @property
+    def taken(self) -> list[int]:
+        """The ports that the lesson shows and that are not free now."""
+        return [port for port in self._shown if not port_is_free(port)]
 
     def default(self, script: str) -> int | None:
         """The port that a script takes when it is not told one; None if it takes none."""

@@ -1,8 +1,8 @@
 """Regenerate, or compare, everything that is derived from a source.
 
 Sources: `solutions/` (starters), `scripts/` (snippets, carried files), the programs
-themselves (recorded output), `notebooks/source/` (notebooks), and the manifest (the
-README's tables).
+themselves (recorded output), `notebooks/source/` (notebooks), Mermaid blocks (SVG files),
+the lessons' key terms (the glossary), and the manifest (the README's tables).
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from workshop.course import Course, Lesson, imported_names
+from workshop.publishing.diagrams import publish_diagrams, with_links
 from workshop.publishing.difference import Difference, PublishError, unified
+from workshop.publishing.glossary import glossary_path, glossary_text
 from workshop.publishing.make_notebook import notebook_text
 from workshop.publishing.readme import readme_text
 from workshop.publishing.replay import replay as replay_consoles
@@ -45,11 +47,20 @@ def publish(
             found += differences
     for made in _notebooks(course, chosen):
         found += _settle(course, *made, compare=compare)
+    drawn = [lesson.text for lesson in chosen if lesson.text.is_file()]
+    if lessons is None:
+        glossary = _made(lambda: glossary_text(course))
+        if glossary:
+            what = "the glossary, made from the lessons' key terms"
+            found += _settle(course, glossary_path(course), what, glossary, compare=compare)
     readme = course.root / "README.md"
     if lessons is None and readme.is_file():
-        table = _made(lambda: readme_text(_read(readme), course))
-        found += _settle(course, readme, "its tables", table, compare=compare)
-    return found
+        made = _made(
+            lambda: with_links(readme_text(_read(readme), course), readme, course.root)
+        )
+        found += _settle(course, readme, "its tables and links", made, compare=compare)
+        drawn.append(readme)
+    return found + publish_diagrams(drawn, course.root, compare=compare)
 
 
 def _copies(course: Course, lesson: Lesson) -> Iterator[tuple[Path, str, str | PublishError]]:
@@ -62,14 +73,14 @@ def _copies(course: Course, lesson: Lesson) -> Iterator[tuple[Path, str, str | P
             _made(lambda: starter_text(_read(lesson.solution), source)),
         )
     origins: dict[str, Path] = {}
-    for carried in lesson.carries:
-        origin = course.root / "scripts" / carried
-        what = f"carried over from scripts/{carried}"
+    for target, origin in lesson.carried.items():
+        name = str(origin.relative_to(course.root))
+        what = f"carried over from {name}"
         if not origin.is_file():
-            yield lesson.text, what, PublishError(f"There is no scripts/{carried}.")
+            yield lesson.text, what, PublishError(f"There is no {name}.")
             continue
         origins[origin.name] = origin
-        yield lesson.scripts / origin.name, what, _read(origin)
+        yield target, what, _read(origin)
     if lesson.solution.is_file():
         for origin in _imported(lesson, origins):
             what = f"copied from {origin.relative_to(course.root)}"
@@ -135,6 +146,10 @@ def _publish_text(
     is_now = _read(lesson.text)
     try:
         text, found = fill_snippets(is_now, name, course.root)
+        linked = with_links(text, lesson.text, course.root)
+        if linked != text:
+            found.append(Difference(name, "links to diagrams", unified(text, linked)))
+        text = linked
         if with_replay:
             text, differences = replay_consoles(text, name, course)
             found += differences

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import re
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 from workshop.course import Course
@@ -22,8 +20,9 @@ from workshop.publishing.console import (
 from workshop.publishing.difference import Difference, PublishError, unified
 from workshop.publishing.markdown import fences, with_bodies
 from workshop.publishing.ports import Ports
+from workshop.publishing.sandbox import sandbox, sandbox_environment
 from workshop.publishing.terminal import Terminal
-from workshop.running import environment, port_is_free
+from workshop.running import port_is_free
 
 # A running command that prints nothing for so long is taken to have printed all, in
 # seconds. Only for blocks that show nothing to wait for, or something else than came.
@@ -45,12 +44,12 @@ def replay(text: str, name: str, course: Course) -> tuple[str, list[Difference]]
     bodies = []
     differences: list[Difference] = []
     commands = "\n".join(step.command for block in blocks for step in block.steps)
-    with _sandbox(course.root) as folder, ExitStack() as stack:
+    with sandbox(course.root) as folder, ExitStack() as stack:
         ports = Ports(course, commands)
         terminals: dict[str, Terminal] = {}
         for block in blocks:
             if block.terminal not in terminals:
-                opened = Terminal(folder, _environment(folder))
+                opened = Terminal(folder, sandbox_environment(folder))
                 terminals[block.terminal] = opened
                 stack.callback(opened.close)
             player = _Player(terminals[block.terminal], ports, folder, course.root)
@@ -61,38 +60,6 @@ def replay(text: str, name: str, course: Course) -> tuple[str, list[Difference]]
                 if body != block.fence.body and found:
                     bodies.append((block.fence, body))
     return with_bodies(text, bodies, name), differences
-
-
-def _environment(folder: Path) -> dict[str, str]:
-    env = environment(
-        {
-            "LANG": "C.UTF-8",
-            "WORKSHOP_WORK": str(folder / "work"),
-            # The environment is there; `uv run` need not look at it each time.
-            "UV_NO_SYNC": "1",
-            "NO_PROXY": "127.0.0.1,localhost",
-            "no_proxy": "127.0.0.1,localhost",
-        }
-    )
-    # A lesson shows what happens without a key, and `uv` finds the environment itself.
-    for name in (
-        *("OPENAI_API_KEY", "OPENAI_BASE_URL", "VIRTUAL_ENV"),
-        *("PYTHONUNBUFFERED", "FORCE_COLOR"),
-    ):
-        env.pop(name, None)
-    return env
-
-
-@contextmanager
-def _sandbox(root: Path) -> Iterator[Path]:
-    """A folder that looks like the repository, with its own `work/` folder."""
-    with tempfile.TemporaryDirectory(prefix="workshop-") as name:
-        folder = Path(name).resolve() / "course"
-        folder.mkdir()
-        for path in root.iterdir():
-            if path.name not in ("work", ".git", ".env"):
-                (folder / path.name).symlink_to(path)
-        yield folder
 
 
 # A file right in /tmp.

@@ -7,7 +7,6 @@ import { toolForm } from "./tool_form.js";
 const byId = (id) => document.getElementById(id);
 const conversation = new Conversation(byId("conversation"));
 let connection = null;
-let heartbeats = 0;
 let listed = null; // the tools that have a form now, as JSON
 
 const watcher = {
@@ -23,10 +22,7 @@ const watcher = {
   sent: (...what) => conversation.sent(...what),
   received: (...what) => conversation.received(...what),
   notice: (text) => conversation.notice(text),
-  heartbeat() {
-    heartbeats += 1;
-    byId("heartbeats").textContent = `heartbeats: ${heartbeats}`;
-  },
+  heartbeat: () => conversation.heartbeat(),
   // Once for each session. The server may be a different one now, with other tools.
   async ready() {
     const talking = connection;

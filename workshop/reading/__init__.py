@@ -1,0 +1,1 @@
+"""`workshop read`: a lesson's text in the terminal, section by section."""
