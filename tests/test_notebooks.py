@@ -55,7 +55,7 @@ CHANGES = {
             '"--first-id", "1", "--heartbeat", "0.1"',
             ": heartbeat",
         ),
-        ('last_event_id=1") as resumed', 'last_event_id=3") as resumed', "id: 3"),
+        ('last_event_id=1") as resumed', 'last_event_id=3") as resumed', "id: "),
         ('{"text": "rain"}', '{"text": "sun"}', '"receivers"'),
     ],
     "04": [
