@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from types import ModuleType
 
 from tests.conftest import ROOT
+from workshop.raw_client import Answer, Server
+from workshop.raw_stream import Stream
 from workshop.running import Program, running
-from workshop.wire import Answer, Server, Stream
 
 FOLDER = ROOT / "scripts" / "03_event_hub"
 HUB = FOLDER / "hub_server.py"

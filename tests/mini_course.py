@@ -11,8 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from workshop import checks, cli
-from workshop.checks.engine import Failed, Suite
+from workshop.checks.engine import Suite
 from workshop.course import Course
+from workshop.failed import Failed
 from workshop.publishing.starters import starter_text
 from workshop.running import ProgramError
 

@@ -25,8 +25,8 @@ from workshop.checks.mcp_session import (
     notification,
     request,
 )
+from workshop.raw_client import Answer, Server
 from workshop.running import HOST, free_port
-from workshop.wire import Answer, Server
 
 FOLDER = ROOT / "scripts/06_sdk_server"
 

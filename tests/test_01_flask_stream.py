@@ -26,8 +26,8 @@ from tests.page_parts import complaints
 from tests.parts import require
 from workshop.checks import suite_of
 from workshop.checks.engine import check_program, check_url
+from workshop.raw_client import Server
 from workshop.running import HOST, free_port, recorded, running
-from workshop.wire import Server
 
 pytestmark = pytest.mark.usefixtures("warm")
 

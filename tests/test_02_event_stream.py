@@ -19,7 +19,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workshop.wire import load
+from workshop.loading import load
 
 pytestmark = pytest.mark.usefixtures("warm")
 

@@ -19,8 +19,8 @@ import pytest
 
 from tests.hub_parts import HUB, PatientServer, running_hub
 from tests.turns import takes_less_than
+from workshop.raw_client import Server
 from workshop.running import running
-from workshop.wire import Server
 
 pytestmark = pytest.mark.usefixtures("warm")
 

@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import ROOT
-from workshop.wire import load
+from workshop.loading import load
 
 pytestmark = pytest.mark.usefixtures("warm")
 

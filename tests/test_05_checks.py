@@ -14,8 +14,8 @@ from tests.parts import missing, require
 from workshop.checks.engine import Report, check_program, check_url
 from workshop.checks.lesson_05 import changing_part, fault_of, suite
 from workshop.checks.mcp_session import parsed
+from workshop.raw_stream import ReceivedEvent
 from workshop.running import Program, free_port, running
-from workshop.wire import ReceivedEvent
 
 pytestmark = pytest.mark.usefixtures("warm")
 

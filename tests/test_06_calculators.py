@@ -31,8 +31,8 @@ from workshop.checks.engine import Report, check_url
 from workshop.checks.lesson_05 import suite
 from workshop.checks.mcp_session import parsed, request
 from workshop.patience import stretched
+from workshop.raw_client import Server
 from workshop.running import Program, environment, free_port, running
-from workshop.wire import Server
 
 pytestmark = pytest.mark.usefixtures("warm")
 

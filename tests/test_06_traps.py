@@ -30,7 +30,7 @@ from starlette.testclient import TestClient
 
 from tests.sdk_parts import FOLDER, logged, post, program, serving, session, text_of
 from workshop.checks.mcp_session import request
-from workshop.wire import Server
+from workshop.raw_client import Server
 
 pytestmark = pytest.mark.usefixtures("warm")
 

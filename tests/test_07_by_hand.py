@@ -24,8 +24,8 @@ from mcp.client.sse import sse_client
 from mcp_types import Implementation
 
 from tests.conftest import ROOT
+from workshop.loading import load
 from workshop.running import Program, environment, free_port, running
-from workshop.wire import load
 
 pytestmark = pytest.mark.usefixtures("warm")
 

@@ -20,8 +20,8 @@ from mcp.client.sse import sse_client
 from mcp_types import TextContent
 
 from tests.conftest import ROOT
+from workshop.loading import load
 from workshop.running import Program, environment, running
-from workshop.wire import load
 
 pytestmark = pytest.mark.usefixtures("warm")
 

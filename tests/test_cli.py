@@ -21,10 +21,11 @@ from typer.testing import CliRunner, Result
 
 from tests import mini_course
 from workshop import checks, cli
-from workshop.checks.engine import Failed, Report, check_program
+from workshop.checks.engine import Report, check_program
 from workshop.checks.engine import Result as CheckResult
 from workshop.complaints import Complaint
 from workshop.course import Course
+from workshop.failed import Failed
 from workshop.report_table import report_table
 from workshop.running import free_port, recorded, running
 from workshop.screens import show_overview, show_report

@@ -13,7 +13,6 @@ import pytest
 from workshop.checks.engine import (
     COMMON_HINTS,
     STARTS,
-    Failed,
     Report,
     Scope,
     Suite,
@@ -22,6 +21,7 @@ from workshop.checks.engine import (
     check_url,
     todos_checked,
 )
+from workshop.failed import Failed
 from workshop.running import ProgramError
 
 Run = Callable[[str], None]

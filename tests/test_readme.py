@@ -7,8 +7,8 @@ import subprocess
 from pathlib import Path
 
 from tests.conftest import ROOT
+from workshop.raw_client import Server
 from workshop.running import environment, running
-from workshop.wire import Server
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BEGIN = README.partition("\n## Begin\n")[2].partition("\n## ")[0]

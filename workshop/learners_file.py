@@ -10,7 +10,6 @@ from __future__ import annotations
 import ast
 import builtins
 import difflib
-import importlib.util
 import re
 import sys
 import traceback
@@ -20,6 +19,7 @@ from operator import attrgetter
 from pathlib import Path
 from types import ModuleType
 
+from workshop import loading
 from workshop.complaints import ENDS, NEEDED, Complaint, code_at
 
 # --- without running it ------------------------------------------------------------------
@@ -155,12 +155,8 @@ def load(path: Path, *needed: str) -> ModuleType:
     # saves within one second could look alike.
     sys.dont_write_bytecode = True
     sys.path.insert(0, str(path.parent))
-    spec = importlib.util.spec_from_file_location("learners_file", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["learners_file"] = module  # where dataclasses look it up
     try:
-        spec.loader.exec_module(module)
+        module = loading.load(path, "learners_file")
     except BaseException as error:
         print("".join(raised(error, path)), file=sys.stderr)
         sys.exit(1)

@@ -17,14 +17,15 @@ from rich.cells import chop_cells
 from rich.console import Console
 from rich.text import Text
 
-from workshop.checks.engine import Failed, Report, Result, State
+from workshop.checks.engine import Report, Result, State
 from workshop.checks.gallery import Todo
 from workshop.complaints import Complaint
 from workshop.course import Course, Lesson
 from workshop.doctor import Finding
+from workshop.failed import Failed
 from workshop.next_step import next_step
+from workshop.pointing import point_at, visible
 from workshop.publishing.starters import todos_in
-from workshop.wire import point_at, visible
 
 WIDEST = 80
 TITLE = "Server-Sent Events and MCP, by hand"

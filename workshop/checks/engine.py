@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Generic, Literal, TypeVar
 
 from workshop.complaints import Complaint, complaints_in, line_it_ran, todo_of
+from workshop.failed import Failed
 from workshop.learners_file import broken, doubts
 from workshop.running import Program, ProgramError, recorded
 
@@ -42,37 +43,6 @@ COMMON_HINTS = {
     "crashed": "Your code raised an exception. The end of the traceback names the line.",
     "hangs": "Your code was still running after a second. Is there a loop that never ends?",
 }
-
-
-class Failed(Exception):
-    """What a check found wrong.
-
-    `hint` is a key of the check's `hints` (or of COMMON_HINTS); `sent` and
-    `received` are what went over the wire; `at` is the index of the wrong byte
-    in `received`, under which a caret is drawn; `wanted` is what should have come.
-    `label` says what `received` is when it is not what came back: "Misread", "Raised".
-    `todo` is set where something else than the check tells which TODO is to blame.
-    """
-
-    def __init__(
-        self,
-        hint: str,
-        *,
-        sent: str | bytes = "",
-        received: str | bytes = b"",
-        at: int | None = None,
-        wanted: str = "",
-        label: str = "Came back",
-        todo: int | None = None,
-    ) -> None:
-        super().__init__(hint)
-        self.hint = hint
-        self.sent = sent.encode() if isinstance(sent, str) else sent
-        self.received = received.encode() if isinstance(received, str) else received
-        self.at = at
-        self.wanted = wanted
-        self.label = label
-        self.todo = todo
 
 
 @dataclass(frozen=True, slots=True)

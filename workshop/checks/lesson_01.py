@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from workshop.checks.engine import Failed, Suite
+from workshop.checks.engine import Suite
 from workshop.complaints import todo_of
+from workshop.failed import Failed
 from workshop.patience import stretched
+from workshop.raw_client import Answer, Server
+from workshop.raw_stream import SOON, Stream
 from workshop.running import ProgramError, running
-from workshop.wire import SOON, Answer, Server, Stream
 
 PATH = "/mcp-sse"
 # `?interval=` is the exercise's own: a server that does not know it ignores it.

@@ -17,8 +17,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from workshop.checks.engine import Failed, Suite
+from workshop.checks.engine import Suite
 from workshop.complaints import Complaint, line_it_ran, todo_of
+from workshop.failed import Failed
 from workshop.patience import stretched
 from workshop.running import ProgramError, abort, environment
 

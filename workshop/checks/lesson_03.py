@@ -20,11 +20,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from workshop.checks.engine import Failed, Suite
+from workshop.checks.engine import Suite
 from workshop.complaints import Complaint, complaints_in, line_it_ran, todo_of
+from workshop.course import ROOT
+from workshop.failed import Failed
+from workshop.loading import load
 from workshop.patience import stretched
 from workshop.running import ProgramError, abort, environment
-from workshop.wire import ROOT, load
 
 STANDARD = "HTML standard, 9.2"
 COURSE = "this course"

@@ -19,8 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from workshop.checks.engine import Failed, Suite
+from workshop.checks.engine import Suite
 from workshop.complaints import Complaint, complaints_in, todo_of
+from workshop.failed import Failed
 from workshop.patience import stretched
 from workshop.running import ProgramError
 

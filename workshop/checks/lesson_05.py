@@ -19,7 +19,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urljoin, urlsplit
 
-from workshop.checks.engine import Failed, Suite
+from workshop.checks.engine import Suite
 from workshop.checks.mcp_session import (
     JSON_HEADERS,
     McpServer,
@@ -33,9 +33,11 @@ from workshop.checks.mcp_session import (
     request,
 )
 from workshop.complaints import todo_of
+from workshop.failed import Failed
 from workshop.patience import stretched
+from workshop.raw_client import Answer, read_json
+from workshop.raw_stream import SOON, ReceivedEvent
 from workshop.running import ProgramError, running
-from workshop.wire import SOON, Answer, ReceivedEvent, read_json
 
 TRANSPORT = "HTTP+SSE 2024-11-05"
 MAX_BODY = 4 * 1024 * 1024  # bytes

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
-from workshop.checks.engine import Failed, Suite
+from workshop.checks.engine import Suite
 from workshop.checks.mcp_session import (
     McpServer,
     Reply,
@@ -26,8 +26,9 @@ from workshop.checks.mcp_session import (
     parsed,
     request,
 )
+from workshop.failed import Failed
+from workshop.raw_stream import SOON, ReceivedEvent
 from workshop.running import running
-from workshop.wire import SOON, ReceivedEvent
 
 PREFIX = "/mcp"
 PUBLIC_NAME = "tea.example"

@@ -19,10 +19,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
-from workshop.checks.engine import Failed, Suite
+from workshop.checks.engine import Suite
+from workshop.failed import Failed
 from workshop.patience import stretched
+from workshop.raw_client import read_json
 from workshop.running import HOST, ProgramError, environment, free_port
-from workshop.wire import read_json
 
 COURSE = "this course"
 SSE = "HTML standard, 9.2"

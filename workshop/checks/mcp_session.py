@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
-from workshop.checks.engine import Failed
+from workshop.failed import Failed
+from workshop.raw_client import Answer, Server, read_json
+from workshop.raw_stream import SOON, ReceivedEvent, Stream
 from workshop.running import Program
-from workshop.wire import SOON, Answer, ReceivedEvent, Server, Stream, read_json
 
 JSON_HEADERS = {"Content-Type": "application/json"}
 

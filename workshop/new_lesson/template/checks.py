@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from workshop.checks.engine import Failed, Suite
+from workshop.checks.engine import Suite
+from workshop.failed import Failed
+from workshop.raw_client import Server
 from workshop.running import running
-from workshop.wire import Server
 
 STANDARD = "WHATWG HTML, server-sent events"
 EVENTS = b"data: one\n\ndata: two\n\ndata: three\n\n"

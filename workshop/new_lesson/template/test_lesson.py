@@ -5,8 +5,8 @@
 from __future__ import annotations
 
 from workshop.course import ROOT
+from workshop.raw_client import Server
 from workshop.running import running
-from workshop.wire import Server
 
 PROGRAM = ROOT / "scripts/NN_slug/hello_server.py"
 
