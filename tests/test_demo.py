@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import signal
 import sys
 import threading
 import time
@@ -123,10 +124,15 @@ class Demo:
         )
 
     @property
+    def process(self) -> psutil.Process:
+        """The `workshop demo` in this terminal."""
+        shell = psutil.Process(int(self.screen("display", "-p", "-t", "watch", "#{pane_pid}")))
+        return shell.children()[0]
+
+    @property
     def folder(self) -> str:
         """The temporary folder of this demo."""
-        shell = psutil.Process(int(self.screen("display", "-p", "-t", "watch", "#{pane_pid}")))
-        for process in shell.children(recursive=True):
+        for process in self.process.children():
             if "attach-session" in (words := process.cmdline()):
                 return str(Path(words[words.index("-S") + 1]).parent)
         raise AssertionError("no demo is shown")
@@ -244,6 +250,26 @@ def test_two_demos_at_once_have_different_ports(demo: Callable[..., Demo]) -> No
     assert left_of(folders[1]), "the other one goes on"
     both[1].press("q")
     nothing_is_left(folders[1])
+
+
+@pytest.mark.parametrize(
+    "how",
+    [[signal.SIGHUP, signal.SIGTERM, signal.SIGHUP], [signal.SIGKILL]],
+    ids=["ended", "killed"],
+)
+def test_however_it_ends_everything_goes_with_it(
+    how: list[signal.Signals], demo: Callable[..., Demo]
+) -> None:
+    shown = demo("05")
+    shown.until(r"^Next, in server:")
+    shown.press("Enter")
+    shown.until(r"Uvicorn running on")
+    folder = shown.folder
+    for each in how:
+        shown.process.send_signal(each)
+        # One after another, while what it started is being put away.
+        threading.Event().wait(0.2)
+    nothing_is_left(folder)
 
 
 def test_a_window_that_is_closed_takes_everything_with_it(demo: Callable[..., Demo]) -> None:

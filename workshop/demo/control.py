@@ -280,6 +280,7 @@ def own_ports() -> IO[str] | None:
 
 def main(root: str, slug: str, folder: str, parent: str, *options: str) -> None:
     """Run the demo, and let go of the terminal it is shown in."""
+    server = os.getppid()  # tmux's: it can be ended even when its socket is gone
     course = Course.load(Path(root))
     lesson = course.lesson(slug)
     steps = steps_of(lesson)
@@ -299,12 +300,12 @@ def main(root: str, slug: str, folder: str, parent: str, *options: str) -> None:
         pass
     except Exception:
         (Path(folder).parent / "error.txt").write_text(traceback.format_exc(), "utf-8")
-    if _is_alive(int(parent)):
-        tmux("detach-client", "-s", "demo", check=False)
-        signal.pause()  # until whoever started the demo has put it away
-    from workshop.demo.start import put_away
-
-    put_away(tmux)
+    tmux("detach-client", "-s", "demo", check=False)
+    while _is_alive(int(parent)):  # it puts everything away, this program too
+        time.sleep(0.2)
+    # It was killed. tmux's SIGHUP ends what runs in the panes.
+    shutil.rmtree(Path(folder).parent, ignore_errors=True)
+    os.kill(server, signal.SIGTERM)
 
 
 if __name__ == "__main__":

@@ -70,6 +70,9 @@ def run_demo(course: Course, lesson: Lesson, *, big: bool = False) -> None:
                 check=False,
             )
         finally:
+            # Nothing may interrupt this: what is left now would be left for ever.
+            for each in (*_LEAVING_SIGNALS, signal.SIGINT):
+                signal.signal(each, signal.SIG_IGN)
             put_away(tmux)
         if error.is_file():
             raise CourseError(f"The demo has failed:\n{error.read_text(encoding='utf-8')}")
@@ -95,14 +98,23 @@ def put_away(tmux: Tmux) -> None:
     tmux("kill-server", check=False)
 
 
+_LEAVING_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
+
+
 @contextlib.contextmanager
 def _signals_as_exits() -> Iterator[None]:
     """Let SIGTERM and SIGHUP end the program by an exception, so that all is put away."""
 
     def leave(number: int, frame: FrameType | None) -> None:
+        # A window that is closed sends several: the first one is enough.
+        for each in _LEAVING_SIGNALS:
+            signal.signal(each, signal.SIG_IGN)
         raise SystemExit(128 + number)
 
-    before = {each: signal.signal(each, leave) for each in (signal.SIGTERM, signal.SIGHUP)}
+    handled = (*_LEAVING_SIGNALS, signal.SIGINT)
+    before = {each: signal.getsignal(each) for each in handled}
+    for each in _LEAVING_SIGNALS:
+        signal.signal(each, leave)
     try:
         yield
     finally:
