@@ -7,7 +7,7 @@ import select
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 
@@ -63,7 +63,8 @@ def keys() -> Iterator[Keys]:
         listen()
         yield Keys(descriptor)
     finally:
-        termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
+        with suppress(termios.error):  # the terminal itself is gone
+            termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
         for each, handler in handlers.items():
             signal.signal(each, handler)
 

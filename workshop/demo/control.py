@@ -15,6 +15,7 @@ import tempfile
 import textwrap
 import time
 import traceback
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
@@ -305,7 +306,8 @@ def main(root: str, slug: str, folder: str, parent: str, *options: str) -> None:
         time.sleep(0.2)
     # It was killed. tmux's SIGHUP ends what runs in the panes.
     shutil.rmtree(Path(folder).parent, ignore_errors=True)
-    os.kill(server, signal.SIGTERM)
+    with suppress(ProcessLookupError):
+        os.kill(server, signal.SIGTERM)
 
 
 if __name__ == "__main__":
