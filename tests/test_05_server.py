@@ -23,6 +23,7 @@ import psutil
 import pytest
 
 from tests.turns import takes_less_than
+from workshop.patience import stretched
 from workshop.running import HOST, Program, environment, free_port, running
 
 pytestmark = pytest.mark.usefixtures("warm")
@@ -961,7 +962,7 @@ def test_it_also_serves_without_httptools() -> None:
         test_a_body_without_end_is_refused_while_it_comes(program, "close")
         test_a_session_from_start_to_end(program)
         with Stream(program):
-            assert program.stop() < 2
+            assert program.stop() < stretched(2)
         assert process.returncode == 0
         assert os.name == "nt" or "Traceback" not in program.output
     finally:

@@ -28,6 +28,7 @@ def test_the_code_is_clean(command: list[str]) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.timeout(600)
 def test_the_types_fit(pytestconfig: pytest.Config) -> None:
     """Checked once for each state of the code: it takes most of a minute of computing."""
     read = [ROOT / "pyproject.toml", ROOT / "uv.lock"]

@@ -327,13 +327,13 @@ def test_what_a_solution_imports_is_copied_with_what_that_imports(course: Course
     edit(course.root / "solutions/02_two/exercise.py", "import program", "import own, program")
     edit(
         course.root / "lessons/lessons.toml",
-        '["01_one/program.py"]',
-        '["01_one/program.py", "01_one/deeper.py"]',
+        '["01_one/program.py", ',
+        '["01_one/program.py", "01_one/deeper.py", ',
     )
     course = Course.load(course.root, course.work_root)
     publish(course, None, compare=False)
     for folder in ("scripts", "solutions"):
-        copied = {path.name for path in (course.root / folder / "02_two").iterdir()}
+        copied = {path.name for path in (course.root / folder / "02_two").glob("*.py")}
         assert copied == {"exercise.py", "program.py", "deeper.py", "own.py"}
     edit(course.root / "solutions/02_two/own.py", "True", "False")
     (found,) = publish(course, None, compare=True)
