@@ -71,9 +71,12 @@ def keep_chosen(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Drop the tests of other lessons, if `--lesson` chose some."""
     if chosen := chosen_slugs(config):
         slugs = [lesson.slug for lesson in Course.load().lessons]
-        dropped = [item for item in items if lesson_of(item.nodeid, slugs) not in chosen]
+        kept: list[pytest.Item] = []
+        dropped: list[pytest.Item] = []
+        for item in items:
+            (kept if lesson_of(item.nodeid, slugs) in chosen else dropped).append(item)
         config.hook.pytest_deselected(items=dropped)
-        items[:] = [item for item in items if lesson_of(item.nodeid, slugs) in chosen]
+        items[:] = kept
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -172,23 +172,26 @@ def open_without_reading(server: Server, type: str) -> socket.socket:
 
 
 def test_a_reader_that_never_reads_is_cut_and_nobody_waits_for_it() -> None:
-    with (
-        running_hub("--heartbeat", "0.2", "--queue", "20") as (server, _),
-        server.open("/events/slow") as quick,
-        open_without_reading(server, "slow"),
-    ):
-        until(lambda: health(server)["streams"] == 2)
-        slowest = 0.0
-        filler = "x" * 60_000
-        for number in range(200):
-            began = time.monotonic()
-            server.post_json("/events/slow", {"n": number, "filler": filler})
-            assert quick.event(after=number, seconds=10) is not None
-            slowest = max(slowest, time.monotonic() - began)
-        assert slowest < 5
-        until(lambda: health(server)["streams"] == 1)
-        assert len(quick.events) == 200
-        assert not quick.closed
+    def slowest_event() -> float:
+        with (
+            running_hub("--heartbeat", "0.2", "--queue", "20") as (server, _),
+            server.open("/events/slow") as quick,
+            open_without_reading(server, "slow"),
+        ):
+            until(lambda: health(server)["streams"] == 2)
+            slowest = 0.0
+            filler = "x" * 60_000
+            for number in range(200):
+                began = time.monotonic()
+                server.post_json("/events/slow", {"n": number, "filler": filler})
+                assert quick.event(after=number, seconds=10) is not None
+                slowest = max(slowest, time.monotonic() - began)
+            until(lambda: health(server)["streams"] == 1)
+            assert len(quick.events) == 200
+            assert not quick.closed
+        return slowest
+
+    assert takes_less_than(2, slowest_event)
 
 
 def test_a_slow_reader_is_told_to_come_back_and_catches_up_from_history() -> None:

@@ -287,8 +287,9 @@ def test_a_program_that_did_not_start_says_its_last_line_first(tmp_path: Path) -
     assert b"It said:" in report.results[0].failure.received, "all of it is below"
 
 
-def test_what_a_failure_shows_of_an_exception_comes_first_too(tmp_path: Path) -> None:
-    path = tmp_path / "exercise.py"
+def complaints_of(received: str, folder: Path) -> list[Complaint]:
+    """What is complained about when a check fails, and shows this as received."""
+    path = folder / "exercise.py"
     path.write_text("x = 1\nx.y\n", encoding="utf-8")
     suite: Suite[None] = Suite(
         "99_test", open_program=lambda path: nullcontext(), start_heading="The exercise"
@@ -296,25 +297,21 @@ def test_what_a_failure_shows_of_an_exception_comes_first_too(tmp_path: Path) ->
 
     @suite.check("answers", "", why="", read="", rule="", hints={}, todo=1)
     def answers(target: None) -> None:
-        raise Failed("crashed", received='  File "exercise.py", line 2\n    x.y\nValueError: a')
+        raise Failed("crashed", received=received)
 
-    (complaint,) = check_program(suite, path).complaints
-    assert complaint == Complaint(path, "ValueError: a", 2, "x.y")
+    return check_program(suite, path).complaints
+
+
+def test_what_a_failure_shows_of_an_exception_comes_first_too(tmp_path: Path) -> None:
+    received = '  File "exercise.py", line 2\n    x.y\nValueError: a'
+    (complaint,) = complaints_of(received, tmp_path)
+    assert complaint == Complaint(tmp_path / "exercise.py", "ValueError: a", 2, "x.y")
 
 
 def test_a_line_that_fails_about_several_keys_is_one_place(tmp_path: Path) -> None:
-    path = tmp_path / "exercise.py"
-    path.write_text("x = 1\nx.y\n", encoding="utf-8")
-    suite: Suite[None] = Suite(
-        "99_test", open_program=lambda path: nullcontext(), start_heading="The exercise"
-    )
-
-    @suite.check("answers", "", why="", read="", rule="", hints={}, todo=1)
-    def answers(target: None) -> None:
-        told = "crashed: KeyError: 'a', in line 2\ncrashed: KeyError: 'b', in line 2\n"
-        raise Failed("crashed", received=f"{told}crashed: TypeError: c, in line 2")
-
-    said = [complaint.said for complaint in check_program(suite, path).complaints]
+    told = "crashed: KeyError: 'a', in line 2\ncrashed: KeyError: 'b', in line 2\n"
+    received = f"{told}crashed: TypeError: c, in line 2"
+    said = [complaint.said for complaint in complaints_of(received, tmp_path)]
     assert said == ["KeyError: 'a'", "TypeError: c"]
 
 

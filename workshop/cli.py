@@ -113,10 +113,10 @@ def start(
     with explained() as course:
         current, _ = next_step(course)
         lesson = current if name is None and current else chosen(course, name, "start")
-        before = set(lesson.work.parent.glob("*.backup*"))
+        before = lesson.backups
         if name is not None or reset or at is not None or lesson != in_progress(course):
             course.start(lesson, reset=reset, at=at)
-        kept = sorted(set(lesson.work.parent.glob("*.backup*")) - before)
+        kept = sorted(lesson.backups - before)
         show_started(console(), course, lesson, todos_of(lesson), kept, at=at or 1)
 
 

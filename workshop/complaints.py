@@ -12,6 +12,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from workshop.exercise_parts import TODO_COMMENT
+
 
 @dataclass(frozen=True, slots=True)
 class Complaint:
@@ -189,7 +191,7 @@ def todo_of(complaint: Complaint) -> int | None:
     """The TODO whose comment is the last one above the complaint's line, if there is one."""
     todo = None
     for text in _lines(complaint.path)[: complaint.line or 0]:
-        if found := re.match(r"\s*# \(?TODO (\d+)\b", text):
+        if found := TODO_COMMENT.match(text):
             todo = int(found[1])
     return todo
 

@@ -125,6 +125,11 @@ class Lesson:
         """work/NN_slug/exercise.py, the learner's own file."""
         return self.work_root / self.slug / "exercise.py"
 
+    @property
+    def backups(self) -> set[Path]:
+        """The copies of earlier work that are kept beside the learner's file."""
+        return set(self.work.parent.glob("*.backup*"))
+
 
 _FOR_AUTHORS = {"draft", "least_mistakes"}  # what learners never see
 _STRINGS = ("slug", "title", "era", "summary")

@@ -12,7 +12,8 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-_TODO = re.compile(r"\s*# \(?TODO (\d+)\b")
+TODO_COMMENT = re.compile(r"\s*# \(?TODO (\d+)\b")
+"""The first line of a TODO, or of what `# (TODO 1) …` marks as more of it."""
 
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
@@ -43,7 +44,7 @@ def parts_of_todos(starter: str) -> dict[int, list[str]]:
     places = _places(starter)
     found: dict[int, list[str]] = {}
     for number, line in enumerate(starter.splitlines()):
-        if (todo := _TODO.match(line)) is None:
+        if (todo := TODO_COMMENT.match(line)) is None:
             continue
         around = [name for name, place in places.items() if place.first <= number < place.end]
         if not around:

@@ -14,6 +14,7 @@ from workshop.checks.engine import Report, Result
 from workshop.course import Course, Lesson
 from workshop.screens import (
     MOST_COMPLAINTS,
+    aside_of,
     code_lines,
     left_out,
     lines_of,
@@ -115,15 +116,11 @@ def _complaints(course: Course, report: Report) -> str:
 
 
 def _row(report: Report, result: Result) -> str:
-    numbers = {one.id: number for number, one in enumerate(report.results, start=1)}
     mark, color = _MARKS[result.state]
-    aside, faint = "", ""
-    if result.state == "failed" and result.todo is not None:
-        aside = f"TODO {result.todo}"
-    elif result.state == "waiting":
-        aside, faint = f"waits for {numbers[result.waits_for]}", ";opacity:.6"
+    faint = ";opacity:.6" if result.state == "waiting" else ""
+    number, aside = report.numbers[result.id], aside_of(report, result)
     return (
-        f'<tr><td style="{_CELL};opacity:.6;white-space:nowrap">{numbers[result.id]}</td>'
+        f'<tr><td style="{_CELL};opacity:.6;white-space:nowrap">{number}</td>'
         f'<td style="{_CELL};color:{color};white-space:nowrap"><b>{mark}</b></td>'
         f'<td style="{_CELL}{faint};width:100%">{_inline(result.title)}</td>'
         f'<td style="{_CELL};opacity:.6;white-space:nowrap">{aside}</td></tr>'

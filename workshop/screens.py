@@ -333,13 +333,8 @@ def _show_folded(screen: Console, state: State, said: str) -> None:
 def _show_row(screen: Console, report: Report, result: Result, *, bold: bool = False) -> None:
     """One check in a line: its number, how it went, and what it waits for or its TODO."""
     mark, style = _marks(screen)[result.state]
-    numbers = {one.id: number for number, one in enumerate(report.results, start=1)}
-    aside = ""
-    if result.state == "failed" and result.todo is not None:
-        aside = f"TODO {result.todo}"
-    elif result.state == "waiting":
-        aside = f"waits for {numbers[result.waits_for]}"
-    head = f"  {numbers[result.id]:>2} "
+    aside = aside_of(report, result)
+    head = f"  {report.numbers[result.id]:>2} "
     room = width_of(screen) - len(head) - len(mark) - 1
     # The aside goes to the right of the title's last line, or below if it won't fit.
     titles = _folded(result.title, room)
@@ -351,6 +346,15 @@ def _show_row(screen: Console, report: Report, result: Result, *, bold: bool = F
         lead = [head, (mark, style), " "] if number == 0 else [" " * (len(head) + 2)]
         tail = f"{aside:>{room - len(title)}}" if last and aside else ""
         line(screen, *lead, (title, words), (tail, "dim"))
+
+
+def aside_of(report: Report, result: Result) -> str:
+    """What stands beside a check: the TODO to blame, or the check that it waits for."""
+    if result.state == "failed" and result.todo is not None:
+        return f"TODO {result.todo}"
+    if result.state == "waiting":
+        return f"waits for {report.numbers[result.waits_for]}"
+    return ""
 
 
 def _show_failure(

@@ -125,6 +125,11 @@ class Report:
         """The ids of the checks in this state."""
         return [result.id for result in self.results if result.state == state]
 
+    @property
+    def numbers(self) -> dict[str, int]:
+        """The number of each check by its id, counted from 1 in the order of the lesson."""
+        return {result.id: number for number, result in enumerate(self.results, start=1)}
+
     def failures(self) -> list[Result]:
         """What failed, in the order in which it should be fixed: by TODO, then as listed."""
         failed = [result for result in self.results if result.state == "failed"]

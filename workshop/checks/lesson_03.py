@@ -23,6 +23,7 @@ from typing import Any
 from workshop.checks.engine import Suite
 from workshop.complaints import Complaint, complaints_in, line_it_ran, todo_of
 from workshop.course import ROOT
+from workshop.exercise_parts import TODO_COMMENT
 from workshop.failed import Failed
 from workshop.loading import load
 from workshop.patience import stretched
@@ -418,8 +419,8 @@ class Follower:
         for line in above:
             if re.match(r"(async def|def|class) ", line):
                 todo = ""
-            elif named := re.match(r"\s*# \(?(TODO \d+)\b", line):
-                todo = f", at {named[1]}"
+            elif named := TODO_COMMENT.match(line):
+                todo = f", at TODO {named[1]}"
         return todo
 
     def returns(self, name: str) -> bool:

@@ -202,7 +202,7 @@ def _started(name: str, at: int | None) -> None:
     course = Course.load()
     try:
         lesson = course.lesson(name)
-        before = set(lesson.work.parent.glob("*.backup*"))
+        before = lesson.backups
         if at is not None or not lesson.work.is_file():
             course.start(lesson, at=at)
         else:
@@ -212,7 +212,7 @@ def _started(name: str, at: int | None) -> None:
     except CourseError as error:
         print(error)
         return
-    for copy in sorted(set(lesson.work.parent.glob("*.backup*")) - before):
+    for copy in sorted(lesson.backups - before):
         print(f"What you had is kept as {course.shown(copy)}.")
     print(f"Your file is {course.shown(lesson.work)}.")
     if at is not None and at > 1:

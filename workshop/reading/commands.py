@@ -64,9 +64,8 @@ def read_lesson(
         stopped_at=lambda heading: remember(course, lesson, heading),
     )
     if pager.run(begin):
-        following = [one for one in course.released if one.slug > lesson.slug]
         prose(screen, f"That was lesson {lesson.number}.")
-        if following:
+        if lesson_after(course, lesson):
             command(screen, "To read the next one, type:", "uv run workshop read")
     else:
         command(screen, "To go on reading here, type:", "uv run workshop read")
@@ -79,17 +78,21 @@ def to_go_on_with(course: Course) -> Lesson:
     """
     lesson = last_read(course)
     if lesson is not None and place_in(course, lesson) == FINISHED:
-        following = [one for one in course.released if one.slug > lesson.slug]
-        if not following:
+        last, lesson = lesson, lesson_after(course, lesson)
+        if lesson is None:
             raise CourseError(
                 f"You have read the last lesson. Name one, as in\n"
-                f"  uv run workshop read {lesson.number}"
+                f"  uv run workshop read {last.number}"
             )
-        lesson = following[0]
     lesson = lesson or in_progress(course) or next(iter(course.released), None)
     if lesson is None:
         raise CourseError("There are no lessons yet.")
     return lesson
+
+
+def lesson_after(course: Course, lesson: Lesson) -> Lesson | None:
+    """The next lesson that learners are shown; None after the last."""
+    return next((one for one in course.released if one.slug > lesson.slug), None)
 
 
 def is_interactive(screen: Console) -> bool:
