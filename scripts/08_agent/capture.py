@@ -1,0 +1,138 @@
+"""Record what an MCP client and its server say to each other over SSE, message by message."""
+
+import json
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx2
+from event_stream import EventStreamParser
+
+WIDEST = 60  # characters of a message that are shown
+
+
+@dataclass(frozen=True)
+class Said:
+    """One message: when (in seconds since the first), by whom, to whom, and what."""
+
+    seconds: float
+    sender: str
+    receiver: str
+    text: str
+
+
+@dataclass
+class Capture:
+    """All messages, in the order in which they were said."""
+
+    said: list[Said] = field(default_factory=list)
+    began: float = field(default_factory=time.monotonic)
+
+    def add(self, sender: str, receiver: str, text: str) -> None:
+        """Record a message now. Only its first line is kept."""
+        short = " ".join(text.split())
+        short = short if len(short) <= WIDEST else short[: WIDEST - 1] + "…"
+        self.said.append(Said(time.monotonic() - self.began, sender, receiver, short))
+
+    def as_transcript(self) -> str:
+        return "\n".join(
+            f"{number:>2} {one.seconds:6.3f} s  {one.sender:>6} -> {one.receiver:6}  {one.text}"
+            for number, one in enumerate(self.said, start=1)
+        )
+
+    def as_mermaid(self) -> str:
+        """A sequence diagram. What would mean something to Mermaid is written as a code."""
+        lines = ["sequenceDiagram"]
+        lines += [f"    participant {name}" for name in PARTICIPANTS]
+        for one in self.said:
+            arrow = (
+                "-->>"
+                if PARTICIPANTS.index(one.receiver) < PARTICIPANTS.index(one.sender)
+                else "->>"
+            )
+            text = one.text.replace("#", "#35;").replace(";", "#59;")
+            lines.append(f"    {one.sender}{arrow}{one.receiver}: {text}")
+        return "\n".join(lines)
+
+
+PARTICIPANTS = ("you", "agent", "model", "client", "server")
+
+
+def client_factory(capture: Capture) -> Callable[..., httpx2.AsyncClient]:
+    """What MCPServerSse calls for its HTTP client: here one whose messages are recorded."""
+
+    def make(
+        headers: dict[str, str] | None = None,
+        timeout: httpx2.Timeout | None = None,
+        auth: httpx2.Auth | None = None,
+    ) -> httpx2.AsyncClient:
+        return httpx2.AsyncClient(
+            headers=headers,
+            timeout=timeout,
+            auth=auth,
+            transport=RecordingTransport(capture, httpx2.AsyncHTTPTransport()),
+        )
+
+    return make
+
+
+class RecordingTransport(httpx2.AsyncBaseTransport):
+    """Passes everything on, and records it."""
+
+    def __init__(self, capture: Capture, inner: httpx2.AsyncBaseTransport) -> None:
+        self.capture = capture
+        self.inner = inner
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        if request.method == "POST":
+            self.capture.add("client", "server", f"POST {described(request.content)}")
+        else:
+            self.capture.add("client", "server", f"{request.method} {request.url.path}")
+        response = await self.inner.handle_async_request(request)
+        if response.headers.get("content-type", "").startswith("text/event-stream"):
+            assert isinstance(response.stream, httpx2.AsyncByteStream)
+            response.stream = RecordedStream(self.capture, response.stream)
+        else:
+            self.capture.add(
+                "server", "client", f"{response.status_code} {response.reason_phrase}"
+            )
+        return response
+
+    async def aclose(self) -> None:
+        await self.inner.aclose()
+
+
+class RecordedStream(httpx2.AsyncByteStream):
+    """Reads a stream with lesson 02's parser while it passes the bytes on."""
+
+    def __init__(self, capture: Capture, inner: httpx2.AsyncByteStream) -> None:
+        self.capture = capture
+        self.inner = inner
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        parser = EventStreamParser()
+        async for piece in self.inner:
+            for event in parser.feed(piece):
+                text = described(event.data)
+                if event.type == "endpoint":  # whoever reads the session's id could use it
+                    text = event.data.partition("=")[0] + "=…"
+                self.capture.add("server", "client", f"event {event.type}: {text}")
+            yield piece
+
+    async def aclose(self) -> None:
+        await self.inner.aclose()
+
+
+def described(message: bytes | str) -> str:
+    """A JSON-RPC message in a few words."""
+    try:
+        said: Any = json.loads(message)
+    except ValueError:
+        return "not JSON"
+    if "method" in said:
+        name = said.get("params", {}).get("name", "")
+        number = f" (id {said['id']})" if "id" in said else ""
+        return f"{said['method']} {name}".rstrip() + number
+    outcome = "error" if "error" in said else "result"
+    return f"{outcome} {json.dumps(said.get(outcome))} (id {said.get('id')})"

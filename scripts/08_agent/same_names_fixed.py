@@ -1,0 +1,36 @@
+"""Fixed: the names of the tools begin with the names of their servers.
+
+uv run scripts/08_agent/same_names_fixed.py http://127.0.0.1:8008/sse
+"""
+
+import asyncio
+import sys
+
+from agents import Agent, Runner, UserError, set_tracing_disabled
+from agents.mcp import MCPServerSse
+from agents.testing import ScriptedModel, assistant_message
+
+
+async def main(url: str) -> None:
+    set_tracing_disabled(True)
+    model = ScriptedModel([[assistant_message("29")]])
+    # The same server twice is the shortest way to have two tools of each name.
+    async with (
+        MCPServerSse({"url": url}, name="one") as one,
+        MCPServerSse({"url": url}, name="two") as two,
+    ):
+        agent = Agent(
+            name="both",
+            mcp_servers=[one, two],
+            model=model,
+            mcp_config={"include_server_in_tool_names": True},
+        )
+        try:
+            await Runner.run(agent, "Add 7 and 22.")
+        except UserError as error:
+            print(f"UserError: {str(error).partition('.')[0]}.")
+        else:
+            print("\n".join(tool.name for tool in model.calls[0].tools))
+
+
+asyncio.run(main(sys.argv[1]))

@@ -1,0 +1,162 @@
+"""Lesson 08's programs: what they print, and what is on the wire while they do."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import psutil
+import pytest
+
+from tests.conftest import ROOT
+from workshop.running import Program, environment, running
+
+FOLDER = ROOT / "scripts/08_agent"
+ALONE = {name: "" for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_MODEL")}
+
+
+def run(program: str, *arguments: str, **env: str) -> str:
+    """What a program prints. It must end with status 0."""
+    done = subprocess.run(
+        [sys.executable, str(FOLDER / program), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=environment({**ALONE, **env}),
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@contextmanager
+def answering(status: int, body: bytes) -> Iterator[str]:
+    """A model server that answers everything with this; yields its base URL."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as model:
+        threading.Thread(target=model.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{model.server_port}/v1"
+        model.shutdown()
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Program]:
+    with running(FOLDER / "server.py") as program:
+        yield program
+
+
+def test_main_needs_no_key_and_leaves_no_server_behind() -> None:
+    printed = run("main.py")
+    assert "add(a=7, b=22) -> 29.0" in printed
+    assert re.search(r"get_current_weather\(city='Tokyo'\) -> Tokyo: \d+ °C", printed)
+    assert "get_secret_word() -> marmalade" in printed
+    leftover = [
+        one.info["cmdline"]
+        for one in psutil.process_iter(["cmdline"])
+        if str(FOLDER / "server.py") in (one.info["cmdline"] or []) and one.parent() is None
+    ]
+    assert leftover == []
+
+
+def test_main_takes_another_port_when_8000_is_in_use() -> None:
+    with socket.socket() as taken:
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            taken.bind(("127.0.0.1", 8000))
+            taken.listen()
+        except OSError:
+            pass  # something else has it: all the better
+        printed = run("main.py")
+    assert "Port 8000 is in use: the server gets port" in printed
+    assert "marmalade" in printed
+
+
+def test_a_server_that_does_not_start_is_said_in_a_line(tmp_path: Path) -> None:
+    sys.path.insert(0, str(FOLDER))
+    try:
+        starting = importlib.import_module("starting")
+    finally:
+        sys.path.remove(str(FOLDER))
+    broken = tmp_path / "broken.py"
+    broken.write_text("print('starting')\nraise SystemExit('no tea left')\n", encoding="utf-8")
+    with pytest.raises(starting.StartError, match="no tea left"), starting.started(broken, 1):
+        pass
+
+
+class TestAModelServer:
+    """The whole path with a model behind OPENAI_BASE_URL, and what goes wrong there."""
+
+    def test_the_programs_use_it(self, server: Program) -> None:
+        with running(FOLDER / "model_server.py") as model:
+            printed = run(
+                "first_agent.py",
+                f"{server.url}/sse",
+                OPENAI_BASE_URL=f"{model.url}/v1",
+                OPENAI_MODEL="small",
+            )
+            assert f"Model: small at {model.url}/v1" in printed
+            assert "add(a=7, b=22): 29.0" in printed
+            assert "POST /v1/chat/completions" in model.output
+
+    def test_its_answer_is_an_event_stream(self) -> None:
+        with running(FOLDER / "model_server.py") as model:
+            printed = run("model_stream.py", f"{model.url}/v1", "Who are you?")
+            first, *events = printed.splitlines()
+            assert first.startswith("text/event-stream")
+            assert events[-1].endswith("[DONE]")
+            times = [float(line.split()[0]) for line in events]
+            assert times[-1] - times[0] > 0.1, "the words came in one lump"
+
+    @pytest.mark.parametrize("body", [b"", b"x", b"[]", b"{}", b'{"messages": [1]}'])
+    def test_nonsense_is_answered_with_400(self, body: bytes) -> None:
+        with running(FOLDER / "model_server.py") as model:
+            answer = httpx2.post(f"{model.url}/v1/chat/completions", content=body)
+            assert answer.status_code == 400
+            assert "not a chat completion" in answer.json()["error"]["message"]
+            assert "Traceback" not in model.output
+
+    @pytest.mark.parametrize(
+        ("status", "body", "said"),
+        [
+            (429, b'{"error": {"message": "slow down"}}', "429"),
+            (200, b'{"choices": "nonsense"}', "The model:"),
+            (200, b"<html>", "The model:"),
+            (500, b"", "500"),
+        ],
+    )
+    def test_one_that_fails_is_said_in_a_line(
+        self, status: int, body: bytes, said: str
+    ) -> None:
+        with answering(status, body) as url:
+            done = subprocess.run(
+                [sys.executable, str(FOLDER / "main.py")],
+                capture_output=True,
+                text=True,
+                timeout=60,
+                env=environment({**ALONE, "OPENAI_BASE_URL": url}),
+            )
+        assert done.returncode == 1
+        assert said in done.stderr
+        assert "Traceback" not in done.stderr
+        assert len(done.stderr.strip().splitlines()) == 1
