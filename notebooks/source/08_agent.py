@@ -76,7 +76,7 @@ async with MCPServerSse(settings) as tools:
     request = "Add 7 and 22."
     capture.add("you", "agent", request)
     result = await Runner.run(agent, request, hooks=ModelSide(capture))
-    capture.add("agent", "you", str(result.final_output))
+    capture.add("agent", "you", str(result.final_output).splitlines()[-1])
 print(capture.as_transcript())
 
 # %% [markdown]

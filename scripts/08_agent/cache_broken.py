@@ -3,11 +3,9 @@
 uv run scripts/08_agent/cache_broken.py http://127.0.0.1:8038/sse
 """
 
-import asyncio
-import sys
-
 from agents import Agent, ModelBehaviorError, Runner, set_tracing_disabled
 from agents.mcp import MCPServerSse
+from command import run
 from scripted import one_call
 
 
@@ -24,4 +22,4 @@ async def main(url: str) -> None:
         print(f"The model sees: {[tool.name for tool in model.calls[0].tools]}")
 
 
-asyncio.run(main(sys.argv[1]))
+run(main)

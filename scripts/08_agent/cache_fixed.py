@@ -3,11 +3,9 @@
 uv run scripts/08_agent/cache_fixed.py http://127.0.0.1:8038/sse
 """
 
-import asyncio
-import sys
-
 from agents import Agent, Runner, set_tracing_disabled
 from agents.mcp import MCPServerSse
+from command import run
 from scripted import one_call, told
 
 
@@ -23,4 +21,4 @@ async def main(url: str) -> None:
         print(f"It is told: {told(model)}")
 
 
-asyncio.run(main(sys.argv[1]))
+run(main)

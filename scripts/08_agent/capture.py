@@ -9,7 +9,9 @@ from typing import Any
 import httpx2
 from event_stream import EventStreamParser
 
-WIDEST = 60  # characters of a message that are shown
+PARTICIPANTS = ("you", "agent", "model", "client", "server")
+ACCEPTED = "202 Accepted"
+WIDEST = 48  # characters of a message that are shown: a line fits into a terminal
 
 
 @dataclass(frozen=True)
@@ -42,10 +44,15 @@ class Capture:
         )
 
     def as_mermaid(self) -> str:
-        """A sequence diagram. What would mean something to Mermaid is written as a code."""
+        """A sequence diagram, without the 202s, which say only that a message has arrived.
+
+        What would mean something to Mermaid is written as a code.
+        """
         lines = ["sequenceDiagram"]
         lines += [f"    participant {name}" for name in PARTICIPANTS]
         for one in self.said:
+            if one.text == ACCEPTED:
+                continue
             arrow = (
                 "-->>"
                 if PARTICIPANTS.index(one.receiver) < PARTICIPANTS.index(one.sender)
@@ -55,8 +62,19 @@ class Capture:
             lines.append(f"    {one.sender}{arrow}{one.receiver}: {text}")
         return "\n".join(lines)
 
-
-PARTICIPANTS = ("you", "agent", "model", "client", "server")
+    def listings(self) -> tuple[int, float]:
+        """How often the tools were listed, and the seconds that this took."""
+        asked = {
+            number_of(one.text): one.seconds
+            for one in self.said
+            if one.text.startswith("POST tools/list")
+        }
+        answered = {
+            number_of(one.text): one.seconds
+            for one in self.said
+            if one.text.startswith("event message: result")
+        }
+        return len(asked), sum(answered[number] - asked[number] for number in asked)
 
 
 def client_factory(capture: Capture) -> Callable[..., httpx2.AsyncClient]:
@@ -134,5 +152,20 @@ def described(message: bytes | str) -> str:
         name = said.get("params", {}).get("name", "")
         number = f" (id {said['id']})" if "id" in said else ""
         return f"{said['method']} {name}".rstrip() + number
-    outcome = "error" if "error" in said else "result"
-    return f"{outcome} {json.dumps(said.get(outcome))} (id {said.get('id')})"
+    if "error" in said:
+        return f"error {said['error'].get('code')} (id {said.get('id')})"
+    return f"result (id {said.get('id')}): {contents(said.get('result') or {})}"
+
+
+def number_of(text: str) -> str:
+    """The JSON-RPC id in what `described` made of a message."""
+    return text.partition("(id ")[2].partition(")")[0]
+
+
+def contents(result: dict[str, Any]) -> str:
+    """What is in a result: the text of a call's, or the number of tools, or its keys."""
+    if "tools" in result:
+        return f"{len(result['tools'])} tools"
+    if result.get("content"):
+        return str(result["content"][0].get("text"))
+    return ", ".join(result)

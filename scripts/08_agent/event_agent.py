@@ -5,12 +5,10 @@ uv run scripts/08_agent/event_server.py
 uv run scripts/08_agent/event_agent.py http://127.0.0.1:8018/sse
 """
 
-import asyncio
-import sys
-
 from agents import Agent, Runner
 from agents.mcp import MCPServerSse
 from calls import ShowCalls
+from command import run
 from model import choose_model
 
 INSTRUCTIONS = """\
@@ -22,7 +20,7 @@ REQUESTS = (
     'Send a system_events event with the message "The system has started".',
     'Send a user_events event with the message "Ada has logged in".',
     'Send a data_events event with the message "Table orders was updated".',
-    "Read the events that have come.",
+    "Read the events that have come, and explain how each of them reached you.",
 )
 
 
@@ -43,4 +41,4 @@ async def main(url: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1]))
+    run(main)

@@ -3,12 +3,10 @@
 uv run scripts/08_agent/filter_broken.py http://127.0.0.1:8008/sse
 """
 
-import asyncio
-import sys
-
 from agents import Agent, Runner, set_tracing_disabled
 from agents.mcp import MCPServerSse, ToolFilterContext
 from agents.testing import ScriptedModel, assistant_message
+from command import run
 from mcp_types import Tool
 
 
@@ -25,4 +23,4 @@ async def main(url: str) -> None:
         print(f"The model sees: {[tool.name for tool in model.calls[0].tools]}")
 
 
-asyncio.run(main(sys.argv[1]))
+run(main)

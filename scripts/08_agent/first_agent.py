@@ -3,11 +3,9 @@
 uv run scripts/08_agent/first_agent.py http://127.0.0.1:8008/sse
 """
 
-import asyncio
-import sys
-
 from agents import Agent, Runner
 from agents.mcp import MCPServerSse
+from command import run
 from model import choose_model
 
 
@@ -26,4 +24,4 @@ async def main(url: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1]))
+    run(main)

@@ -3,12 +3,11 @@
 uv run scripts/08_agent/five_seconds_broken.py http://127.0.0.1:8028/sse
 """
 
-import asyncio
-import sys
 import time
 
 from agents import Agent, Runner, set_tracing_disabled
 from agents.mcp import MCPServerSse
+from command import run
 from scripted import one_call, told
 
 
@@ -21,4 +20,4 @@ async def main(url: str) -> None:
         print(f"After {time.monotonic() - began:.1f} s the model is told: {told(model)}")
 
 
-asyncio.run(main(sys.argv[1]))
+run(main)

@@ -6,6 +6,7 @@
 With `"stream": true` the answer is an event stream: a few words in each event.
 """
 
+import argparse
 import asyncio
 import json
 import time
@@ -13,8 +14,9 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import agents
+import uvicorn
 from offline_model import next_step
-from serving import lifespan, serve
+from serving import lifespan, prepare, url_of
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
@@ -103,10 +105,19 @@ app = Starlette(
     routes=[Route("/v1/chat/completions", complete, methods=["POST"])], lifespan=lifespan
 )
 
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Serve the offline model.")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8058)
+    options = parser.parse_args()
+    prepare(options.host, options.port)
+    base = f"{url_of(options.host, options.port)}/v1"
+    print(f"Serving a model on {base}. In another terminal:")
+    print(f"  OPENAI_BASE_URL={base} uv run scripts/08_agent/main.py")
+    print(f"  uv run scripts/08_agent/model_stream.py {base}", flush=True)
+    uvicorn.run(app, host=options.host, port=options.port, timeout_graceful_shutdown=1)
+
+
 if __name__ == "__main__":
-    serve(
-        app,
-        "OPENAI_BASE_URL={base}/v1 uv run scripts/08_agent/main.py",
-        "uv run scripts/08_agent/model_stream.py {base}/v1",
-        port=8058,
-    )
+    main()

@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from itertools import pairwise
 from typing import Any
 
@@ -24,8 +25,24 @@ FILLER = """
     a an the these those some any all i me my we us our you your its he she they is are was be
     do does did has have can could will would should may must please want need like get give
     show tell make use using tool let what which who when where why how much many there here
-    now just so if of to in on at for from by with as into about than or not allow include
+    now just so if of to in on at for from by with as into about than or not allow include am
 """
+# What people say instead of the word that a tool's name or description has.
+SAID_INSTEAD = {
+    "add": "+ plus sum total altogether more",
+    "subtract": "- − minus less away left remaining spent difference",
+    "multiply": "* x × times product double",
+    "divide": "/ ÷ divided split share shared each half",
+    "reverse": "backwards backward",
+    "search": "find look",
+    "send": "announce know",
+    "subscribe": "told notify notified informed follow",
+    "unsubscribe": "off stop cancel unfollow",
+    "timer": "remind reminder alarm",
+    "weather": "umbrella rain raining sunny snow cold warm hot temperature forecast",
+}
+MEANT = {word: meant for meant, words in SAID_INSTEAD.items() for word in words.split()}
+MISSPELT = 0.85  # how alike two words of five letters or more must be, from 0 to 1
 NUMBERS = re.findall(
     r"\w+", "zero one two three four five six seven eight nine ten eleven twelve"
 )
@@ -65,7 +82,8 @@ def stem(word: str) -> str:
     return word[:-1] + "i" if word.endswith("y") and len(word) > 3 else word
 
 
-FILLER_STEMS = {*words_of(FILLER), *words_of(" ".join([*NUMBERS, *EARLIER]))}
+FILLER_WORDS = {*FILLER.split(), *NUMBERS, *EARLIER}
+FILLER_STEMS = set(words_of(" ".join(FILLER_WORDS))) - {stem("note")}  # as "not" is
 # A parameter with such a name prefers notes.txt, a@b.org or 10:30 to a quoted text.
 WRITTEN_AS_ONE = set(words_of("path file filename url uri email date time start end"))
 
@@ -90,7 +108,8 @@ def read(request: str) -> list[Token]:
     digits = any(token.kind == "number" for token in tokens)
     for token, after in zip(tokens, [*tokens, Token("stop", "")][1:], strict=True):
         # "two numbers, 2 and 5" means 2 and 5, but "8 by two" means 8 and 2.
-        counts = digits and after.kind == "word" and after.text.endswith("s")
+        one = token.text.lower() == "one"
+        counts = digits and after.kind == "word" and (one or after.text.endswith("s"))
         if token.text.lower() in NUMBERS and not counts:
             token.kind, token.value = "number", NUMBERS.index(token.text.lower())
     return tokens
@@ -152,7 +171,7 @@ def plan(request: str, tools: list[Tool]) -> list[Step]:
             steps.append(Step(tool, waiting + clause))
             waiting = []
     for step in steps:  # now that all that is about it is known
-        step.tool = choose(step.tokens, tools)[0] or step.tool
+        step.tool = choose(step.tokens, tools, is_all=True)[0] or step.tool
     for step, following in reversed(list(pairwise(steps))):
         if step.form("").missing and not step.has_values():
             # "list and count the files in /tmp": both are about the same values.
@@ -182,21 +201,35 @@ def clauses(tokens: list[Token]) -> Iterator[tuple[bool, list[Token]]]:
         new_sentence = new_sentence or token.text not in (",", "and")
 
 
-def said_in(clause: list[Token]) -> set[str]:
-    """The words that may tell which tool is meant. What is quoted is never one of them."""
-    plain = " ".join(token.text for token in clause if token.kind in ("word", "name"))
-    return set(words_of(plain)) - FILLER_STEMS
+def said_in(clause: list[Token], known: Iterable[str] = ()) -> set[str]:
+    """The words that may tell which tool is meant. What is quoted is never one of them.
+
+    `known` are words of the tools: one that is said in another way, or misspelt, counts.
+    """
+    plain = [token.text.lower() for token in clause if token.kind in ("word", "name")]
+    said = {word for text in plain if text not in FILLER_WORDS for word in words_of(text)}
+    said -= FILLER_STEMS
+    meant = {stem(MEANT[text]) for text in plain if text in MEANT}
+    for word in said - set(known):
+        if len(word) > 4:
+            meant.update(get_close_matches(word, known, n=1, cutoff=MISSPELT))
+    return said | meant
 
 
-def choose(clause: list[Token], tools: list[Tool]) -> tuple[Tool | None, bool]:
-    """The tool that fits a clause best, if any does, and whether the clause has its name."""
-    said = said_in(clause)
+def choose(
+    clause: list[Token], tools: list[Tool], *, is_all: bool = False
+) -> tuple[Tool | None, bool]:
+    """The tool that fits a clause best, if any does, and whether the clause has its name.
+
+    `is_all`: nothing follows that may have more values for it.
+    """
     literals = [token.text for token in clause if token.kind == "literal"]
     names = [set(words_of(tool.name)) for tool in tools]
     known: list[set[str]] = []
     for tool in tools:
         parameters = properties_of(tool.schema)
         known.append(set(words_of(" ".join([tool.name, tool.description, *parameters]))))
+    said = said_in(clause, sorted(set().union(*known)))
 
     def rank(index: int) -> tuple[float, float, bool]:
         # A word of the name counts three times, and one that many tools share counts little.
@@ -204,7 +237,10 @@ def choose(clause: list[Token], tools: list[Tool]) -> tuple[Tool | None, bool]:
         for word in sorted(said & known[index]):
             score += (3 if word in names[index] else 1) / sum(word in each for each in known)
         whole_name = len(said & names[index]) / max(1, len(names[index]))
-        return score, whole_name, score > 0 and not Form(tools[index], clause, None).missing
+        complete = score > 0 and not Form(tools[index], clause, None).missing
+        if is_all and not complete:
+            score /= 3  # another tool may be meant, which needs less
+        return score, whole_name, complete
 
     ranked = sorted(((rank(index), -index) for index in range(len(tools))), reverse=True)
     if not ranked or ranked[0][0][0] == 0:
@@ -246,6 +282,7 @@ class Form:
         self.said = [set(words_of(token.text)) for token in self.tokens]
         # Words that name the tool or a parameter are not values.
         self.own = FILLER_STEMS | set(words_of(tool.name))
+        self.names = set(re.findall(r"[^\W_]+", tool.name.lower()))
         self.described = set(words_of(tool.description))
         self.arguments, self.missing = self.fill(tool.schema)
 
@@ -402,17 +439,21 @@ class Form:
             return None
         if token.kind in ("word", "name") and self.said[index] <= self.own:
             return None
+        if MEANT.get(token.text) in self.names:  # "plus" names the tool, too
+            return None
+        pattern = schema.get("pattern")
+        if isinstance(pattern, str) and not matches(pattern, str(token.value)):
+            return None
         if token.kind == "word":
             # In "the weather in paris", "weather" is what the tool is about. "paris" is not.
             previous = self.tokens[index - 1] if index else token
             led = previous.text.lower() in PREPOSITIONS or isinstance(
                 previous.value, int | float
             )
-            return (
-                Fit(UNLIKELY, index, token.value)
-                if led or not self.said[index] <= self.described
-                else None
-            )
+            if led:
+                return Fit(UNLIKELY - 1, index, token.value)
+            about = self.said[index] <= self.described
+            return None if about else Fit(UNLIKELY, index, token.value)
         names = set(words_of(f"{schema.get('title')} {schema.get('format')}"))
         best = ("literal", "quoted") if names & WRITTEN_AS_ONE else ("quoted", "name")
         return Fit(best.index(token.kind) if token.kind in best else 2, index, token.value)
@@ -425,6 +466,14 @@ class Form:
         if token.kind == "quoted" or not wanted or not said:
             return text.lower() == value.lower()
         return said[-1] == wanted[-1] and set(wanted) <= set().union(*self.said)
+
+
+def matches(pattern: str, value: str) -> bool:
+    """Whether a value is as the schema's `pattern` wants it. Not all of them are Python's."""
+    try:
+        return re.search(pattern, value) is not None
+    except re.error:
+        return True
 
 
 def number_in(result: str | None) -> float | None:

@@ -3,12 +3,10 @@
 uv run scripts/08_agent/same_names_broken.py http://127.0.0.1:8008/sse
 """
 
-import asyncio
-import sys
-
 from agents import Agent, Runner, UserError, set_tracing_disabled
 from agents.mcp import MCPServerSse
 from agents.testing import ScriptedModel, assistant_message
+from command import run
 
 
 async def main(url: str) -> None:
@@ -32,4 +30,4 @@ async def main(url: str) -> None:
             print("\n".join(tool.name for tool in model.calls[0].tools))
 
 
-asyncio.run(main(sys.argv[1]))
+run(main)

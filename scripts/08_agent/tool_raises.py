@@ -3,11 +3,9 @@
 uv run scripts/08_agent/tool_raises.py http://127.0.0.1:8008/sse
 """
 
-import asyncio
-import sys
-
 from agents import Agent, Runner, set_tracing_disabled
 from agents.mcp import MCPServerSse
+from command import run
 from scripted import one_call, told
 
 
@@ -20,4 +18,4 @@ async def main(url: str) -> None:
         print(f"The model is told: {told(model)}")
 
 
-asyncio.run(main(sys.argv[1]))
+run(main)

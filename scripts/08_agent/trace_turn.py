@@ -14,6 +14,7 @@ from agents.items import TResponseInputItem
 from agents.mcp import MCPServerSse
 from calls import as_call
 from capture import Capture, client_factory
+from command import errors_in_a_line
 from model import choose_model
 from openai.types.responses import ResponseFunctionToolCall
 
@@ -31,8 +32,7 @@ class ModelSide(RunHooks[Any]):
         system_prompt: str | None,
         input_items: list[TResponseInputItem],
     ) -> None:
-        newest: Any = input_items[-1]
-        self.capture.add("agent", "model", str(newest.get("output") or newest.get("content")))
+        self.capture.add("agent", "model", newest_text(input_items))
 
     async def on_llm_end(
         self, context: RunContextWrapper[Any], agent: Agent[Any], response: ModelResponse
@@ -44,13 +44,14 @@ class ModelSide(RunHooks[Any]):
                 self.capture.add("model", "agent", "the answer")
 
 
-async def main() -> None:
-    parser = argparse.ArgumentParser(description="Draw one turn of an agent.")
-    parser.add_argument("url")
-    parser.add_argument("request", nargs="?", default="Add 7 and 22.")
-    parser.add_argument("--mermaid", action="store_true", help="as a sequence diagram")
-    options = parser.parse_args()
+def newest_text(items: list[TResponseInputItem]) -> str:
+    """What the model has not seen before: the request, or the result of a call."""
+    newest: Any = items[-1]
+    said = newest.get("output") or newest.get("content")
+    return said if isinstance(said, str) else said[0]["text"]
 
+
+async def main(options: argparse.Namespace) -> None:
     model, _ = choose_model()
     capture = Capture()
     settings: Any = {"url": options.url, "httpx_client_factory": client_factory(capture)}
@@ -58,15 +59,24 @@ async def main() -> None:
         agent = Agent(name="traced", mcp_servers=[server], model=model)
         capture.add("you", "agent", options.request)
         result = await Runner.run(agent, options.request, hooks=ModelSide(capture))
-        capture.add("agent", "you", str(result.final_output))
+        capture.add("agent", "you", str(result.final_output).splitlines()[-1])
+        print(capture.as_mermaid() if options.mermaid else capture.as_transcript())
+        if options.mermaid:
+            return
+        number, seconds = capture.listings()
+        print(f"\nThe tools were listed {number} times, which took {seconds:.3f} s.")
         tools = [tool.model_dump(mode="json") for tool in await server.list_tools()]
-    print(capture.as_mermaid() if options.mermaid else capture.as_transcript())
-    if not options.mermaid:
-        turns = len(result.raw_responses)
-        size = len(json.dumps(tools))
-        print(f"\nThe {len(tools)} tools are {size} bytes of JSON, about {size // 4} tokens.")
-        print(f"They went to the model with each question: {turns} times in this turn.")
+        size, questions = len(json.dumps(tools)), len(result.raw_responses)
+        print(f"They are {size} bytes of JSON, about {size // 4} tokens, and went to the")
+        print(f"model with each question: {questions} times.")
+        if used := result.context_wrapper.usage.total_tokens:
+            print(f"The model counted {used} tokens in all.")
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    parser = argparse.ArgumentParser(description="Draw one turn of an agent.")
+    parser.add_argument("url")
+    parser.add_argument("request", nargs="?", default="Add 7 and 22.")
+    parser.add_argument("--mermaid", action="store_true", help="as a sequence diagram")
+    with errors_in_a_line():
+        asyncio.run(main(parser.parse_args()))
