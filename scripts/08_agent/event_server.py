@@ -95,7 +95,7 @@ async def subscribe(event_type: EventType, ctx: Context[Reader]) -> str:
         await reader.hub.connect()
         await reader.hub.subscribe(event_type, lambda data: reader.take(event_type, data))
     except SSEError as error:
-        raise ToolError(f"{error} {START_THE_HUB}") from None
+        raise hub_failed(error) from None
     reader.types.append(event_type)
     return f"Subscribed to {event_type}."
 
@@ -121,9 +121,10 @@ async def send_event(
     reader = reader_of(ctx)
     data = {"message": message}
     try:
+        await reader.hub.connect()
         sent = await reader.hub.send_event(event_type, data)
     except SSEError as error:
-        raise ToolError(f"{error} {START_THE_HUB}") from None
+        raise hub_failed(error) from None
     if event_type in reader.types:
         # The hub answers the POST before the stream delivers the event. The model may read
         # its events next, and should find this one among them.
@@ -153,7 +154,7 @@ async def close_event_type(event_type: EventType) -> str:
                 raise ToolError(f"{response.status} {(await response.text())[:200]}")
             told = (await response.json())["receivers"]
     except aiohttp.ClientError as error:
-        raise ToolError(f"{error} {START_THE_HUB}") from None
+        raise hub_failed(error) from None
     return f"Closed {event_type}: {told} subscribers were told."
 
 
@@ -161,6 +162,11 @@ async def close_event_type(event_type: EventType) -> str:
 async def list_subscriptions(ctx: Context[Reader]) -> list[str]:
     """List the types of events that are subscribed to."""
     return reader_of(ctx).types
+
+
+def hub_failed(error: Exception) -> ToolError:
+    """What the model is told when the hub is not there, or refuses."""
+    return ToolError(f"{str(error).partition(' (')[0]} {START_THE_HUB}")
 
 
 def reader_of(ctx: Context[Reader]) -> Reader:
