@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
+import json
 import re
 import socket
 import subprocess
@@ -17,9 +19,14 @@ from typing import Any
 import httpx2
 import psutil
 import pytest
+from agents import Agent, Runner, ToolCallOutputItem, set_tracing_disabled
+from agents.mcp import MCPServerSse
+from agents.testing import ScriptedModel, assistant_message, function_call
 
 from tests.conftest import ROOT
-from workshop.running import Program, environment, running
+from workshop.running import Program, environment, free_port, running
+
+pytestmark = pytest.mark.usefixtures("warm")
 
 FOLDER = ROOT / "scripts/08_agent"
 ALONE = {name: "" for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_MODEL")}
@@ -160,3 +167,54 @@ class TestAModelServer:
         assert said in done.stderr
         assert "Traceback" not in done.stderr
         assert len(done.stderr.strip().splitlines()) == 1
+
+
+async def test_eight_agents_at_once_never_get_each_others_results(server: Program) -> None:
+    async def add(number: int) -> list[str]:
+        calls = [
+            [function_call("add", json.dumps({"a": number, "b": count}), call_id="call")]
+            for count in range(10)
+        ]
+        model = ScriptedModel([*calls, [assistant_message("Done.")]])
+        async with MCPServerSse({"url": f"{server.url}/sse"}, cache_tools_list=True) as tools:
+            agent = Agent(name=str(number), mcp_servers=[tools], model=model)
+            result = await Runner.run(agent, "Add.", max_turns=20)
+        return [
+            item.output["text"] if isinstance(item.output, dict) else str(item.output)
+            for item in result.new_items
+            if isinstance(item, ToolCallOutputItem)
+        ]
+
+    set_tracing_disabled(True)
+    # All of them use the same ids: of the calls, and of the JSON-RPC requests.
+    results = await asyncio.gather(*(add(1000 * number) for number in range(8)))
+    assert results == [
+        [str(float(1000 * number + count)) for count in range(10)] for number in range(8)
+    ]
+
+
+def test_the_lessons_diagram_is_what_the_program_draws(server: Program) -> None:
+    drawn = run("trace_turn.py", f"{server.url}/sse", "Add 7 and 22.", "--mermaid")
+    text = (ROOT / "lessons/08_agent.md").read_text(encoding="utf-8")
+    assert f"```mermaid\n{drawn}```\n" in text
+
+
+@pytest.mark.parametrize("program", ["first_agent.py", "event_agent.py", "trace_turn.py"])
+def test_a_server_that_is_not_there_is_said_in_a_line(program: str) -> None:
+    done = subprocess.run(
+        [sys.executable, str(FOLDER / program), f"http://127.0.0.1:{free_port()}/sse"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=environment(ALONE),
+    )
+    assert done.returncode == 1
+    assert "Could not reach the server" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+
+
+def test_without_the_hub_the_events_say_how_to_start_it() -> None:
+    nothing = f"http://127.0.0.1:{free_port()}"
+    with running(FOLDER / "event_server.py", env={"HUB_URL": nothing}) as program:
+        printed = run("event_agent.py", f"{program.url}/sse")
+    assert "uv run scripts/03_event_hub/hub_server.py" in printed

@@ -86,6 +86,21 @@ CHANGES = {
         ),
         ("clients = 10", "clients = 30", "30000.0 30001.0 30002.0"),
     ],
+    "08": [
+        ("in Atlantis?", "in Cairo?", "°C"),
+        (
+            "MCPServerSse(settings)",
+            "MCPServerSse(settings, cache_tools_list=True)",
+            "tools/list",
+        ),
+        (
+            "return not tool.annotations.destructive_hint",
+            "return not (tool.annotations and tool.annotations.destructive_hint)",
+            "'add'",
+        ),
+        ("await count(0.5)", "await count(2)", "about 9,000"),
+        ("state.approve(call)", "state.reject(call)", "not approved"),
+    ],
 }
 
 

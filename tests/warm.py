@@ -37,14 +37,15 @@ ROOMS = ("scripts", "solutions", "tests/servers", "workshop/checks")
 # the second, and so on. A program should not have much that it does not need: when it ends,
 # Python goes through all of it.
 KINDS = (
+    ("agents", "openai"),
     ("fastapi", "httpx2", "mcp", "mcp_types", "sse_starlette", "starlette", "uvicorn"),
     ("flask",),
     ("aiohttp",),
     ("asyncio", "http"),
     (),
 )
-# What few programs import, and takes seconds.
-RARE = ("agents", "openai", "workshop")
+# Not a library: it is what starts the programs.
+RARE = ("workshop",)
 # What a library imports only when it is used.
 LATER = (
     "anyio._backends._asyncio",
@@ -193,6 +194,7 @@ class Parents:
 
 def serve(requests: socket.socket, modules: list[str]) -> None:
     """Fork for each request. Returns when nobody asks any more, and in each program."""
+    sys.path[0] = os.devnull  # what is beside this file is no library
     for module in [*modules, *LATER]:
         # A file beside the program is no library: it is imported by the program itself.
         with contextlib.suppress(ImportError):

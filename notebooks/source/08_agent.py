@@ -26,6 +26,7 @@ sys.path.insert(0, "../scripts/08_agent")
 from calls import ShowCalls
 from capture import Capture, client_factory
 from model import choose_model
+from model_stream import show
 from scripted import one_call, told
 from trace_turn import ModelSide
 
@@ -88,6 +89,18 @@ Markdown(f"```mermaid\n{capture.as_mermaid()}\n```")
 # %% [markdown]
 # The tools are listed before each question to the model. **Change** the cell above: with
 # `cache_tools_list=True` after `settings`, how many messages are left?
+#
+# ## Two event streams
+#
+# The words of a model come as an event stream, too. This server has the interface of Ollama, and the
+# stand-in behind it. **Predict:** how does the end of the answer look on the wire?
+
+# %%
+words = start("scripts/08_agent/model_server.py")
+await show(words.url + "/v1", "Who are you?")
+
+# %% [markdown]
+# `[DONE]` is a convention of this interface, and no JSON.
 #
 # ## Your agent
 #

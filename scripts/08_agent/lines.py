@@ -26,17 +26,25 @@ class Lines:
     async def __aiter__(self) -> AsyncIterator[str]:
         while True:
             try:
-                yield await self.ask(self.prompt)
+                yield await (self._prompted(self.prompt) if self._session else self._piped())
             except KeyboardInterrupt:
                 continue  # throw the line away, as a shell does
             except EOFError:
                 return
 
-    async def ask(self, prompt: str) -> str:
-        """The next line. Raises EOFError when there is none."""
+    async def ask(self, question: str) -> str:
+        """The next line, as the answer to a question. Raises EOFError when there is none."""
         if self._session is not None:
-            with patch_stdout():
-                return await self._session.prompt_async(prompt)
+            return await self._prompted(question)
+        print(question, flush=True)
+        return await self._piped()
+
+    async def _prompted(self, prompt: str) -> str:
+        assert self._session is not None
+        with patch_stdout():
+            return await self._session.prompt_async(prompt)
+
+    async def _piped(self) -> str:
         line = await self._pipe.get()
         if not line:
             self._pipe.put_nowait("")  # it stays at its end

@@ -14,38 +14,28 @@ import httpx2
 from event_stream import EventStreamParser
 
 
-async def main() -> None:
-    parser = argparse.ArgumentParser(description="Show a model's answer as it is streamed.")
-    parser.add_argument("url", help="the base URL, as in OPENAI_BASE_URL")
-    parser.add_argument("request", nargs="?", default="Who are you?")
-    options = parser.parse_args()
-
+async def show(url: str, request: str) -> None:
+    """Ask the model at the base URL `url`, and print each event of its answer as it comes."""
     body = {
         "model": os.environ.get("OPENAI_MODEL") or "offline",
-        "messages": [{"role": "user", "content": options.request}],
+        "messages": [{"role": "user", "content": request}],
         "stream": True,
     }
     headers = {"Authorization": f"Bearer {os.environ.get('OPENAI_API_KEY') or 'none'}"}
     began = time.monotonic()
     stream = EventStreamParser()
-    try:
-        async with (
-            httpx2.AsyncClient(timeout=60) as http,
-            http.stream(
-                "POST",
-                f"{options.url.rstrip('/')}/chat/completions",
-                json=body,
-                headers=headers,
-            ) as response,
-        ):
-            if response.status_code != 200:
-                sys.exit(f"{response.status_code}: {(await response.aread()).decode()[:200]}")
-            print(response.headers["content-type"])
-            async for piece in response.aiter_bytes():
-                for event in stream.feed(piece):
-                    print(f"{time.monotonic() - began:6.3f} s  {shown(event.data)}")
-    except httpx2.ConnectError:
-        sys.exit(f"Nothing listens at {options.url}.")
+    async with (
+        httpx2.AsyncClient(timeout=60) as http,
+        http.stream(
+            "POST", f"{url.rstrip('/')}/chat/completions", json=body, headers=headers
+        ) as response,
+    ):
+        if response.status_code != 200:
+            sys.exit(f"{response.status_code}: {(await response.aread()).decode()[:200]}")
+        print(response.headers["content-type"])
+        async for piece in response.aiter_bytes():
+            for event in stream.feed(piece):
+                print(f"{time.monotonic() - began:6.3f} s  {shown(event.data)}", flush=True)
 
 
 def shown(data: str) -> str:
@@ -56,5 +46,16 @@ def shown(data: str) -> str:
     return f"delta {json.dumps(choice['delta'], ensure_ascii=False)}"
 
 
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Show a model's answer as it is streamed.")
+    parser.add_argument("url", help="the base URL, as in OPENAI_BASE_URL")
+    parser.add_argument("request", nargs="?", default="Who are you?")
+    options = parser.parse_args()
+    try:
+        asyncio.run(show(options.url, options.request))
+    except httpx2.ConnectError:
+        sys.exit(f"Nothing listens at {options.url}.")
+
+
 if __name__ == "__main__":
-    asyncio.run(main())
+    main()

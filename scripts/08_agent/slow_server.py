@@ -17,6 +17,7 @@ server = MCPServer("slow", version="1.0.0")
 @server.tool()
 async def count_stars(seconds: float = 6.0) -> str:
     """Count the stars. It takes some time."""
+    print(f"Counting for {seconds:g} s.", flush=True)
     await asyncio.sleep(seconds)
     return "about 9,000 that you can see without a telescope"
 
