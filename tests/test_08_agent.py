@@ -19,9 +19,6 @@ from typing import Any
 import httpx2
 import psutil
 import pytest
-from agents import Agent, Runner, ToolCallOutputItem, set_tracing_disabled
-from agents.mcp import MCPServerSse
-from agents.testing import ScriptedModel, assistant_message, function_call
 
 from tests.conftest import ROOT
 from workshop.running import Program, environment, free_port, running
@@ -170,6 +167,11 @@ class TestAModelServer:
 
 
 async def test_eight_agents_at_once_never_get_each_others_results(server: Program) -> None:
+    # To import them takes seconds: every process that collects the tests would.
+    from agents import Agent, Runner, ToolCallOutputItem, set_tracing_disabled
+    from agents.mcp import MCPServerSse
+    from agents.testing import ScriptedModel, assistant_message, function_call
+
     async def add(number: int) -> list[str]:
         calls = [
             [function_call("add", json.dumps({"a": number, "b": count}), call_id="call")]

@@ -237,9 +237,7 @@ async with MCPServerManager([MCPServerSse({"url": server.url + "/sse"})]) as man
             print(f"{type(error).__name__}: {error}")
 
     await add()
-    port = server.port
-    server.stop()
-    server = start("scripts/08_agent/server.py", "--port", str(port))
+    server = start("scripts/08_agent/server.py", port=server.port)  # stops the old one
     await add()
     await manager.reconnect(failed_only=False)
     agent.mcp_servers = manager.active_servers
