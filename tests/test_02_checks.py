@@ -163,7 +163,7 @@ def test_the_exception_and_its_line_are_shown_and_no_line_of_ours(tmp_path: Path
     shown = failure.received.decode().splitlines()
     assert len(shown) <= 8  # what is longer is cut when it is printed
     assert shown[-1] == "KeyError: ' '"
-    assert "parser_driver" not in str(shown) and str(tmp_path) not in str(shown)
+    assert "driver.py" not in str(shown) and str(tmp_path) not in str(shown)
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from workshop.checks import lesson_04, suite_of
+from workshop.checks import suite_of
 from workshop.checks.engine import Report, check_program
+from workshop.checks.lesson_04 import waits
 from workshop.patience import stretched
 
 pytestmark = pytest.mark.usefixtures("warm")
@@ -55,8 +56,8 @@ def test_the_official_sdks_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     some = copy(suite_of(SLUG))
     chosen = ("one-line", "initialize", "notifications", "tools-call", "bad-call", "not-json")
     some.checks = [check for check in some.checks if check.id in chosen]
-    monkeypatch.setattr(lesson_04, "SHORT", 10.0)
-    monkeypatch.setattr(lesson_04, "PATIENCE", 60.0)
+    monkeypatch.setattr(waits, "SHORT", 10.0)
+    monkeypatch.setattr(waits, "PATIENCE", 60.0)
     path = tmp_path / "official.py"
     path.write_text(
         "from mcp.server import MCPServer\n"

@@ -8,37 +8,42 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import cache
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import agents
 import pytest
-from agents import FunctionTool, Runner
-from openai.types.responses import ResponseTextDeltaEvent
 
 from tests.conftest import ROOT
+
+if TYPE_CHECKING:  # to import them takes two seconds: only the tests themselves do
+    from agents import Agent, FunctionTool, Tool
 
 pytestmark = pytest.mark.usefixtures("warm")
 
 FOLDER = ROOT / "scripts/07_sdk_client"
-NAMES = ("offline_model", "offline_words")
 
 Json = dict[str, Any]
 
 
-def load() -> dict[str, ModuleType]:
-    """Its two files, without leaving their plain names behind for other lessons."""
+@cache
+def offline_model() -> ModuleType:
+    """The file, without leaving plain names behind for other lessons."""
     sys.path.insert(0, str(FOLDER))
     try:
         __import__("offline_model")
-        return {name: sys.modules.pop(name) for name in NAMES}
+        del sys.modules["offline_words"]
+        return sys.modules.pop("offline_model")
     finally:
         sys.path.remove(str(FOLDER))
 
 
-modules = load()
-OfflineModel = modules["offline_model"].OfflineModel
-WHAT_THIS_IS: str = modules["offline_model"].WHAT_THIS_IS
+def agent_with(*tools: Tool) -> Agent[None]:
+    """An agent that the offline model answers for."""
+    from agents import Agent
+
+    return Agent(name="t", tools=[*tools], model=offline_model().OfflineModel())
+
 
 NUMBER: Json = {"type": "number"}
 INTEGER: Json = {"type": "integer"}
@@ -79,9 +84,11 @@ class Tools:
     ) -> None:
         self.calls: list[Call] = []
         self.answers = answers or {}
-        self.tools = [self.tool(*each) for each in tools]
+        self.tools = tools
 
     def tool(self, name: str, description: str, schema: Json) -> FunctionTool:
+        from agents import FunctionTool
+
         async def invoke(_: Any, arguments: str) -> str:
             self.calls.append((name, json.loads(arguments)))
             return self.answers.get(name, lambda _: "done")(self.calls[-1][1])
@@ -94,15 +101,17 @@ class Tools:
             strict_json_schema=False,
         )
 
-    def agent(self) -> agents.Agent[None]:
-        return agents.Agent(name="t", tools=[*self.tools], model=OfflineModel())
+    def agent(self) -> Agent[None]:
+        return agent_with(*(self.tool(*each) for each in self.tools))
 
     async def ask(self, request: str) -> str:
         """The answer, without the line that says what gives it."""
+        from agents import Runner
+
         self.calls.clear()
         result = await Runner.run(self.agent(), request)
         first, _, rest = str(result.final_output).partition("\n")
-        assert first == WHAT_THIS_IS and "not a language model" in first
+        assert first == offline_model().WHAT_THIS_IS and "not a language model" in first
         return rest
 
 
@@ -113,7 +122,9 @@ def a_tool(name: str, description: str, **properties: Json) -> tuple[str, str, J
 @pytest.fixture(autouse=True)
 def no_reports(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_AGENTS_DISABLE_TRACING", "1")
-    agents.set_tracing_disabled(True)
+    from agents import set_tracing_disabled
+
+    set_tracing_disabled(True)
 
 
 WEATHER = Tools(
@@ -394,7 +405,8 @@ async def test_no_tool_fits(tools: Tools, request_: str) -> None:
     answer = await tools.ask(request_)
     assert tools.calls == []
     assert answer.startswith("No tool fits this request. The tools are: ")
-    assert tools.tools[0].name in answer
+    name, _, _ = tools.tools[0]
+    assert name in answer
 
 
 async def test_what_is_missing_and_what_is_left_over() -> None:
@@ -410,6 +422,8 @@ async def test_what_is_missing_and_what_is_left_over() -> None:
 
 async def test_a_tool_that_fails() -> None:
     """What it says is the answer, and no number is taken from it."""
+    from agents import Runner, function_tool
+
     answer = await BANK.ask("balance of Alice, then set it as the balance of Bob")
     assert [name for name, _ in BANK.calls] == ["get_balance"]
     assert answer.splitlines() == [
@@ -417,17 +431,18 @@ async def test_a_tool_that_fails() -> None:
         "set_balance: the request has no amount.",
     ]
 
-    @agents.function_tool
+    @function_tool
     def ring() -> str:
         """Ring."""
         raise RuntimeError("boom")
 
-    agent = agents.Agent(name="t", tools=[ring], model=OfflineModel())
-    result = await Runner.run(agent, "ring")
+    result = await Runner.run(agent_with(ring), "ring")
     assert "ring(): An error occurred" in str(result.final_output)
 
 
 async def test_the_last_message_is_the_request() -> None:
+    from agents import Runner
+
     first = await Runner.run(WEATHER.agent(), "weather in Paris")
     WEATHER.calls.clear()
     both = [*first.to_input_list(), {"role": "user", "content": "and the forecast for Rome"}]
@@ -437,6 +452,9 @@ async def test_the_last_message_is_the_request() -> None:
 
 
 async def test_streaming() -> None:
+    from agents import Runner
+    from openai.types.responses import ResponseTextDeltaEvent
+
     TEXTS.calls.clear()
     result = Runner.run_streamed(TEXTS.agent(), "shout 'hi' and reverse it")
     text = ""
@@ -447,7 +465,7 @@ async def test_streaming() -> None:
             text += event.data.delta
     assert text == result.final_output
     assert text.splitlines() == [
-        WHAT_THIS_IS,
+        offline_model().WHAT_THIS_IS,
         "shout(text='hi'): HI",
         "reverse(text='HI'): IH",
     ]
@@ -544,7 +562,7 @@ def test_it_names_no_tool_of_the_course() -> None:
     ).stdout
     names = {match[1] for match in re.finditer(r"def (\w+)\(", listed)}
     assert {"add", "divide", "multiply"} <= names
-    for name in NAMES:
+    for name in ("offline_model", "offline_words"):
         code = (FOLDER / f"{name}.py").read_text(encoding="utf-8")
         code = re.sub(r'"""(.|\n)*?"""|#.*', "", code)  # what is said about it may
         code = re.sub(r"SAID_INSTEAD = \{.*?\n\}", "", code, flags=re.DOTALL)  # English words

@@ -23,6 +23,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cache
@@ -104,6 +105,7 @@ class Parents:
     def __init__(self) -> None:
         self._open = ExitStack()
         self._sockets: dict[int, socket.socket] = {}
+        self._finding = threading.Lock()
 
     def __enter__(self) -> Parents:
         return self
@@ -111,7 +113,12 @@ class Parents:
     def __exit__(self, *_: object) -> None:
         self._open.close()
 
-    def _parent(self, kind: int) -> socket.socket:
+    def _parent(self, program: Path) -> socket.socket:
+        """The socket of the parent that has what this program imports."""
+        try:
+            kind = kind_of(imported_by(program))
+        except SyntaxError:
+            kind = len(KINDS) - 1
         if kind not in self._sockets:
             # The parent's own parent takes its children over: so they become ours.
             ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
@@ -130,10 +137,10 @@ class Parents:
 
     def start(self, program: Path, request: dict[str, Any], streams: list[int]) -> int:
         """Start a program with these for stdin, stdout and stderr. Returns its process id."""
-        try:
-            parent = self._parent(kind_of(imported_by(program)))
-        except SyntaxError:
-            parent = self._parent(len(KINDS) - 1)
+        # Some tests start programs in several threads: each would begin a parent, of which
+        # only the last is used, and Python 3.11 sometimes fails to parse in two at once.
+        with self._finding:
+            parent = self._parent(program)
         read, write = os.pipe()
         with os.fdopen(read, "rb") as said:
             try:

@@ -1,4 +1,4 @@
-"""The checks: `engine` runs them, and each lesson has a module with its own."""
+"""The checks: `engine` runs them, and each lesson has a module or a package with its own."""
 
 from __future__ import annotations
 
