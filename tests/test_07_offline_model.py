@@ -572,6 +572,7 @@ def test_it_names_no_tool_of_the_course() -> None:
 
 def first_call(request: Json, tools: Json) -> Json | None:
     """What it calls first for a request of the set, or None if it calls nothing."""
+    from agents import FunctionTool
 
     async def never(_: Any, arguments: str) -> str:
         raise NotImplementedError
@@ -587,7 +588,7 @@ def first_call(request: Json, tools: Json) -> Json | None:
         for name in request["tools"]
     ]
     given = [{"role": "user", "content": request["request"]}]
-    step = modules["offline_model"].next_step(given, offered)
+    step = offline_model().next_step(given, offered)
     return None if isinstance(step, str) else {"name": step[0], "arguments": step[1]}
 
 

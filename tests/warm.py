@@ -45,8 +45,8 @@ KINDS = (
     ("asyncio", "http"),
     (),
 )
-# Not a library: it is what starts the programs.
-RARE = ("workshop",)
+# It is what starts the programs.
+NOT_LIBRARIES = ("workshop",)
 # What a library imports only when it is used.
 LATER = (
     "anyio._backends._asyncio",
@@ -91,7 +91,7 @@ def libraries(kind: int) -> list[str]:
             modules = imported_by(path)
             if kind_of(modules) == kind:
                 found |= modules
-    return sorted(name for name in found if name.partition(".")[0] not in RARE)
+    return sorted(name for name in found if name.partition(".")[0] not in NOT_LIBRARIES)
 
 
 def ignore_interrupts() -> None:
