@@ -19,8 +19,11 @@ from typing import Any
 import httpx2
 import psutil
 import pytest
+from mcp import Client
+from mcp.client.sse import sse_client
 
 from tests.conftest import ROOT
+from tests.sdk_parts import text_of
 from workshop.running import Program, environment, free_port, running
 
 pytestmark = pytest.mark.usefixtures("warm")
@@ -174,7 +177,11 @@ async def test_eight_agents_at_once_never_get_each_others_results(server: Progra
 
     async def add(number: int) -> list[str]:
         calls = [
-            [function_call("add", json.dumps({"a": number, "b": count}), call_id="call")]
+            [
+                function_call(
+                    "add", json.dumps({"a": number, "b": count}), call_id=f"call_{count}"
+                )
+            ]
             for count in range(10)
         ]
         model = ScriptedModel([*calls, [assistant_message("Done.")]])
@@ -188,7 +195,7 @@ async def test_eight_agents_at_once_never_get_each_others_results(server: Progra
         ]
 
     set_tracing_disabled(True)
-    # All of them use the same ids: of the calls, and of the JSON-RPC requests.
+    # All use the same ids, of their calls and of their JSON-RPC requests.
     results = await asyncio.gather(*(add(1000 * number) for number in range(8)))
     assert results == [
         [str(float(1000 * number + count)) for count in range(10)] for number in range(8)
@@ -220,3 +227,31 @@ def test_without_the_hub_the_events_say_how_to_start_it() -> None:
     with running(FOLDER / "event_server.py", env={"HUB_URL": nothing}) as program:
         printed = run("event_agent.py", f"{program.url}/sse")
     assert "uv run scripts/03_event_hub/hub_server.py" in printed
+
+
+async def test_each_session_has_its_own_subscriptions() -> None:
+    with (
+        running(ROOT / "scripts/03_event_hub/hub_server.py") as hub,
+        running(FOLDER / "event_server.py", env={"HUB_URL": hub.url}) as program,
+    ):
+        url = f"{program.url}/sse"
+        async with (
+            Client(sse_client(url), mode="legacy") as ada,
+            Client(sse_client(url), mode="legacy") as bob,
+        ):
+            await ada.call_tool("subscribe", {"event_type": "orders"})
+            await bob.call_tool("send_event", {"event_type": "orders", "message": "tea"})
+            listed = await bob.call_tool("list_subscriptions", {})
+            assert listed.structured_content == {"result": []}
+            assert text_of(await bob.call_tool("read_events", {})) == "No new events."
+            read = ""
+            while "tea" not in read:  # the stream brings it after the POST was answered
+                read = text_of(await ada.call_tool("read_events", {}))
+            assert read == 'orders {"message": "tea"}'
+        # Both are gone: so are their subscriptions.
+        async with Client(sse_client(url), mode="legacy") as cara:
+            sent = ""
+            while not sent.endswith("Subscribers: 0."):
+                sent = text_of(
+                    await cara.call_tool("send_event", {"event_type": "orders", "message": "x"})
+                )

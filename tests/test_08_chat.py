@@ -93,10 +93,10 @@ def test_two_servers_and_a_person_who_decides(
         chat.say("n", until="The user does not want this call.")
         # Nothing was closed: it can still be sent to.
         chat.say(
-            'Send a user_events event with the message "still here"', until="1 subscribers."
+            'Send a user_events event with the message "still here"', until="Subscribers: 1."
         )
         chat.say(close, until="[y/N]")
-        chat.say("y", until="Closed user_events: 1 subscribers were told.")
+        chat.say("y", until="Closed user_events. Subscribers told: 1.")
         assert chat.end() == 0
         assert "Traceback" not in chat.output
 
@@ -104,7 +104,7 @@ def test_two_servers_and_a_person_who_decides(
 def test_a_call_that_waits_survives_the_program(events: str, tmp_path: Path) -> None:
     memory = tmp_path / "chat.db"
     with chatting(memory, events) as chat:
-        chat.say('Send an old_events event with the message "x"', until="subscribers.")
+        chat.say('Send an old_events event with the message "x"', until="Subscribers: 0.")
         chat.say("Close the event type old_events", until="[y/N]")
         chat.process.kill()
         chat.process.wait()
@@ -114,6 +114,35 @@ def test_a_call_that_waits_survives_the_program(events: str, tmp_path: Path) -> 
         chat.say("y", until="): Closed old_events")
         assert not (tmp_path / "chat.waiting.json").exists()
         assert chat.end() == 0
+
+
+def test_what_waits_stays_when_the_lines_end_at_the_question(
+    events: str, tmp_path: Path
+) -> None:
+    memory = tmp_path / "chat.db"
+    with chatting(memory, events) as chat:
+        chat.say('Send a late_events event with the message "x"', until="Subscribers: 0.")
+        chat.say("Close the event type late_events", until="[y/N]")
+        assert chat.end() == 0
+        assert "Traceback" not in chat.output
+    with chatting(memory, events) as chat:
+        chat.wait_for_output("Approve close_event_type(event_type='late_events')?")
+        chat.say("n", until="The user does not want this call.")
+        # The memory has every call with its result, which the next turn needs.
+        chat.say("List the subscriptions", until="list_subscriptions():")
+        assert chat.end() == 0
+
+
+def test_a_file_of_what_waits_that_cannot_be_read(events: str, tmp_path: Path) -> None:
+    waiting = tmp_path / "chat.waiting.json"
+    waiting.write_text("{half", encoding="utf-8")
+    with chatting(tmp_path / "chat.db", events) as chat:
+        chat.wait_for_output(
+            "chat.waiting.json cannot be read. It is deleted.", seconds=SECONDS
+        )
+        chat.say("List the subscriptions", until="list_subscriptions():")
+        assert chat.end() == 0
+    assert not waiting.exists()
 
 
 def test_a_server_that_was_started_again_is_used_again(tmp_path: Path) -> None:
@@ -166,10 +195,10 @@ def test_a_tool_that_the_agent_must_not_see(three_tools: str, tmp_path: Path) ->
         assert "marmalade" not in chat.output
 
 
-def test_in_a_terminal(three_tools: str, tmp_path: Path) -> None:
+def test_in_a_terminal(three_tools: str, events: str, tmp_path: Path) -> None:
     command = [
         *("env", *(f"{name}={value}" for name, value in ALONE.items())),
-        *(sys.executable, str(FOLDER / "chat.py"), three_tools),
+        *(sys.executable, str(FOLDER / "chat.py"), three_tools, events),
         *("--memory", str(tmp_path / "chat.db")),
     ]
     screen = Terminal(require("tmux"), tmp_path / "tmux", command)
@@ -179,6 +208,12 @@ def test_in_a_terminal(three_tools: str, tmp_path: Path) -> None:
         shown = screen.until(lambda shown: "): 29.0\n>" in shown, seconds=SECONDS)
         assert "thinking" not in shown, "the spinner was not wiped"
         assert all(len(line) <= 80 for line in shown.splitlines())
+        # Ctrl-C at the question cancels the turn, and the call does not wait any more.
+        screen("send-keys", "-t", "watch", "Close the event type users", "Enter")
+        screen.until(lambda shown: "[y/N]" in shown, seconds=SECONDS)
+        screen("send-keys", "-t", "watch", "C-c")
+        screen.until(lambda shown: "Cancelled.\n>" in shown, seconds=SECONDS)
+        assert not (tmp_path / "chat.waiting.json").exists()
         # At the prompt Ctrl-C throws the line away, as in a shell. Ctrl-D ends the program.
         screen("send-keys", "-t", "watch", "half a li", "C-c")
         screen.until(lambda shown: shown.rstrip().endswith("half a li\n>"), seconds=SECONDS)

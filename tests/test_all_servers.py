@@ -43,6 +43,7 @@ STREAMS: dict[str, str | None] = {
     "06_sdk_server/prefix_broken.py": "/calculator/sse",
     "06_sdk_server/prefix_twice_broken.py": "/calculator/sse",
     "07_sdk_client/browser/serve.py": None,
+    "08_agent/model_server.py": None,
 }
 # What the program needs to be told; {url} is a server that never says more.
 ARGUMENTS = {"03_event_hub/faulty_proxy.py": ("--target", "{url}")}
@@ -56,6 +57,7 @@ NEEDS_GRACE = (
     "05_sse_server/messages_server.py",
     "05_sse_server/sessions_server.py",
     "05_sse_server/simplified_broken.py",
+    "08_agent/old_server_broken.py",
 )
 
 # Lesson 05's stages come before its section on leaving, which shows what they do: the first
@@ -109,6 +111,12 @@ CLIENTS: dict[str, list[tuple[str, ...]]] = {
         ("scripts/tasks_broken.py", "{url}/sse"),
         ("scripts/tasks_fixed.py", "{url}/sse"),
         ("scripts/tasks_order_broken.py", "{url}/sse"),
+        ("solutions/exercise.py", "{url}/sse"),
+    ],
+    "08_agent": [
+        ("scripts/chat.py", "{url}/sse"),
+        ("scripts/first_agent.py", "{url}/sse"),
+        ("scripts/trace_turn.py", "{url}/sse"),
         ("solutions/exercise.py", "{url}/sse"),
     ],
 }

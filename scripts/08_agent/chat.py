@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import logging
 import signal
+import sys
 from collections.abc import Coroutine
 from pathlib import Path
 from types import FrameType
@@ -51,9 +53,12 @@ class Chat:
         )
 
     async def approve(self, call: str) -> bool:
-        """Ask the person at the keyboard."""
+        """Ask the person at the keyboard. Ctrl-C cancels the turn here, too."""
         with self.spinner.paused():
-            answer = await self.lines.ask(f"Approve {call}? [y/N] ")
+            try:
+                answer = await self.lines.ask(f"Approve {call}? [y/N] ")
+            except KeyboardInterrupt:
+                raise asyncio.CancelledError from None
         return answer.strip().lower() in ("y", "yes")
 
     async def do(self, line: str) -> None:
@@ -67,6 +72,7 @@ class Chat:
                 print(f"{name}: {', '.join(tool.name for tool in tools)}")
         elif line == "/forget":
             await self.conversation.memory.clear_session()
+            print("Forgotten.")
         elif line.startswith("/"):
             print(f"There is no command {line}.\n{HELP}")
         else:
@@ -83,7 +89,7 @@ class Chat:
             return await work
 
     async def talk(self) -> None:
-        """Answer lines until there are no more."""
+        """Answer lines until there are no more. Raises EOFError if they end at a question."""
         await self.careful(self.with_servers(self.conversation.resume()))
         async for line in self.lines:
             if line.strip() == "/quit":
@@ -149,8 +155,12 @@ async def main() -> None:
             print(f"{server}: {', '.join(tool.name for tool in tools)}")
         print("Type a request, or /help.", flush=True)
         lines = Lines("> ")
-        await Chat(servers, agent, options.memory, lines, spinner).talk()
+        with contextlib.suppress(EOFError):
+            await Chat(servers, agent, options.memory, lines, spinner).talk()
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    try:
+        asyncio.run(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from agents import (
     RunState,
     SQLiteSession,
     ToolApprovalItem,
+    UserError,
 )
 from calls import ShowCalls, as_call
 from openai.types.responses import ResponseTextDeltaEvent
@@ -45,7 +47,8 @@ class Conversation:
     async def turn(self, request: str) -> None:
         """One request, and the answer. A turn that fails or is cancelled is forgotten.
 
-        A half-finished turn may hold a call without its result, which models refuse.
+        A half-finished turn may hold a call without its result, which models refuse. If the
+        program ends while a call waits (EOFError), the turn stays: `resume` finishes it.
         """
         before = len(await self.memory.get_items())
         try:
@@ -53,6 +56,8 @@ class Conversation:
                 self.agent, request, session=self.memory, hooks=self.hooks
             )
             await self._finish(result)
+        except EOFError:
+            raise
         except BaseException:
             while len(await self.memory.get_items()) > before:
                 await self.memory.pop_item()
@@ -62,9 +67,22 @@ class Conversation:
         """Go on with a call that has waited for approval. Returns whether there was one."""
         if not self.waiting.is_file():
             return False
-        saved = self.waiting.read_text(encoding="utf-8")
-        state = await RunState.from_string(self.agent, saved)
-        await self._finish(await self._approved(state))
+        try:
+            saved = self.waiting.read_text(encoding="utf-8")
+            state = await RunState.from_string(self.agent, saved)
+        except (UserError, ValueError):
+            self.waiting.unlink()
+            self.write(f"{self.waiting} cannot be read. It is deleted.\n")
+            return False
+        try:
+            await self._finish(await self._approved(state))
+        except EOFError:
+            raise
+        except BaseException:
+            # The turn began in a program that is gone: with the last thing that the user said.
+            while (item := await self.memory.pop_item()) and item.get("role") != "user":
+                pass
+            raise
         return True
 
     async def _finish(self, result: RunResultStreaming) -> None:
@@ -89,11 +107,15 @@ class Conversation:
     async def _approved(self, state: RunState[Any]) -> RunResultStreaming:
         """Ask about each call that waits, and let the run go on."""
         self.waiting.write_text(state.to_string(), encoding="utf-8")
-        for call in state.get_interruptions():
-            if await self.approve(written(call)):
-                state.approve(call)
-            else:
-                state.reject(call, rejection_message="The user does not want this call.")
+        try:
+            for call in state.get_interruptions():
+                if await self.approve(written(call)):
+                    state.approve(call)
+                else:
+                    state.reject(call, rejection_message="The user does not want this call.")
+        except asyncio.CancelledError:
+            self.waiting.unlink()
+            raise
         self.waiting.unlink()
         return Runner.run_streamed(self.agent, state, session=self.memory, hooks=self.hooks)
 

@@ -129,7 +129,7 @@ async def send_event(
         # The hub answers the POST before the stream delivers the event. The model may read
         # its events next, and should find this one among them.
         await reader.arrival(event_type, data)
-    return f"Sent as event {sent['id']} to {sent['receivers']} subscribers."
+    return f"Sent as event {sent['id']}. Subscribers: {sent['receivers']}."
 
 
 @server.tool()
@@ -155,7 +155,7 @@ async def close_event_type(event_type: EventType) -> str:
             told = (await response.json())["receivers"]
     except aiohttp.ClientError as error:
         raise hub_failed(error) from None
-    return f"Closed {event_type}: {told} subscribers were told."
+    return f"Closed {event_type}. Subscribers told: {told}."
 
 
 @server.tool()

@@ -19,7 +19,7 @@ from offline_model import next_step
 from serving import lifespan, prepare, url_of
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 SECONDS_A_WORD = 0.02
@@ -101,8 +101,16 @@ def words(text: str) -> list[str]:
     return [first, *(f" {word}" for word in others)]
 
 
+async def what_this_is(request: Request) -> Response:
+    return PlainTextResponse("A model. POST to /v1/chat/completions.\n")
+
+
 app = Starlette(
-    routes=[Route("/v1/chat/completions", complete, methods=["POST"])], lifespan=lifespan
+    routes=[
+        Route("/", what_this_is),
+        Route("/v1/chat/completions", complete, methods=["POST"]),
+    ],
+    lifespan=lifespan,
 )
 
 

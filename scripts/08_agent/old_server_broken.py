@@ -16,7 +16,16 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-ADD = {"name": "add", "inputSchema": {"type": "object"}}
+NUMBER = {"type": "number"}
+ADD = {
+    "name": "add",
+    "description": "Add two numbers.",
+    "inputSchema": {
+        "type": "object",
+        "properties": {"a": NUMBER, "b": NUMBER},
+        "required": ["a", "b"],
+    },
+}
 RESULTS: dict[str, Any] = {
     "initialize": {
         "protocolVersion": "2024-11-05",
@@ -24,7 +33,6 @@ RESULTS: dict[str, Any] = {
         "serverInfo": {"name": "old", "version": "1"},
     },
     "tools/list": {"tools": [ADD]},
-    "tools/call": {"content": [{"type": "text", "text": "29"}]},
 }
 # One client at a time is enough to see it.
 send, receive = anyio.create_memory_object_stream[str](100)
@@ -43,8 +51,12 @@ async def sse(request: Request) -> Response:
 async def message(request: Request) -> Response:
     asked = json.loads(await request.body())
     print(f"{asked['method']}", flush=True)
-    if asked["method"] in RESULTS:
-        answer = {"jsonrpc": "2.0", "id": asked["id"], "result": RESULTS[asked["method"]]}
+    result = RESULTS.get(asked["method"])
+    if asked["method"] == "tools/call":
+        given = asked["params"]["arguments"]
+        result = {"content": [{"type": "text", "text": str(given["a"] + given["b"])}]}
+    if result is not None:
+        answer = {"jsonrpc": "2.0", "id": asked["id"], "result": result}
         await send.send(json.dumps(answer))
     return Response(status_code=202)
 

@@ -8,11 +8,12 @@
 import asyncio
 from typing import Any
 
-from agents import Agent, Runner
+from agents import Agent, Runner, set_tracing_disabled
 from agents.testing import ScriptedModel, assistant_message
 
 
 async def main() -> None:
+    set_tracing_disabled(True)
     agent = Agent(name="broken", model=ScriptedModel([[assistant_message("29")]]))
     runner: Any = Runner
     try:

@@ -19,6 +19,7 @@ from mcp_types import CONNECTION_CLOSED, REQUEST_TIMEOUT, Tool
 
 CALL_SECONDS = 30.0  # openai-agents' own limit is 5 s: too short for many tools
 CONNECT_SECONDS = 10.0
+LEAVE_SECONDS = 0.2
 
 Tell = Callable[[str], None]
 
@@ -43,7 +44,13 @@ class Server:
             tool_filter=shown,
             require_approval=is_destructive,
         )
-        self.manager = MCPServerManager([self.mcp], connect_timeout_seconds=CONNECT_SECONDS)
+        self.manager = MCPServerManager(
+            [self.mcp],
+            connect_timeout_seconds=CONNECT_SECONDS,
+            # Ctrl-C while it connects ends the program, without waiting for an answer.
+            cleanup_timeout_seconds=LEAVE_SECONDS,
+            suppress_cancelled_error=False,
+        )
 
     async def connect(self) -> None:
         """Make a connection, or another one. Tells whether the server is there."""

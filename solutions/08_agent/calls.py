@@ -11,7 +11,7 @@ from agents.tool_context import ToolContext
 
 
 class ShowCalls(RunHooks[Any]):
-    """Tell one line for each call: `add(a=7, b=22) -> 29.0  (4 ms)`.
+    """Print one line for each call: `add(a=7, b=22) -> 29.0  (4 ms)`.
 
     Several calls may run at once: each is known by its call's id.
     """

@@ -3,7 +3,9 @@
 It reads requests, one per line, and prints an answer to each. With your server of lesson 05
 running in another terminal:
 
-    uv run work/08_agent/exercise.py http://127.0.0.1:8000/sse --without echo
+    uv run work/08_agent/exercise.py http://127.0.0.1:8000/sse
+
+`--without echo` hides the tool `echo` from the agent.
 
 Do the TODOs from 1 to 6, each where the lesson says Stop. After each one, see how far you are:
 
@@ -32,9 +34,9 @@ CALL_SECONDS = 30.0  # how long a tool may take
 
 def servers(url: str, without: Collection[str]) -> list[MCPServer]:
     """The MCP servers of the agent: here one, at `url`. Nothing is connected yet."""
-    # TODO 1: Return a list of one MCPServerSse, for `url`. It waits 5 seconds for an answer,
-    # unless you make that CALL_SECONDS. Give it `Filter(without)` as its tool filter, too, and
-    # `needs_a_person` as what requires approval. (What these two do comes in TODOs 3 and 5.)
+    # TODO 1: Return a list of one MCPServerSse, for `url`. By default it waits 5 seconds for an
+    # answer: set `client_session_timeout_seconds` to CALL_SECONDS. Pass `Filter(without)` as
+    # `tool_filter`, and `needs_a_person` as `require_approval`: TODOs 3 and 5 are about them.
     # --- solution
     return [
         MCPServerSse(
@@ -71,8 +73,8 @@ class Filter:
 
     def __call__(self, context: ToolFilterContext, tool: Tool) -> bool:
         # TODO 3: Say whether the agent may see this tool: not if its name is in
-        # `self.without`, and not if its description says that it is "for internal use". The
-        # description may be missing, and a filter that raises hides the tool.
+        # `self.without`, and not if its description contains "for internal use", in capitals
+        # or not. The description may be missing, and a filter that raises hides the tool.
         # --- solution
         if tool.name in self.without:
             return False
@@ -110,8 +112,9 @@ def needs_a_person(context: RunContextWrapper[Any], agent: Any, tool: Tool) -> b
 async def final(agent: Agent[Any], result: RunResult) -> str:
     """The final output, once a person has decided about the calls that need one."""
     # (TODO 5) A run stops at such calls, and has them in `result.interruptions`. Get the
-    # run's state, ask `approved(…)` about each of them, approve or reject it in the state, and
-    # run the agent on the state. The new result may have interruptions again.
+    # run's state, ask `approved(…)` about each call (`as_call` makes a text of its name and its
+    # arguments), approve or reject it in the state, and run the agent on the state. The new
+    # result may have interruptions again.
     # --- solution
     while result.interruptions:
         state = result.to_state()
@@ -166,7 +169,12 @@ async def main() -> None:
 
     model, model_name = choose_model()
     print(f"Model: {model_name}", flush=True)
-    async with MCPServerManager(servers(options.url, options.without)) as manager:
+    # Ctrl-C while it connects ends the program, without waiting for an answer.
+    async with MCPServerManager(
+        servers(options.url, options.without),
+        cleanup_timeout_seconds=0.2,
+        suppress_cancelled_error=False,
+    ) as manager:
         while request := (await asyncio.to_thread(sys.stdin.readline)).strip():
             await revive(manager)
             agent = Agent(
@@ -183,4 +191,7 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    try:
+        asyncio.run(main())
+    except KeyboardInterrupt:
+        sys.exit(130)
