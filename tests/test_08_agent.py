@@ -73,6 +73,7 @@ def server() -> Iterator[Program]:
         yield program
 
 
+@pytest.mark.quiet  # port 8000 is the same for all
 def test_main_needs_no_key_and_leaves_no_server_behind() -> None:
     printed = run("main.py")
     assert "add(a=7, b=22) -> 29.0" in printed
@@ -86,6 +87,7 @@ def test_main_needs_no_key_and_leaves_no_server_behind() -> None:
     assert leftover == []
 
 
+@pytest.mark.quiet  # port 8000 is the same for all
 def test_main_takes_another_port_when_8000_is_in_use() -> None:
     with socket.socket() as taken:
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

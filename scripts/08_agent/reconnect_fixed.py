@@ -19,7 +19,7 @@ async def main() -> None:
     set_tracing_disabled(True)
     for name in ("mcp", "openai.agents"):  # long tracebacks when the server ends
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    port = choose_port(8000)
+    port = choose_port(0)
     first = started(SERVER, port)
     url = first.__enter__()
     async with MCPServerManager([MCPServerSse({"url": url})]) as manager:

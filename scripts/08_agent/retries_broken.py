@@ -18,7 +18,7 @@ SERVER = Path(__file__).with_name("server.py")
 async def main() -> None:
     set_tracing_disabled(True)
     logging.getLogger("mcp").setLevel(logging.CRITICAL)  # a long traceback when the server ends
-    port = choose_port(8000)
+    port = choose_port(0)
     first = started(SERVER, port)
     url = first.__enter__()
     # With a cached list, no run asks the server anything before its first call.
