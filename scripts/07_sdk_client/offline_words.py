@@ -1,7 +1,8 @@
 """The offline model's guesses: which tools a request means, and with which arguments.
 
 A request is cut into clauses, at "and", "then" and punctuation. In each clause the tool wins
-that shares the most words with it: words of its name, description and parameters.
+that shares the most words with it: words of its name, description and parameters, or what
+people say instead of them.
 
 The values in a request are its numbers, quoted texts, capitalised words and things such as
 notes.txt. A parameter takes the value beside its name ("title X", "to X", "3 days"), or else
