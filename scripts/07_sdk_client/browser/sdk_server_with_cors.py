@@ -2,7 +2,7 @@
 
     uv run scripts/07_sdk_client/browser/sdk_server_with_cors.py
 
-As `uvicorn sdk_server_with_cors:app` it is the same server. Then ALLOW_ORIGIN names the page.
+As `uvicorn sdk_server_with_cors:app` it is the same server. Then ALLOWED_ORIGINS has the pages.
 """
 
 import argparse
@@ -30,19 +30,19 @@ def add(a: float, b: float) -> float:
     return a + b
 
 
-def create_app(page: str, *more_hosts: str) -> Starlette:
-    """The server for pages from this origin, under this machine's names and more."""
+def create_app(origins: list[str], *more_hosts: str) -> Starlette:
+    """The server for pages from these origins, under this machine's names and more."""
     hosts = ("127.0.0.1", "localhost", "[::1]", *more_hosts)
     # The SDK's own check: who comes in. Everyone else gets 403.
     security = TransportSecuritySettings(
         allowed_hosts=[name for host in hosts for name in (host, f"{host}:*")],
-        allowed_origins=[page],
+        allowed_origins=origins,
     )
     made = server.sse_app(transport_security=security)
     # The browser's check: who may read. The SDK tells the browser nothing about that.
     made.add_middleware(
         CORSMiddleware,
-        allow_origins=[page],
+        allow_origins=origins,
         allow_methods=["GET", "POST"],
         allow_headers=["Content-Type", "MCP-Protocol-Version"],
     )
@@ -55,7 +55,7 @@ def is_no_second_answer(record: logging.LogRecord) -> bool:
     return not (record.exc_info and "but got 'http.response.start'" in str(record.exc_info[1]))
 
 
-app = create_app(os.environ.get("ALLOW_ORIGIN", THE_PAGE))
+app = create_app(os.environ.get("ALLOWED_ORIGINS", THE_PAGE).split(","))
 
 
 def main() -> None:
@@ -83,7 +83,7 @@ def main() -> None:
     # Stopping when told to is not a failure.
     for told_to_leave in (signal.SIGINT, signal.SIGTERM):
         signal.signal(told_to_leave, lambda *_: sys.exit(0))
-    uvicorn.Server(uvicorn.Config(create_app(page, host))).run(sockets=[listener])
+    uvicorn.Server(uvicorn.Config(create_app([page], host))).run(sockets=[listener])
 
 
 if __name__ == "__main__":
