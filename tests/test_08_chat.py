@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -50,13 +51,13 @@ class Chat(Program):
 
 
 @contextmanager
-def chatting(memory: Path, *arguments: str) -> Iterator[Chat]:
+def chatting(memory: Path, *arguments: str, **env: str) -> Iterator[Chat]:
     process = subprocess.Popen(
         [sys.executable, str(FOLDER / "chat.py"), *arguments, "--memory", str(memory)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        env=environment(ALONE),
+        env=environment({**ALONE, **env}),
     )
     chat = Chat(process, 0)
     try:
@@ -193,6 +194,41 @@ def test_a_tool_that_the_agent_must_not_see(three_tools: str, tmp_path: Path) ->
     with chatting(memory, three_tools, "--without", "get_secret_word") as chat:
         chat.say("Tell me the secret word", until="No tool fits")
         assert "marmalade" not in chat.output
+
+
+def test_a_model_server_streams_the_answer(three_tools: str, tmp_path: Path) -> None:
+    """The whole path as with Ollama: chat completions, in an event stream."""
+    with running(FOLDER / "model_server.py") as model:
+        url = f"{model.url}/v1"
+        memory = tmp_path / "chat.db"
+        with chatting(memory, three_tools, OPENAI_BASE_URL=url, OPENAI_MODEL="small") as chat:
+            assert f"Model: small at {url}" in chat.output
+            said = chat.say("Add 7 and 22", until="add(a=7, b=22): 29.0")
+            assert "  add(a=7, b=22) -> 29.0  (" in said
+            model.stop()
+            chat.say("Add 1 and 1", until="The model: Connection error.")
+            assert chat.end() == 0
+            assert "Traceback" not in chat.output
+
+
+def test_what_was_said_is_remembered_and_can_be_forgotten(
+    three_tools: str, tmp_path: Path
+) -> None:
+    memory = tmp_path / "chat.db"
+
+    def remembered() -> list[str]:
+        with closing(sqlite3.connect(memory)) as database:
+            rows = database.execute("select message_data from agent_messages").fetchall()
+        return [row[0] for row in rows]
+
+    with chatting(memory, three_tools) as chat:
+        chat.say("Add 7 and 22", until="): 29.0")
+        assert chat.end() == 0
+    assert "Add 7 and 22" in remembered()[0]
+    with chatting(memory, three_tools) as chat:
+        chat.say("/forget", until="Forgotten.")
+        assert remembered() == []
+        assert chat.end() == 0
 
 
 def test_in_a_terminal(three_tools: str, events: str, tmp_path: Path) -> None:

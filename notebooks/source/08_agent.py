@@ -15,7 +15,7 @@
 # %%
 import sys
 
-from agents import Agent, Runner
+from agents import Agent, Runner, SQLiteSession
 from agents.mcp import MCPServerManager, MCPServerSse
 from IPython.display import Markdown
 from mcp_types import Tool
@@ -39,6 +39,7 @@ from trace_turn import ModelSide
 server = start("scripts/08_agent/server.py")
 model, name = choose_model()
 print(f"Model: {name}")
+memory = SQLiteSession("notebook")  # what was said, in a database that ends with the kernel
 
 
 async def ask(request: str) -> None:
@@ -49,7 +50,7 @@ async def ask(request: str) -> None:
             mcp_servers=[tools],
             model=model,
         )
-        result = await Runner.run(agent, request, hooks=ShowCalls())
+        result = await Runner.run(agent, request, session=memory, hooks=ShowCalls())
         print(result.final_output)
 
 
@@ -63,8 +64,18 @@ await ask("What's the weather in Atlantis?")
 
 # %% [markdown]
 # The tool raised, and the model was told why. **Change** the city to one of those in the table, or
-# ask for the secret word, or for something that no tool can do, and run the cell again.
-#
+# ask for the secret word, or for something that no tool can do, and run the cell again: it is a
+# conversation. This is what the model is given with the next request:
+
+# %%
+for item in await memory.get_items():
+    print(
+        item.get("role") or item["type"],
+        "|",
+        item.get("content") or item.get("output") or item["name"],
+    )
+
+# %% [markdown]
 # ## One turn
 #
 # **Predict:** for one sum, how many messages go from the client to the server?
