@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import re
-import threading
 import time
 from typing import Any
 
 from workshop.checks.lesson_03.settings import CROWDS
 from workshop.checks.lesson_03.streams import STREAMS, Script
+from workshop.checks.loop_thread import LoopThread
 from workshop.course import ROOT
 from workshop.loading import load
 
@@ -78,10 +78,8 @@ class Lab:
         self.hub = ScriptedHub({name: script for name, (script, _) in STREAMS.items()})
         self.urls: dict[str, list[str]] = {}
         self._proxies: dict[str, Any] = {}
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self._thread.start()
-        asyncio.run_coroutine_threadsafe(self._start(), self._loop).result(5)
+        self._servers = LoopThread()
+        self._servers.run(self._start())
 
     async def _start(self) -> None:
         proxy_module = load(ROOT / "scripts/03_event_hub/faulty_proxy.py")
@@ -110,12 +108,4 @@ class Lab:
         return list(self.hub.asked.get(path, []))
 
     def close(self) -> None:
-        async def stop() -> None:
-            tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-
-        asyncio.run_coroutine_threadsafe(stop(), self._loop).result(5)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(2)
+        self._servers.close()

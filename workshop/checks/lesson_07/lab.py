@@ -15,6 +15,7 @@ from typing import Any
 from workshop.checks.lesson_07.bad_servers import ASTRAY, SITES, Wrong
 from workshop.checks.lesson_07.server import Json, name_of
 from workshop.checks.lesson_07.settings import PACE, PATIENCE, SETTINGS
+from workshop.checks.loop_thread import LoopThread
 from workshop.failed import Failed
 from workshop.patience import stretched
 from workshop.running import ProgramError, environment
@@ -34,11 +35,9 @@ class Lab:
         self._ended = False
         self._changed = threading.Condition()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._loop = asyncio.new_event_loop()
+        self._servers = LoopThread()
         self._news = asyncio.Event()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self._thread.start()
-        asyncio.run_coroutine_threadsafe(self._start(), self._loop).result(5)
+        self._servers.run(self._start())
 
     async def _start(self) -> None:
         for site in self.sites.values():
@@ -110,11 +109,11 @@ class Lab:
     def something_happened(self) -> None:
         with self._changed:
             self._changed.notify_all()
-        self._loop.call_soon_threadsafe(self._news.set)
+        self._servers.loop.call_soon_threadsafe(self._news.set)
 
     def keep(self, work: Any) -> None:
         """Run it alongside the rest."""
-        task: asyncio.Task[None] = self._loop.create_task(work)
+        task: asyncio.Task[None] = self._servers.loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -188,15 +187,7 @@ class Lab:
                     with suppress(OSError):
                         pipe.close()
 
-        async def stop() -> None:
-            tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-
-        asyncio.run_coroutine_threadsafe(stop(), self._loop).result(5)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(2)
+        self._servers.close()
 
 
 def paces(lab: Lab, key: str) -> Any:

@@ -14,12 +14,13 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from workshop.checks.loop_thread import LoopThread
 from workshop.complaints import complaints_in, todo_of
 from workshop.failed import Failed
 from workshop.running import HOST, ProgramError, environment, free_port
@@ -95,17 +96,12 @@ class Lab:
         """The request during which the program ended in an exception."""
         self._ended = False
         self._changed = threading.Condition()
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self._thread.start()
+        self._servers = LoopThread()
         self._tools: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
-        self._do(self._listen())
-        self._model: asyncio.Server = self._do(asyncio.start_server(self._serve_model, HOST, 0))
+        self._servers.run(self._listen())
+        self._model = self._servers.run(asyncio.start_server(self._serve_model, HOST, 0))
         self._model_port: int = self._model.sockets[0].getsockname()[1]
-
-    def _do(self, work: Coroutine[Any, Any, Any]) -> Any:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(5)
 
     # --- the tool server -----------------------------------------------------------------
 
@@ -283,8 +279,8 @@ class Lab:
         for request in SCRIPT:
             if request == "again":
                 self.streams_before_restart = len(self.streams)
-                self._do(self._go_away())
-                self._do(self._listen())
+                self._servers.run(self._go_away())
+                self._servers.run(self._listen())
             self._ask(request)
 
     def _ask(self, request: str) -> None:
@@ -377,19 +373,13 @@ class Lab:
                     with suppress(OSError):
                         pipe.close()
 
-        async def stop() -> None:
+        async def stop_listening() -> None:
             for server in (self._tools, self._model):
                 if server is not None:
                     server.close()
-            tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
 
-        self._do(stop())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(2)
-        self._loop.close()
+        self._servers.run(stop_listening())
+        self._servers.close()
 
 
 @dataclass
