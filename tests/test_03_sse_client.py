@@ -138,7 +138,7 @@ async def test_ten_thousand_events_cut_at_random_places(count: int, history: int
     inbox, gaps = Inbox(), Inbox()
     flags = ("--history", str(history), "--queue", "100", "--retry", "1")
     with running_hub(*flags) as (_, hub):
-        faults: dict[str, Any] = {"cut_within": 2 * count, "split": True, "seed": history}
+        faults: dict[str, Any] = {"cut_within": count, "split": True, "seed": history}
         async with through(hub, on_gap=gaps, **faults) as (client, proxy, _):
             await client.subscribe("orders", inbox)
             async with SSEClient(hub.url) as publisher:
@@ -151,7 +151,7 @@ async def test_ten_thousand_events_cut_at_random_places(count: int, history: int
                 await inbox.wait(lambda: len(inbox.got) > 0, 60)
                 end = await publisher.send_event("orders", {"n": "end"})
             await inbox.wait(lambda: {"n": "end"} in inbox.got, 120)
-        assert len(proxy.requests) > 15, "too few cuts to prove anything"
+        assert len(proxy.requests) > 20, "too few cuts to prove anything"
         assert end["id"] == count + 1
     arrived = [data["n"] for data in inbox.got if data["n"] != "end"]
     order = [ids[number] for number in arrived]
