@@ -15,18 +15,18 @@ import uvicorn
 from starlette.types import ASGIApp
 
 
-def serve(app: ASGIApp, *then: str, port: int, path: str = "/sse") -> None:
+def serve(app: ASGIApp, *then: str, port: int, path: str = "/sse", what: str = "MCP") -> None:
     """Serve `app` where the command line says. Print its URL and what to type next."""
-    host, port = begin(*then, port=port, path=path)
+    host, port = begin(*then, port=port, path=path, what=what)
     # A client that sends half a message and stops delays the exit by a second, not for ever.
     uvicorn.run(app, host=host, port=port, timeout_graceful_shutdown=1)
 
 
-def begin(*then: str, port: int, path: str = "/sse") -> tuple[str, int]:
-    """Read --host and --port, prepare to serve there, and print the URL of the stream.
+def begin(*then: str, port: int, path: str = "/sse", what: str = "MCP") -> tuple[str, int]:
+    """Read --host and --port, prepare to serve there, and print what is served, and where.
 
     `then` are the commands to type next: `{base}` in them is the server's URL, `{url}` that
-    of its stream.
+    of `path` on it.
     """
     title = (sys.modules["__main__"].__doc__ or "").partition("\n")[0]
     parser = argparse.ArgumentParser(description=title)
@@ -35,7 +35,7 @@ def begin(*then: str, port: int, path: str = "/sse") -> tuple[str, int]:
     chosen = parser.parse_args()
     prepare(chosen.host, chosen.port)
     base = url_of(chosen.host, chosen.port)
-    print(f"Serving MCP on {base}{path}. In another terminal:", flush=True)
+    print(f"Serving {what} on {base}{path}. In another terminal:", flush=True)
     for command in then:
         print(f"  {command.format(base=base, url=base + path)}", flush=True)
     return chosen.host, chosen.port

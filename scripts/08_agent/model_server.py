@@ -6,17 +6,15 @@
 With `"stream": true` the answer is an event stream: a few words in each event.
 """
 
-import argparse
 import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
 from typing import Any
 
-import agents
-import uvicorn
 from offline_model import next_step
-from serving import lifespan, prepare, url_of
+from offline_words import Tool
+from serving import lifespan, serve
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
@@ -25,21 +23,15 @@ from starlette.routing import Route
 SECONDS_A_WORD = 0.02
 
 
-async def never_called(context: Any, arguments: str) -> str:
-    raise NotImplementedError
-
-
 def message_of(asked: dict[str, Any]) -> dict[str, Any]:
     """The model's message: a text, or one call of a tool. Raises KeyError and TypeError."""
     tools = [
-        agents.FunctionTool(
-            name=tool["function"]["name"],
-            description=tool["function"].get("description") or "",
-            params_json_schema=tool["function"].get("parameters") or {},
-            on_invoke_tool=never_called,
-            strict_json_schema=False,
+        Tool(
+            function["name"],
+            function.get("description") or "",
+            function.get("parameters") or {},
         )
-        for tool in asked.get("tools") or []
+        for function in (tool["function"] for tool in asked.get("tools") or [])
     ]
     # The offline model reads the items of OpenAI's other interface, "responses".
     items = [
@@ -114,18 +106,12 @@ app = Starlette(
 )
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Serve the offline model.")
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=8058)
-    options = parser.parse_args()
-    prepare(options.host, options.port)
-    base = f"{url_of(options.host, options.port)}/v1"
-    print(f"Serving a model on {base}. In another terminal:")
-    print(f"  OPENAI_BASE_URL={base} uv run scripts/08_agent/main.py")
-    print(f"  uv run scripts/08_agent/model_stream.py {base}", flush=True)
-    uvicorn.run(app, host=options.host, port=options.port, timeout_graceful_shutdown=1)
-
-
 if __name__ == "__main__":
-    main()
+    serve(
+        app,
+        "OPENAI_BASE_URL={url} uv run scripts/08_agent/main.py",
+        "uv run scripts/08_agent/model_stream.py {url}",
+        what="a model",
+        port=8058,
+        path="/v1",
+    )

@@ -38,7 +38,11 @@ def scripted() -> ScriptedModel:
 
 
 def respond(call: ModelCall) -> ModelStep:
-    step = next_step(call.input, call.tools)
+    functions = [tool for tool in call.tools if isinstance(tool, agents.FunctionTool)]
+    step = next_step(
+        call.input,
+        [Tool(tool.name, tool.description, tool.params_json_schema) for tool in functions],
+    )
     if isinstance(step, str):
         return ModelStep(output=[assistant_message(step)])
     name, arguments = step
@@ -68,18 +72,13 @@ def conversation(given: str | list[Any]) -> tuple[str, list[str]]:
     return request, results
 
 
-def next_step(given: str | list[Any], tools: list[Any]) -> tuple[str, dict[str, Any]] | str:
+def next_step(given: str | list[Any], tools: list[Tool]) -> tuple[str, dict[str, Any]] | str:
     """The next call, by name and arguments, or the answer when no call is left."""
-    functions = [
-        Tool(tool.name, tool.description, tool.params_json_schema)
-        for tool in tools
-        if isinstance(tool, agents.FunctionTool)
-    ]
     request, results = conversation(given)
-    steps = plan(request, functions)
+    steps = plan(request, tools)
     lines = [WHAT_THIS_IS]
     if not steps:
-        names = ", ".join(tool.name for tool in functions) or "none"
+        names = ", ".join(tool.name for tool in tools) or "none"
         lines.append(f"No tool fits this request. The tools are: {names}.")
     for number, step in enumerate(steps[:MOST_CALLS]):
         form = step.form(results[number - 1] if number else None)
