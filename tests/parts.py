@@ -22,6 +22,9 @@ INSTALL = {
     "tmux": "apt-get install tmux",
 }
 
+# For the environment of a program that must find no language model.
+NO_MODEL = {name: "" for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_MODEL")}
+
 CHROMIUM_FLAGS = [
     "--headless",
     "--no-sandbox",

@@ -23,7 +23,7 @@ from mcp.server import Server
 from mcp_types import Tool, jsonrpc_message_adapter
 
 from tests.conftest import ROOT
-from tests.parts import require
+from tests.parts import NO_MODEL, require
 from tests.test_file_changes import Terminal
 from workshop.running import Program, environment, free_port, running
 
@@ -32,7 +32,6 @@ pytestmark = pytest.mark.usefixtures("warm")
 FOLDER = ROOT / "scripts/07_sdk_client"
 CLIENT = FOLDER / "client_sse.py"
 STRANGE = ROOT / "tests/servers/strange_sse.py"
-NO_MODEL = {"OPENAI_API_KEY": "", "OPENAI_BASE_URL": ""}
 CHARACTERS = "é€"  # two and three bytes
 
 
@@ -740,6 +739,6 @@ def test_the_prompt_ends_when_the_server_is_gone_for_good(tmp_path: Path) -> Non
 
 def test_the_environment_is_documented() -> None:
     example = (ROOT / ".env.example").read_text(encoding="utf-8")
-    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_MODEL"):
+    for name in NO_MODEL:
         assert f"# {name}=" in example
         assert name in modules["plain_language"].HOW_TO_CONFIGURE

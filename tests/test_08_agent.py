@@ -23,24 +23,29 @@ from mcp import Client
 from mcp.client.sse import sse_client
 
 from tests.conftest import ROOT
+from tests.parts import NO_MODEL
 from tests.sdk_parts import text_of
 from workshop.running import Program, environment, free_port, running
 
 pytestmark = pytest.mark.usefixtures("warm")
 
 FOLDER = ROOT / "scripts/08_agent"
-ALONE = {name: "" for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_MODEL")}
 
 
-def run(program: str, *arguments: str, **env: str) -> str:
-    """What a program prints. It must end with status 0."""
-    done = subprocess.run(
+def ended(program: str, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+    """A program that has run to its end."""
+    return subprocess.run(
         [sys.executable, str(FOLDER / program), *arguments],
         capture_output=True,
         text=True,
         timeout=60,
-        env=environment({**ALONE, **env}),
+        env=environment({**NO_MODEL, **env}),
     )
+
+
+def run(program: str, *arguments: str, **env: str) -> str:
+    """What a program prints. It must end with status 0."""
+    done = ended(program, *arguments, **env)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -158,13 +163,7 @@ class TestAModelServer:
         self, status: int, body: bytes, said: str
     ) -> None:
         with answering(status, body) as url:
-            done = subprocess.run(
-                [sys.executable, str(FOLDER / "main.py")],
-                capture_output=True,
-                text=True,
-                timeout=60,
-                env=environment({**ALONE, "OPENAI_BASE_URL": url}),
-            )
+            done = ended("main.py", OPENAI_BASE_URL=url)
         assert done.returncode == 1
         assert said in done.stderr
         assert "Traceback" not in done.stderr
@@ -212,13 +211,7 @@ def test_the_lessons_diagram_is_what_the_program_draws(server: Program) -> None:
 
 @pytest.mark.parametrize("program", ["first_agent.py", "event_agent.py", "trace_turn.py"])
 def test_a_server_that_is_not_there_is_said_in_a_line(program: str) -> None:
-    done = subprocess.run(
-        [sys.executable, str(FOLDER / program), f"http://127.0.0.1:{free_port()}/sse"],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env=environment(ALONE),
-    )
+    done = ended(program, f"http://127.0.0.1:{free_port()}/sse")
     assert done.returncode == 1
     assert "Could not reach the server" in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr

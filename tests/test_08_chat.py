@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from tests.parts import require
+from tests.parts import NO_MODEL, require
 from tests.test_file_changes import Terminal
 from workshop.running import Program, environment, free_port, running
 
@@ -21,7 +21,6 @@ pytestmark = pytest.mark.usefixtures("warm")
 
 FOLDER = ROOT / "scripts/08_agent"
 HUB = ROOT / "scripts/03_event_hub/hub_server.py"
-ALONE = {name: "" for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_MODEL")}
 READY = "Type a request, or /help."
 SECONDS = 30.0
 
@@ -31,17 +30,15 @@ class Chat(Program):
 
     def say(self, line: str, *, until: str) -> str:
         """Type a line. Returns what is printed after that, once it has this text."""
-        before = len(self.output)
+        before = self.output
+        self.type(line)
+        printed = self.wait_for_output(until, seconds=SECONDS, after=len(before.encode()))
+        return printed.removeprefix(before)
+
+    def type(self, line: str) -> None:
         assert self.process.stdin is not None
         self.process.stdin.write(f"{line}\n".encode())
         self.process.stdin.flush()
-        with self._grew:
-            found = self._grew.wait_for(
-                lambda: until in self.output[before:] or not self._reader.is_alive(), SECONDS
-            )
-        said = self.output[before:]
-        assert found and until in said, f"no {until!r} in:\n{said}"
-        return said
 
     def end(self) -> int:
         """Close the pipe. Returns the status with which the program ends."""
@@ -57,7 +54,7 @@ def chatting(memory: Path, *arguments: str, **env: str) -> Iterator[Chat]:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        env=environment({**ALONE, **env}),
+        env=environment({**NO_MODEL, **env}),
     )
     chat = Chat(process, 0)
     try:
@@ -148,18 +145,18 @@ def test_a_file_of_what_waits_that_cannot_be_read(events: str, tmp_path: Path) -
 
 def test_a_server_that_was_started_again_is_used_again(tmp_path: Path) -> None:
     port = free_port()
-    with running(FOLDER / "server.py", port=port) as server:
-        arguments = (f"{server.url}/sse",)
-        program = chatting(tmp_path / "chat.db", *arguments)
-        with program as chat:
-            chat.say("Add 1 and 2", until="): 3.0")
-            server.stop()
-            chat.say("Add 2 and 2", until="is not there: its tools are left out.")
-            with running(FOLDER / "server.py", port=port):
-                said = chat.say("Add 3 and 3", until="): 6.0")
-                assert "connected again, in a new session." in said
-            assert chat.end() == 0
-            assert "Traceback" not in chat.output
+    with (
+        running(FOLDER / "server.py", port=port) as server,
+        chatting(tmp_path / "chat.db", f"{server.url}/sse") as chat,
+    ):
+        chat.say("Add 1 and 2", until="): 3.0")
+        server.stop()
+        chat.say("Add 2 and 2", until="is not there: its tools are left out.")
+        with running(FOLDER / "server.py", port=port):
+            said = chat.say("Add 3 and 3", until="): 6.0")
+            assert "connected again, in a new session." in said
+        assert chat.end() == 0
+        assert "Traceback" not in chat.output
 
 
 def test_ctrl_c_cancels_a_turn_which_is_forgotten(tmp_path: Path) -> None:
@@ -167,9 +164,7 @@ def test_ctrl_c_cancels_a_turn_which_is_forgotten(tmp_path: Path) -> None:
         running(FOLDER / "slow_server.py") as server,
         chatting(tmp_path / "chat.db", f"{server.url}/sse") as chat,
     ):
-        assert chat.process.stdin is not None
-        chat.process.stdin.write(b"Count the stars for 60 seconds\n")
-        chat.process.stdin.flush()
+        chat.type("Count the stars for 60 seconds")
         server.wait_for_output("Counting for 60 s.", seconds=SECONDS)
         chat.process.send_signal(signal.SIGINT)
         chat.wait_for_output("Cancelled.", seconds=SECONDS)
@@ -233,7 +228,7 @@ def test_what_was_said_is_remembered_and_can_be_forgotten(
 
 def test_in_a_terminal(three_tools: str, events: str, tmp_path: Path) -> None:
     command = [
-        *("env", *(f"{name}={value}" for name, value in ALONE.items())),
+        *("env", *(f"{name}={value}" for name, value in NO_MODEL.items())),
         *(sys.executable, str(FOLDER / "chat.py"), three_tools, events),
         *("--memory", str(tmp_path / "chat.db")),
     ]

@@ -122,14 +122,15 @@ class Program:
         """Whether it is gone although nobody ended it."""
         return not self.was_ended and self.process.poll() is not None
 
-    def wait_for_output(self, text: str, *, seconds: float = 5.0) -> str:
+    def wait_for_output(self, text: str, *, seconds: float = 5.0, after: int = 0) -> str:
         """Wait until `text` has been printed; return all output.
 
-        Raises ProgramError when the program ends or time runs out first.
+        `after` many bytes of it are looked past. Raises ProgramError when the program ends
+        or time runs out first.
         """
         deadline = time.monotonic() + seconds
         with self._grew:
-            while text.encode() not in self._printed:
+            while self._printed.find(text.encode(), after) < 0:
                 left = deadline - time.monotonic()
                 if left <= 0 or not self._reader.is_alive():
                     printed = self._printed.decode("utf-8", "replace")
