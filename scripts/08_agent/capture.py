@@ -30,12 +30,29 @@ class Capture:
 
     said: list[Said] = field(default_factory=list)
     began: float = field(default_factory=time.monotonic)
+    listings: list[float] = field(default_factory=list)
+    """How long each listing of the tools took, in seconds."""
+    _asked: dict[Any, float] = field(default_factory=dict)  # when, by the id of the request
 
     def add(self, sender: str, receiver: str, text: str) -> None:
         """Record a message now. Only its first line is kept."""
         short = " ".join(text.split())
         short = short if len(short) <= WIDEST else short[: WIDEST - 1] + "…"
         self.said.append(Said(time.monotonic() - self.began, sender, receiver, short))
+
+    def add_message(self, sender: str, receiver: str, how: str, message: bytes | str) -> None:
+        """Record a JSON-RPC message, and `how` it goes: `POST`, or an event's type."""
+        try:
+            said: Any = json.loads(message)
+        except ValueError:
+            self.add(sender, receiver, f"{how} not JSON")
+            return
+        self.add(sender, receiver, f"{how} {described(said)}")
+        now = time.monotonic()
+        if said.get("method") == "tools/list":
+            self._asked[said["id"]] = now
+        elif "method" not in said and said.get("id") in self._asked:
+            self.listings.append(now - self._asked.pop(said["id"]))
 
     def as_transcript(self) -> str:
         return "\n".join(
@@ -61,20 +78,6 @@ class Capture:
             text = one.text.replace("#", "#35;").replace(";", "#59;")
             lines.append(f"    {one.sender}{arrow}{one.receiver}: {text}")
         return "\n".join(lines)
-
-    def listings(self) -> tuple[int, float]:
-        """How often the tools were listed, and the seconds that this took."""
-        asked = {
-            number_of(one.text): one.seconds
-            for one in self.said
-            if one.text.startswith("POST tools/list")
-        }
-        answered = {
-            number_of(one.text): one.seconds
-            for one in self.said
-            if one.text.startswith("event message: result")
-        }
-        return len(asked), sum(answered[number] - asked[number] for number in asked)
 
 
 def client_factory(capture: Capture) -> Callable[..., httpx2.AsyncClient]:
@@ -104,7 +107,7 @@ class RecordingTransport(httpx2.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         if request.method == "POST":
-            self.capture.add("client", "server", f"POST {described(request.content)}")
+            self.capture.add_message("client", "server", "POST", request.content)
         else:
             self.capture.add("client", "server", f"{request.method} {request.url.path}")
         response = await self.inner.handle_async_request(request)
@@ -132,22 +135,20 @@ class RecordedStream(httpx2.AsyncByteStream):
         parser = EventStreamParser()
         async for piece in self.inner:
             for event in parser.feed(piece):
-                text = described(event.data)
                 if event.type == "endpoint":  # whoever reads the session's id could use it
-                    text = event.data.partition("=")[0] + "=…"
-                self.capture.add("server", "client", f"event {event.type}: {text}")
+                    uri = event.data.partition("=")[0] + "=…"
+                    self.capture.add("server", "client", f"event endpoint: {uri}")
+                else:
+                    how = f"event {event.type}:"
+                    self.capture.add_message("server", "client", how, event.data)
             yield piece
 
     async def aclose(self) -> None:
         await self.inner.aclose()
 
 
-def described(message: bytes | str) -> str:
+def described(said: dict[str, Any]) -> str:
     """A JSON-RPC message in a few words."""
-    try:
-        said: Any = json.loads(message)
-    except ValueError:
-        return "not JSON"
     if "method" in said:
         name = said.get("params", {}).get("name", "")
         number = f" (id {said['id']})" if "id" in said else ""
@@ -155,11 +156,6 @@ def described(message: bytes | str) -> str:
     if "error" in said:
         return f"error {said['error'].get('code')} (id {said.get('id')})"
     return f"result (id {said.get('id')}): {contents(said.get('result') or {})}"
-
-
-def number_of(text: str) -> str:
-    """The JSON-RPC id in what `described` made of a message."""
-    return text.partition("(id ")[2].partition(")")[0]
 
 
 def contents(result: dict[str, Any]) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -45,23 +46,12 @@ class Conversation:
         self.approve = approve
 
     async def turn(self, request: str) -> None:
-        """One request, and the answer. A turn that fails or is cancelled is forgotten.
-
-        A half-finished turn may hold a call without its result, which models refuse. If the
-        program ends while a call waits (EOFError), the turn stays: `resume` finishes it.
-        """
-        before = len(await self.memory.get_items())
-        try:
+        """One request, and the answer. A turn that fails or is cancelled is forgotten."""
+        async with self._whole_turn(before=len(await self.memory.get_items())):
             result = Runner.run_streamed(
                 self.agent, request, session=self.memory, hooks=self.hooks
             )
             await self._finish(result)
-        except EOFError:
-            raise
-        except BaseException:
-            while len(await self.memory.get_items()) > before:
-                await self.memory.pop_item()
-            raise
 
     async def resume(self) -> bool:
         """Go on with a call that has waited for approval. Returns whether there was one."""
@@ -74,16 +64,28 @@ class Conversation:
             self.waiting.unlink()
             self.write(f"{self.waiting} cannot be read. It is deleted.\n")
             return False
-        try:
+        # The turn began in a program that is gone: with the last thing that the user said.
+        items = await self.memory.get_items()
+        said = [number for number, item in enumerate(items) if item.get("role") == "user"]
+        async with self._whole_turn(before=said[-1] if said else 0):
             await self._finish(await self._approved(state))
+        return True
+
+    @asynccontextmanager
+    async def _whole_turn(self, before: int) -> AsyncIterator[None]:
+        """If this block fails or is cancelled, the memory has only the `before` items again.
+
+        A half-finished turn may hold a call without its result, which models refuse. If the
+        program ends while a call waits (EOFError), the turn stays: `resume` finishes it.
+        """
+        try:
+            yield
         except EOFError:
             raise
         except BaseException:
-            # The turn began in a program that is gone: with the last thing that the user said.
-            while (item := await self.memory.pop_item()) and item.get("role") != "user":
-                pass
+            for _ in range(len(await self.memory.get_items()) - before):
+                await self.memory.pop_item()
             raise
-        return True
 
     async def _finish(self, result: RunResultStreaming) -> None:
         """Stream the answer. Whenever a call needs a person, ask, and go on."""

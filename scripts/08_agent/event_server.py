@@ -9,7 +9,7 @@ import json
 import os
 from collections import deque
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
@@ -74,10 +74,10 @@ async def one_session(server: MCPServer[Reader]) -> AsyncIterator[Reader]:
     So no reader sees what another has subscribed to, and none stays behind.
     """
     hub = SSEClient(HUB_URL)
-    try:
+    async with AsyncExitStack() as stack:
+        # Closed at the end, but not opened yet: the hub may be started later.
+        stack.push_async_exit(hub)
         yield Reader(hub)
-    finally:
-        await hub.__aexit__(None, None, None)
 
 
 server = MCPServer("sse-event-assistant", version="1.0.0", lifespan=one_session)

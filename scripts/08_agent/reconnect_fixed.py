@@ -5,6 +5,7 @@ uv run scripts/08_agent/reconnect_fixed.py
 
 import asyncio
 import logging
+from contextlib import ExitStack
 from pathlib import Path
 
 from agents import Agent, Runner, set_tracing_disabled
@@ -20,22 +21,22 @@ async def main() -> None:
     for name in ("mcp", "openai.agents"):  # long tracebacks when the server ends
         logging.getLogger(name).setLevel(logging.CRITICAL)
     port = choose_port(0)
-    first = started(SERVER, port)
-    url = first.__enter__()
-    async with MCPServerManager([MCPServerSse({"url": url})]) as manager:
-        agent = Agent(name="flexible", mcp_servers=manager.active_servers)
-        agent.model = model = one_call("add", a=7, b=22)
-        await Runner.run(agent, "Add 7 and 22.")
-        print(f"The model is told: {told(model)}")
-
-        first.__exit__(None, None, None)
-        with started(SERVER, port):
-            print("The server was started again.")
-            await manager.reconnect(failed_only=False)
-            agent.mcp_servers = manager.active_servers
+    with ExitStack() as first:
+        url = first.enter_context(started(SERVER, port))
+        async with MCPServerManager([MCPServerSse({"url": url})]) as manager:
+            agent = Agent(name="flexible", mcp_servers=manager.active_servers)
             agent.model = model = one_call("add", a=7, b=22)
             await Runner.run(agent, "Add 7 and 22.")
             print(f"The model is told: {told(model)}")
+
+            first.close()
+            with started(SERVER, port):
+                print("The server was started again.")
+                await manager.reconnect(failed_only=False)
+                agent.mcp_servers = manager.active_servers
+                agent.model = model = one_call("add", a=7, b=22)
+                await Runner.run(agent, "Add 7 and 22.")
+                print(f"The model is told: {told(model)}")
 
 
 asyncio.run(main())

@@ -5,6 +5,7 @@ uv run scripts/08_agent/retries_broken.py
 
 import asyncio
 import logging
+from contextlib import ExitStack
 from pathlib import Path
 
 from agents import Agent, Runner, set_tracing_disabled
@@ -19,23 +20,23 @@ async def main() -> None:
     set_tracing_disabled(True)
     logging.getLogger("mcp").setLevel(logging.CRITICAL)  # a long traceback when the server ends
     port = choose_port(0)
-    first = started(SERVER, port)
-    url = first.__enter__()
-    # With a cached list, no run asks the server anything before its first call.
-    async with MCPServerSse(
-        {"url": url}, cache_tools_list=True, max_retry_attempts=2
-    ) as server:
-        agent = Agent(name="stubborn", mcp_servers=[server])
-        agent.model = model = one_call("add", a=7, b=22)
-        await Runner.run(agent, "Add 7 and 22.")
-        print(f"The model is told: {told(model)}")
-
-        first.__exit__(None, None, None)
-        with started(SERVER, port):
-            print("The server was started again.")
+    with ExitStack() as first:
+        url = first.enter_context(started(SERVER, port))
+        # With a cached list, no run asks the server anything before its first call.
+        async with MCPServerSse(
+            {"url": url}, cache_tools_list=True, max_retry_attempts=2
+        ) as server:
+            agent = Agent(name="stubborn", mcp_servers=[server])
             agent.model = model = one_call("add", a=7, b=22)
             await Runner.run(agent, "Add 7 and 22.")
             print(f"The model is told: {told(model)}")
+
+            first.close()
+            with started(SERVER, port):
+                print("The server was started again.")
+                agent.model = model = one_call("add", a=7, b=22)
+                await Runner.run(agent, "Add 7 and 22.")
+                print(f"The model is told: {told(model)}")
 
 
 asyncio.run(main())

@@ -6,7 +6,6 @@ import asyncio
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import TracebackType
 
 FRAMES = "|/-\\"
 SECONDS = 0.1  # for each frame
@@ -26,12 +25,7 @@ class Spinner:
         if sys.stdout.isatty():
             self._task = asyncio.create_task(self._spin())
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stop()
 
     @contextmanager

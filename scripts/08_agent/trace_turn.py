@@ -63,7 +63,7 @@ async def main(options: argparse.Namespace) -> None:
         print(capture.as_mermaid() if options.mermaid else capture.as_transcript())
         if options.mermaid:
             return
-        number, seconds = capture.listings()
+        number, seconds = len(capture.listings), sum(capture.listings)
         print(f"\nThe tools were listed {number} times, which took {seconds:.3f} s.")
         tools = [tool.model_dump(mode="json") for tool in await server.list_tools()]
         size, questions = len(json.dumps(tools)), len(result.raw_responses)

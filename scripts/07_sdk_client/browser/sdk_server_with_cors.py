@@ -55,7 +55,9 @@ def is_no_second_answer(record: logging.LogRecord) -> bool:
     return not (record.exc_info and "but got 'http.response.start'" in str(record.exc_info[1]))
 
 
-app = create_app(os.environ.get("ALLOWED_ORIGINS", THE_PAGE).split(","))
+app = create_app(
+    [origin.strip() for origin in os.environ.get("ALLOWED_ORIGINS", THE_PAGE).split(",")]
+)
 
 
 def main() -> None:
