@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from workshop.course import Course
 from workshop.publishing.console import is_prefix, is_whole, line_matches, merged, read_block
 from workshop.publishing.difference import Difference, PublishError
 from workshop.publishing.markdown import fences
+from workshop.publishing.ports import Ports
 from workshop.publishing.publish import publish
 
 SERVER = '''"""A server in miniature: it ticks at each request and says goodbye."""
@@ -197,6 +199,24 @@ def test_an_unknown_attribute_is_an_error(info: str) -> None:
     (fence,) = fences(f"\n```{info}\n$ ls\n```\n", "x.md")
     with pytest.raises(PublishError, match=r"x\.md, line 2: "):
         read_block(fence, "x.md")
+
+
+def test_a_block_whose_program_is_missing_is_not_replayed(course: Course) -> None:
+    missing = console("$ no-such-program", "its output", attributes=" needs=no-such-program")
+    here = console("$ echo new", "old", attributes=" needs=bash")
+    text, found = replayed(course, missing + here)
+    assert text == missing + here.replace("old", "new")
+    assert len(found) == 1
+
+
+def test_a_containers_port_stays_and_the_machines_is_a_free_one(course: Course) -> None:
+    ports = Ports(course, "docker run -p 8099:8081 x; docker run -p 127.0.0.1:8097:8081 x")
+    command, server = ports.typed("docker run -p 8099:8081 -p 127.0.0.1:8097:8081 x")
+    typed = re.fullmatch(r"docker run -p (\d{4}):8081 -p 127\.0\.0\.1:(\d{4}):8081 x", command)
+    assert typed is not None
+    assert {typed[1], typed[2]}.isdisjoint({"8099", "8097"})
+    assert server is None
+    assert ports.shown(f"port {typed[1]}") == "port 8099"
 
 
 def test_a_lesson_that_shows_what_comes_is_left_as_it_is(course: Course) -> None:

@@ -40,6 +40,8 @@ class Block:
     fence: Fence
     terminal: str
     seconds: float
+    needs: str | None
+    """A program without which this block is not replayed, such as nginx or docker."""
     steps: list[Step]
 
     def body(self, outputs: list[list[str]]) -> str:
@@ -52,13 +54,13 @@ class Block:
 
 def read_block(fence: Fence, name: str) -> Block:
     """The block in this fence. Raises PublishError for an unknown attribute."""
-    attributes = {"terminal": DEFAULT_TERMINAL, "seconds": "20"}
+    attributes = {"terminal": DEFAULT_TERMINAL, "seconds": "20", "needs": ""}
     for word in fence.info.split()[1:]:
         key, equals, value = word.partition("=")
         if key not in attributes or not equals or not value:
             raise PublishError(
-                f"{name}, line {fence.line}: a console takes terminal=NAME and seconds=N, "
-                f"not {word!r}."
+                f"{name}, line {fence.line}: a console takes terminal=NAME, seconds=N and "
+                f"needs=PROGRAM, not {word!r}."
             )
         attributes[key] = value
     try:
@@ -84,7 +86,7 @@ def read_block(fence: Fence, name: str) -> Block:
         continued = bool(steps and (line.startswith("$ ") or continued) and line[-1:] == "\\")
     if attributes["terminal"] != DEFAULT_TERMINAL and steps and steps[-1].kind == "command":
         steps[-1].to_its_end = False
-    return Block(fence, attributes["terminal"], seconds, steps)
+    return Block(fence, attributes["terminal"], seconds, attributes["needs"] or None, steps)
 
 
 def is_prefix(shown: list[str], lines: list[str]) -> int | Literal["never"] | None:

@@ -78,7 +78,9 @@ class Ports:
         return re.sub(r"(?<!\d)\d{4,5}(?!\d)", lambda match: back.get(match[0], match[0]), line)
 
 
-_SHOWN_PORT = re.compile(r"(?:(?:127\.0\.0\.1|localhost|\[::1\]):|--port[ =]|\bPORT=)(\d{4,5})")
+_SHOWN_PORT = re.compile(
+    r"(?:(?:127\.0\.0\.1|localhost|\[::1\]):|--port[ =]|\bPORT=|-p )(\d{4,5})(?!\d)"
+)
 _UVICORN = re.compile(r"\buvicorn \w+:\w+")
 _SCRIPT = re.compile(r"(?:scripts|solutions|work)/\d\d_\w+/(?:\w+/)*\w+\.py")
 

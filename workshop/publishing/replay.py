@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import shutil
 import time
 from contextlib import ExitStack
 from pathlib import Path
 
 from workshop.course import Course
+from workshop.docker import docker_answers
 from workshop.publishing.console import (
     ELLIPSIS,
     Block,
@@ -32,6 +34,7 @@ QUIET = 1.5
 def replay(text: str, name: str, course: Course) -> tuple[str, list[Difference]]:
     """A lesson's text with its console blocks as they came now, and what that changed.
 
+    Blocks that need a program that is not here stay as they are.
     Raises PublishError for a block that cannot be read.
     """
     blocks = [
@@ -39,6 +42,7 @@ def replay(text: str, name: str, course: Course) -> tuple[str, list[Difference]]
         for fence in fences(text, name)
         if fence.info.split()[:1] == ["console"]
     ]
+    blocks = [block for block in blocks if block.needs is None or _is_here(block.needs)]
     if not blocks:
         return text, []
     bodies = []
@@ -60,6 +64,10 @@ def replay(text: str, name: str, course: Course) -> tuple[str, list[Difference]]
                 if body != block.fence.body and found:
                     bodies.append((block.fence, body))
     return with_bodies(text, bodies, name), differences
+
+
+def _is_here(program: str) -> bool:
+    return docker_answers() if program == "docker" else shutil.which(program) is not None
 
 
 # A file right in /tmp.
