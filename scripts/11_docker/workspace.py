@@ -13,7 +13,7 @@ import secrets
 import stat
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -49,11 +49,13 @@ class Workspace:
 
     def read(self, path: str) -> str:
         """The text of a file. Raises Refused."""
-        with _refusing(path), self._parent(path) as (parent, name):
-            opened = os.open(name, os.O_RDONLY | ONE_FILE, dir_fd=parent)
-            with os.fdopen(opened, "rb") as file:
-                _check_file(opened, parent, name)
-                content = file.read(MAX_BYTES + 1)
+        with (
+            _refusing(path),
+            self._parent(path) as (parent, name),
+            open(name, "rb", opener=_in(parent)) as file,
+        ):
+            _check_file(file.fileno(), parent, name)
+            content = file.read(MAX_BYTES + 1)
         if len(content) > MAX_BYTES:
             raise Refused(f"{path} is larger than {MAX_BYTES} bytes.")
         try:
@@ -72,9 +74,8 @@ class Workspace:
             raise Refused(f"A file may have {MAX_BYTES} bytes; this would be {len(data)}.")
         with _refusing(path), self._parent(path, make=True) as (parent, name):
             beside = f".{secrets.token_hex(8)}.partial"
-            create = os.O_WRONLY | os.O_CREAT | os.O_EXCL | ONE_FILE
             try:
-                with os.fdopen(os.open(beside, create, 0o666, dir_fd=parent), "wb") as file:
+                with open(beside, "xb", opener=_in(parent)) as file:
                     file.write(data)
                 os.rename(beside, name, src_dir_fd=parent, dst_dir_fd=parent)
             except OSError:
@@ -132,6 +133,11 @@ def _parts(path: str) -> list[str]:
     if ".." in parts:
         raise Refused(f"{path!r} leads out of the workspace.")
     return parts
+
+
+def _in(folder: int) -> Callable[[str, int], int]:
+    """An `opener` for `open`: it opens a name in a folder that is open."""
+    return lambda name, flags: os.open(name, flags | ONE_FILE, 0o666, dir_fd=folder)
 
 
 def _check_file(opened: int, parent: int, name: str) -> None:
