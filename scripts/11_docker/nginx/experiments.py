@@ -5,6 +5,8 @@ proxy_lab.py runs these. Each takes a `Site` and returns a `Finding`.
 
 import asyncio
 import itertools
+import os
+import signal
 import ssl
 import time
 from collections.abc import AsyncIterator
@@ -36,6 +38,8 @@ class Site:
     tls_url: str
     trust: ssl.SSLContext
     upstream: "Upstream"
+    process: int
+    """The process to send signals to."""
 
 
 @dataclass
@@ -161,11 +165,13 @@ async def live_with_gzip(site: Site) -> Finding:
     return await live(site, accept="gzip")
 
 
-async def idle_stream(site: Site) -> Finding:
+async def idle_stream(site: Site, *, reload: bool = False) -> Finding:
     """When a stream is cut on which nothing is sent after its first event."""
     async with session() as client, client.get(f"{site.url}/idle") as answer:
         await answer.content.readuntil(b"\n\n")
         began = time.monotonic()
+        if reload:
+            os.kill(site.process, signal.SIGHUP)
         try:
             async with asyncio.timeout(IDLE):
                 await answer.content.read()
@@ -174,6 +180,11 @@ async def idle_stream(site: Site) -> Finding:
         except aiohttp.ClientPayloadError:  # it ends without its last chunk
             pass
         return Finding(f"cut after {time.monotonic() - began:.0f} s")
+
+
+async def stream_after_reload(site: Site) -> Finding:
+    """The same, with `nginx -s reload` after the first event."""
+    return await idle_stream(site, reload=True)
 
 
 async def streams(site: Site) -> Finding:
@@ -193,7 +204,13 @@ async def streams(site: Site) -> Finding:
         return Finding(f"{STREAMS} of {STREAMS}")
 
 
-WAIT = (live, live_over_tls, live_with_gzip, idle_stream)  # seconds, on purpose
+WAIT = (
+    live,
+    live_over_tls,
+    live_with_gzip,
+    idle_stream,
+    stream_after_reload,
+)  # seconds, on purpose
 
 
 # --- What reaches the server --------------------------------------------------------------

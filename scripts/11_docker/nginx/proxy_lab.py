@@ -51,6 +51,7 @@ ROWS = (
     Row("wrong/buffering.conf", "the same over TLS", try_.live_over_tls),
     Row("wrong/gzip.conf", "events while open", try_.live_with_gzip),
     Row("wrong/read_timeout.conf", "an idle stream", try_.idle_stream),
+    Row("wrong/shutdown_timeout.conf", "a stream after a reload", try_.stream_after_reload),
     Row("wrong/few_connections.conf", "streams at once", try_.streams),
     Row("wrong/few_files.conf", "streams at once", try_.streams),
     Row("wrong/host.conf", "GET /sse", try_.stream_status, "sdk"),
@@ -132,7 +133,7 @@ class Sites:
             started = running_nginx(conf, self._addresses[behind])
             nginx = self._running.enter_context(started)
             trust = ssl.create_default_context(cafile=nginx.ca)
-            site = Site(nginx.url, nginx.tls_url, trust, self._upstream)
+            site = Site(nginx.url, nginx.tls_url, trust, self._upstream, nginx.process.pid)
             self._sites[file, behind] = site
         return self._sites[file, behind]
 
@@ -163,14 +164,16 @@ async def measure(rows: list[Row]) -> list[Result]:
 
 
 def table(results: list[Result]) -> str:
-    lines = [("file", "measured", "this file", "the right one")]
+    lines = [("the wrong file", "measured", "wrong", "right")]
     for result in results:
         wrong, right = result.wrong, result.right
-        lines.append((result.row.file, result.row.what, wrong.text, right.text))
+        lines.append(
+            (result.row.file.removeprefix("wrong/"), result.row.what, wrong.text, right.text)
+        )
         if wrong.first is not None and right.first is not None:
             first = f"{wrong.first:.2f} s", f"{right.first:.2f} s"
             lines.append(("", "  the first after", *first))
-    return "\n".join("{:<27}{:<24}{:<15}{}".format(*line).rstrip() for line in lines)
+    return "\n".join("{:<23} {:<24} {:<15} {}".format(*line).rstrip() for line in lines)
 
 
 def main() -> None:
