@@ -11,6 +11,7 @@ then the next is sent after a while all the same, and in the end all arrive at o
 import argparse
 import asyncio
 import contextlib
+import signal
 import ssl
 import sys
 import threading
@@ -19,9 +20,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 
 import experiments as try_
-import uvicorn
-from experiments import Finding, Site, Upstream
-from mcp.server import MCPServer
+from experiments import Finding, Site
+from held_stream import Upstream
 from run_nginx import HERE, find_nginx, free_port, running_nginx
 
 
@@ -89,6 +89,10 @@ class Result:
 @contextlib.contextmanager
 def sdk_server(root_path: str = "") -> Iterator[str]:
     """A server of the SDK, with the SDK's own guard, in a thread; yields host:port."""
+    # Not at the top: this takes a second or two.
+    import uvicorn
+    from mcp.server import MCPServer
+
     port = free_port()
     app = MCPServer("lab", log_level="ERROR").sse_app()
     config = uvicorn.Config(
@@ -184,12 +188,16 @@ def main() -> None:
     rows = [row for row in ROWS if not names or any(name in row.file for name in names)]
     if not rows:
         sys.exit(f"No file has such a name. There are: {', '.join(row.file for row in ROWS)}")
+    # Ended in any way, the program ends its nginx first.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     began = time.monotonic()
     try:
         find_nginx()
         print(table(asyncio.run(measure(rows))))
     except (FileNotFoundError, RuntimeError) as error:
         sys.exit(str(error))
+    except KeyboardInterrupt:
+        sys.exit(130)
     print(f"\n{len(rows)} rows in {time.monotonic() - began:.0f} s.")
 
 

@@ -8,6 +8,7 @@ the upstream's address, and /tmp. All the rest is the file as it is.
 
 import argparse
 import contextlib
+import errno
 import shutil
 import signal
 import socket
@@ -125,6 +126,16 @@ def wait_until_listening(process: subprocess.Popen[bytes], port: int, log: Path)
             raise RuntimeError(log.read_text(encoding="utf-8"))
 
 
+def check_port(port: int, option: str) -> None:
+    """Exit with one line that says why, if nginx cannot listen there."""
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except (OSError, OverflowError) as error:
+        if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+            sys.exit(f"Port {port} is in use. Choose another: {option} {port + 1}")
+        sys.exit(f"Cannot listen on port {port}: {error}")
+
+
 def free_port() -> int:
     """A port of this machine that is free now."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
@@ -143,7 +154,9 @@ def main() -> None:
     if not file.is_file():
         sys.exit(f"{file} is not there. Choose nginx.conf or a file in {HERE / 'wrong'}.")
     port: int = options.port
-    tls_port = options.tls_port or (8443 if port == 8080 else None)
+    tls_port: int = options.tls_port or (8443 if port == 8080 else free_port())
+    check_port(port, "--port")
+    check_port(tls_port, "--tls-port")
     upstream: str = options.upstream.removeprefix("http://")
     for end in (signal.SIGTERM, signal.SIGINT):
         signal.signal(end, signal.default_int_handler)
