@@ -46,7 +46,10 @@ STREAMS: dict[str, str | None] = {
     "08_agent/model_server.py": None,
 }
 # What the program needs to be told; {url} is a server that never says more.
-ARGUMENTS = {"03_event_hub/faulty_proxy.py": ("--target", "{url}")}
+ARGUMENTS = {
+    "03_event_hub/faulty_proxy.py": ("--target", "{url}"),
+    "11_docker/cloud/cloud_box.py": ("--profile", "alb", "--target", "{url}"),
+}
 
 # Where uvicorn's own end waits for open streams and no lifespan can tell them: the lesson
 # shows this option with the command.

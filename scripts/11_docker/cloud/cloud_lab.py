@@ -23,7 +23,7 @@ from pathlib import Path
 import aiohttp
 from cloud_box import CloudBox
 from limits import Cut, load_profiles
-from programs import PATIENCE, free_port, program, server
+from programs import PATIENCE, free_port, program, starts_to_listen
 
 # All in seconds of the platforms' time.
 WATCH = 960.0  # longer than the longest limit, Railway's
@@ -96,7 +96,8 @@ class HubTest:
 
     def was_cut(self, cut: Cut) -> None:
         """Publish at once, while the client is away: this is what could be lost."""
-        if cut.request.startswith("GET /events") and not self.over:
+        listening = self.listens.is_set() and not self.over
+        if listening and cut.request.startswith("GET /events"):
             self.cuts += 1
             task = asyncio.create_task(self.publish())
             self.publishing.add(task)
@@ -167,13 +168,17 @@ async def run(speed: float) -> None:
         # The box passes Host on, and lesson 05's server takes only names that it knows.
         hosts = [word for host in (*boxes, *clusters) for word in ("--allow-host", host)]
         retry = math.ceil(RETRY / speed * 1_000)
+        printed: list[bytes] = []
         for path, port, heartbeat, *more in (
             (SERVER, silent, NEVER, *hosts),
             (SERVER, beating, HEARTBEAT, *hosts),
             (HUB, hub, NEVER, "--retry", str(retry)),
         ):
-            every = str(heartbeat / speed)
-            await stack.enter_async_context(server(path, port, "--heartbeat", every, *more))
+            options = ["--port", str(port), "--heartbeat", str(heartbeat / speed), *more]
+            await stack.enter_async_context(program(path, *options, heard=printed.append))
+        for port in (silent, beating, hub):
+            if not await starts_to_listen(port):
+                sys.exit(f"A server did not start:\n{b''.join(printed).decode()}")
         for test, host in zip(tests, hubs, strict=True):
             client = program(CLIENT, test.type, "--url", f"http://{host}", heard=test.heard)
             await stack.enter_async_context(client)
