@@ -480,7 +480,7 @@ def test_a_heartbeat_beats_idle_limits_and_coming_back_beats_them_all() -> None:
     for name, row in rows.items():
         found = re.fullmatch(
             r"\w+ +cut at (\d+) s, POST 404 +(open, POST 202|cut at (\d+) s, POST 404)"
-            r" +(\d+) cuts, 0 of (\d+) lost",
+            r" +cut (\d+)×, 0 of (\d+) lost",
             row,
         )
         assert found, row

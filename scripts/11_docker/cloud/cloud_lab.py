@@ -124,7 +124,7 @@ class HubTest:
         await asyncio.gather(*self.publishing)
         lost = self.published - len(set(self.got))
         mixed_up = "" if self.got == sorted(set(self.got)) else ", mixed up"
-        return f"{self.cuts} cuts, {lost} of {self.published} lost{mixed_up}"
+        return f"cut {self.cuts}×, {lost} of {self.published} lost{mixed_up}"
 
 
 # --- Two instances -------------------------------------------------------------------------
