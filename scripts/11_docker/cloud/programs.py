@@ -16,7 +16,7 @@ PATIENCE = 60.0  # seconds until a server must listen, on a machine that is busy
 @contextlib.asynccontextmanager
 async def program(
     path: Path, *arguments: str, heard: Callable[[bytes], None]
-) -> AsyncIterator[None]:
+) -> AsyncIterator[asyncio.subprocess.Process]:
     """Run a program until the end of the block; `heard` gets each line that it prints."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -30,7 +30,7 @@ async def program(
     # All the time: a full pipe would stop the program in its next print.
     reading = asyncio.create_task(read_lines(process.stdout, heard))
     try:
-        yield
+        yield process
     finally:
         with contextlib.suppress(ProcessLookupError):
             process.terminate()
