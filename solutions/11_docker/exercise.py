@@ -102,7 +102,7 @@ def compose() -> str:
     # --- end
 
   nginx:
-    image: nginx:1.28
+    image: nginx:1.30-alpine
     depends_on: [server]
     ports:
       - "127.0.0.1:8080:8080"

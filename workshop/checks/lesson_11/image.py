@@ -1,16 +1,19 @@
-"""TODO 1 and 2: the Dockerfile."""
+"""TODO 1 and 2: the Dockerfile. It is read; and if there is nothing to say, built and run."""
 
 from __future__ import annotations
 
 import re
 
+from workshop.checks.lesson_11.box import Tried, engine, tried
 from workshop.checks.lesson_11.dockerfile import Command, Image, Line, read
-from workshop.checks.lesson_11.opening import DOCKERFILE, NO_TEXT, suite
+from workshop.checks.lesson_11.opening import COURSE, DOCKERFILE, NO_TEXT, suite
 from workshop.checks.lesson_11.texts import Texts
 from workshop.failed import Failed
+from workshop.patience import stretched
 
 LABEL = "Dockerfile"
 PORT = "8081"
+SOON_STOPPED = stretched(5)  # seconds; an engine takes some of them for itself
 
 
 def image_of(texts: Texts) -> Image:
@@ -36,24 +39,16 @@ def wrong(hint: str, line: Line | None, wanted: str, at: str = "") -> Failed:
         "no-text": NO_TEXT,
         "no-instruction": "Each line begins with an instruction, such as RUN or USER, unless "
         "the line above it ends with a backslash. The first one is FROM.",
-        "not-built": "The folder has the server's Python files and requirements.txt, with no "
-        "folders in it but `workspace`.",
     },
 )
 def dockerfile(texts: Texts) -> None:
     texts.text("dockerfile")
     try:
-        image = image_of(texts)
+        image_of(texts)
     except ValueError as error:
         raise Failed(
             "no-instruction", received=str(error), at=0, wanted="an instruction", label=LABEL
         ) from None
-    for line in image.lines:
-        if line.name in ("COPY", "ADD") and not line.value.startswith(("--from", "<<")):
-            sources = [word for word in line.value.split()[:-1] if not word.startswith("--")]
-            for source in sources:
-                if not re.fullmatch(r"(\./)?(\.|\*|\*\.py|\w+\.py|requirements\.\w+)?", source):
-                    raise wrong("not-built", line, "a file that is in the folder", source)
 
 
 @suite.check(
@@ -197,6 +192,81 @@ def _option(words: list[str], name: str) -> str:
         if word.startswith(f"{name}="):
             return word.partition("=")[2]
     return ""
+
+
+@suite.check(
+    "container",
+    "The image can be built, and what it starts is in it",
+    todo=2,
+    after=("user", "workspace", "signals", "listens"),
+    read="When a container fails",
+    rule=COURSE,
+    why="An image that was never built and run is a text.",
+    hints={
+        "not-built": "The folder has the server's Python files and requirements.txt, and no "
+        "folder but `workspace`.",
+        "does-not-work": "Try it by hand: `docker logs` says what the container printed, and "
+        "`docker ps -a` how it ended.",
+    },
+)
+def container(texts: Texts) -> None:
+    image = image_of(texts)
+    for line in image.lines:
+        for source in _copied(line):
+            if not re.fullmatch(r"(\./)?(\.|\*|\*\.py|\w+\.py|requirements\.txt)?", source):
+                wanted = "a file that is in the folder"
+                failed = wrong("not-built", line, wanted, source)
+                failed.todo = 1
+                raise failed
+    command = image.command()
+    scripts = [word for word in command.words if word.endswith(".py")]
+    if scripts and scripts[0].rpartition("/")[2] != "terminal_server.py":
+        raise wrong("does-not-work", command.line, "terminal_server.py", scripts[0])
+    if engine():
+        _compare(tried(texts.text("dockerfile")))
+
+
+def _copied(line: Line) -> list[str]:
+    """What a COPY takes from the folder."""
+    words = line.value.split()
+    if line.name not in ("COPY", "ADD") or words[0].startswith(("--from", "<<", "[")):
+        return []
+    return [word for word in words[:-1] if not word.startswith("--")]
+
+
+def _compare(found: Tried) -> None:
+    """What the engine shows with what the Dockerfile promises. Raises Failed."""
+    sent = "docker build"
+    if found.built:
+        raise Failed(
+            "not-built",
+            sent=sent,
+            received=found.built,
+            wanted="an image",
+            label="Printed",
+            todo=1,
+        )
+    shown = [
+        ("id -u", found.user, "1000", found.user == "1000"),
+        ("touch /workspace/…", "an error", "a new file", found.writes),
+        (
+            "GET /sse",
+            found.answer or found.log,
+            "the endpoint event",
+            b"endpoint" in found.answer,
+        ),
+        (
+            "docker stop",
+            f"status {found.status} after {found.seconds:.1f} s",
+            f"status 0 within {SOON_STOPPED} s",
+            found.status == 0 and found.seconds < SOON_STOPPED,
+        ),
+    ]
+    for asked, got, wanted, right in shown:
+        if not right:
+            raise Failed(
+                "does-not-work", sent=asked, received=got, wanted=wanted, label="Printed"
+            )
 
 
 @suite.check(
