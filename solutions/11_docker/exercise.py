@@ -37,7 +37,7 @@ ENV WORKSPACE=/workspace PYTHONUNBUFFERED=1
 RUN useradd --uid 1000 app \
     && mkdir /workspace \
     && chown app /workspace
-USER app
+USER 1000
 # --- starter
 # RUN mkdir /workspace
 # --- end

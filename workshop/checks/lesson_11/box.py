@@ -98,6 +98,7 @@ def _look(name: str, port: int) -> Tried:
 def _open_stream(name: str, port: int) -> tuple[bytes, HTTPConnection]:
     """The first bytes of the event stream, as soon as the server answers; b"" if never."""
     deadline = time.monotonic() + stretched(STARTS)
+    last = False
     while True:
         client = HTTPConnection(HOST, port, timeout=stretched(5))
         with suppress(OSError, HTTPException):
@@ -105,12 +106,12 @@ def _open_stream(name: str, port: int) -> tuple[bytes, HTTPConnection]:
             response = client.getresponse()
             return response.read1(4096), client
         client.close()
-        # A server that listens on 127.0.0.1 in there says so in its log, and is not reached.
-        log = _docker("logs", name)
-        up = "startup complete" in log.stdout + log.stderr
-        running = _docker("inspect", "-f", "{{.State.Running}}", name).stdout.strip() == "true"
-        if up or not running or time.monotonic() > deadline:
+        if last or time.monotonic() > deadline:
             return b"", client
+        # A server that says it is up, and can't be reached, listens on 127.0.0.1 in there.
+        log = _docker("logs", name)
+        running = _docker("inspect", "-f", "{{.State.Running}}", name).stdout.strip() == "true"
+        last = "running on http" in log.stdout + log.stderr or not running
         time.sleep(0.1)  # between two questions to an engine that tells nothing by itself
 
 

@@ -204,10 +204,11 @@ def _commands(text: str) -> list[list[str]]:
         form.line.value if form.line else "", posix=True, punctuation_chars=True
     )
     lexer.commenters = ""
+    lexer.whitespace_split = True
     commands: list[list[str]] = [[]]
     try:
         for word in lexer:
-            if set(word) <= set("&|;()"):
+            if word and set(word) <= set("&|;()"):
                 commands.append([])
             else:
                 commands[-1].append(word)

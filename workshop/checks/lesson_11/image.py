@@ -71,7 +71,7 @@ def user(texts: Texts) -> None:
     image = image_of(texts)
     number = image.number_of(image.user)
     if number == 0:
-        raise wrong("root", image.user_line, "USER app, above CMD")
+        raise wrong("root", image.user_line, "USER 1000, above CMD")
     if number is None:
         made = f"a RUN above it that makes the user {image.user!r}"
         raise wrong("no-such-user", image.user_line, made, image.user)

@@ -83,7 +83,7 @@ class Upstream:
                 event = b"%x\r\n%s\r\n" % (len(FIRST), FIRST)
             connection.sendall(head + b"\r\n" + event)
             if not target.endswith(BREAKS_OFF):
-                self._closed.wait(stretched(5))
+                self._closed.wait(60)
 
     def close(self) -> None:
         self._closed.set()
@@ -113,7 +113,7 @@ class Proxy:
             stderr=subprocess.DEVNULL,
         )
         try:
-            self._wait(stretched(2))
+            self._wait(stretched(5))
         except ProxyError:
             self.close()
             raise
