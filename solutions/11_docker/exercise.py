@@ -1,12 +1,13 @@
 """Exercise 11: four files that bring a server to others, each with faults to mend.
 
-    uv run work/11_docker/exercise.py                shows the four files
-    uv run work/11_docker/exercise.py deploy         writes them into the folder `deploy`
+    uv run work/11_docker/exercise.py
 
-Beside them it copies the server of this lesson. With a container engine you can then type:
+shows the four files. With the name of a folder, it writes them there, with this lesson's server
+beside them. Where there is a container engine you can then build and run it:
 
-    cd deploy && docker build -t terminal_server_sse . && sh run.sh
-    cd deploy && docker compose up
+    uv run work/11_docker/exercise.py work/11_docker/deploy
+    (cd work/11_docker/deploy && docker build -t terminal_server_sse . && sh run.sh)
+    (cd work/11_docker/deploy && docker compose up)
 """
 
 from __future__ import annotations
@@ -175,7 +176,7 @@ def write(folder: Path, server: Path) -> None:
     for path in [*server.glob("*.py"), server / "requirements.txt"]:
         if path.name != "exercise.py":
             shutil.copyfile(path, folder / path.name)
-    # The user in the container has the number 1000, which may not be yours.
+    # Compose would have the engine make it, and then it would be root's.
     (folder / "workspace").mkdir(exist_ok=True)
 
 
@@ -198,7 +199,7 @@ def main() -> None:
     except OSError as error:
         sys.exit(f"Cannot write to {options.folder}: {error.strerror}: {error.filename}")
     print(f"Written to {options.folder}: {', '.join(files())}, and the server. Next, type:")
-    print(f"  cd {options.folder} && docker build -t terminal_server_sse . && sh run.sh")
+    print(f"  (cd {options.folder} && docker build -t terminal_server_sse . && sh run.sh)")
 
 
 if __name__ == "__main__":
