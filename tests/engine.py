@@ -15,6 +15,7 @@ import fcntl
 import os
 import shutil
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,6 +33,7 @@ from workshop.running import HOST, free_port
 
 FOLDER = ROOT / "scripts/11_docker"
 IMAGE = "terminal_server_sse"
+LISTENING = "Uvicorn running on http://0.0.0.0:8081"
 PATIENCE = 90.0  # seconds for one command or one start, beside four other tests
 
 
@@ -85,13 +87,32 @@ class Container:
         return state == "healthy"
 
     def wait_until_it_answers(self) -> None:
-        """Until its server answers through the published port; with its log if it ends."""
-        probe = ["curl", "--silent", "--output", os.devnull, f"{self.url}/"]
-        deadline = time.monotonic() + PATIENCE
-        while subprocess.run(probe).returncode:
-            assert self.inspect(".State.Running") == "true", self.logs()
-            assert time.monotonic() < deadline, self.logs()
-            time.sleep(0.1)  # for a port, not for a time
+        """Until its server answers through the published port."""
+        again = ("--retry", "60", "--retry-all-errors", "--retry-delay", "1", "--max-time", "2")
+        probe = ["curl", "--silent", *again, "--output", os.devnull, f"{self.url}/"]
+        assert subprocess.run(probe).returncode == 0, self.logs()
+
+    def wait_for_log(self, text: str) -> None:
+        """Until it has logged the text. Raises AssertionError with its log if it ends first."""
+        follow = ["docker", "logs", "--follow", self.name]
+        with subprocess.Popen(
+            follow,
+            env=self.docker.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        ) as process:
+            timer = threading.Timer(PATIENCE, process.kill)
+            timer.start()
+            assert process.stdout is not None
+            logged = ""
+            for line in process.stdout:
+                logged += line
+                if text in line:
+                    break
+            timer.cancel()
+            process.kill()
+        assert text in logged, logged
 
 
 @dataclass(frozen=True)
@@ -137,19 +158,21 @@ class Docker:
 
     @contextmanager
     def container(
-        self, *options: str, image: str = IMAGE, command: tuple[str, ...] = (), wait: bool = True
+        self,
+        *options: str,
+        image: str = IMAGE,
+        command: tuple[str, ...] = (),
+        wait: bool = True,
     ) -> Iterator[Container]:
-        """`docker run --detach` with a published port. Yields it once it answers."""
+        """`docker run --detach` with a published port. Yields it once it listens."""
         port = free_port()
         name = f"test-{uuid4().hex[:12]}"
-        publish = ("--publish", f"{HOST}:{port}:8081")
-        if "--network" in options:
-            publish = ()
+        run = ("run", "--detach", "--name", name, "--publish", f"{HOST}:{port}:8081")
         try:
-            self("run", "--detach", "--name", name, *publish, *options, image, *command)
+            self(*run, *options, image, *command)
             container = Container(self, name, port)
             if wait:
-                container.wait_until_it_answers()
+                container.wait_for_log(LISTENING)
             yield container
         finally:
             self("rm", "--force", name, check=False)
@@ -180,7 +203,7 @@ def docker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Docker]:
 def shared_engine(shared: Path) -> Iterator[Docker]:
     """The stand-in: the first process of the test run starts it, the last one ends it."""
     # Podman's socket is in it, whose path must be short.
-    folder = Path("/tmp") / f"engine-{os.stat(shared).st_ino}"
+    folder = Path("/tmp") / f"engine-{shared.stat().st_ino}"
     with (shared / "engine.users").open("w") as users:
         with locked(shared / "engine.lock"):
             fcntl.flock(users, fcntl.LOCK_SH)

@@ -18,6 +18,7 @@ from __future__ import annotations
 import io
 import os
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -39,11 +40,12 @@ CONTAINERS_CONF = """\
 [containers]
 netns = "bridge"
 init_path = "{init}"
-default_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]
+default_ulimits = ["nofile={files}:{files}", "nproc=1024:1024"]
 [engine]
 runtime = "runc"
 cgroup_manager = "cgroupfs"
 events_logger = "file"
+exit_command_delay = 0
 [network]
 network_backend = "netavark"
 network_config_dir = "{folder}/networks"
@@ -61,6 +63,13 @@ runroot = "{folder}/run"
 LEFT_OUT = ("usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/info")
 NOT_IN_PYTHON = {"test", "tests", "idlelib", "tkinter", "turtledemo", "lib2to3", "ensurepip"}
 LINKS = {"bin": "usr/bin", "sbin": "usr/sbin", "lib": "usr/lib", "lib64": "usr/lib64"}
+
+PIP = """\
+#!/usr/local/bin/python3
+import sys
+from pip._internal.cli.main import main
+sys.exit(main())
+"""
 
 
 class EngineError(Exception):
@@ -111,8 +120,10 @@ def start(folder: Path) -> str:
     # Not the network of another such engine: two test runs may go on side by side.
     number = 100 + os.getpid() % 100
     (folder / "storage.conf").write_text(STORAGE_CONF.format(folder=folder))
+    _, files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    init = found_at("catatonit")
     (folder / "containers.conf").write_text(
-        CONTAINERS_CONF.format(folder=folder, number=number, init=found_at("catatonit"))
+        CONTAINERS_CONF.format(folder=folder, number=number, files=files, init=init)
     )
     make_images(folder)
     socket = folder / "podman.sock"
@@ -121,6 +132,7 @@ def start(folder: Path) -> str:
         service = subprocess.Popen(
             ["podman", "system", "service", "--time", "3600", f"unix://{socket}"],
             env=environment(folder),
+            cwd=folder,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -170,10 +182,9 @@ def make_images(folder: Path) -> None:
     if shutil.which("nginx"):
         with Root(archive) as root:
             root.packages(["base-files", "dash", "coreutils", *installed("nginx")])
-            root.text("etc/passwd", "root:x:0:0::/root:/bin/sh\nnginx:x:101:101::/:/bin/false\n")
-            root.text("etc/group", "root:x:0:\nnginx:x:101:\n")
-            for empty in ("var/log/nginx", "var/cache/nginx", "var/lib/nginx"):
-                root.folder(empty)
+            root.text("etc/passwd", "root:x:0:0::/:/bin/sh\nnginx:x:101:101::/:/bin/sh\n")
+            for name in ("log", "lib"):
+                root.folder(f"var/{name}/nginx")
         command = 'CMD ["nginx", "-g", "daemon off;"]'
         podman(
             *(folder, "import", "--change", environment, "--change", command),
@@ -219,7 +230,7 @@ class Root:
     """A root file system as a tar archive, from files of this machine."""
 
     def __init__(self, archive: Path) -> None:
-        self.tar = tarfile.open(archive, "w")  # noqa: SIM115: closed by __exit__
+        self.tar = tarfile.open(archive, "w")  # noqa: SIM115
         self.seen: set[str] = set()
         self.programs: list[str] = []
         for name, target in LINKS.items():
@@ -239,7 +250,7 @@ class Root:
     def folder(self, name: str, mode: int = 0o755) -> None:
         if name in self.seen:
             return
-        if parent := os.path.dirname(name):  # noqa: PTH120: names in an archive
+        if parent := os.path.dirname(name):  # noqa: PTH120
             self.folder(parent)
         self.seen.add(name)
         entry = tarfile.TarInfo(name)
@@ -318,7 +329,9 @@ class Root:
         self.file((tree / "bin" / library.name).resolve(), f"usr/local/bin/{library.name}")
         for name in ("python", "python3"):
             self.link(f"usr/local/bin/{name}", library.name)
-        script = "#!/usr/local/bin/python3\nimport sys\nfrom pip._internal.cli.main import main\n"
+        script = (
+            "#!/usr/local/bin/python3\nimport sys\nfrom pip._internal.cli.main import main\n"
+        )
         for name in ("pip", "pip3"):
             self.text(f"usr/local/bin/{name}", f"{script}sys.exit(main())\n", 0o755)
 
