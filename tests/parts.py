@@ -15,9 +15,13 @@ import pytest
 INSTALL = {
     "chromium": "apt-get install --no-install-recommends chromium",
     "curl": "apt-get install curl",
+    # Without a running engine of Docker's, tests/engine.py makes one of Podman.
+    "docker": "apt-get install docker.io",
+    "docker-compose": "apt-get install docker-compose",
     "nginx": "apt-get install nginx-light",
     "node": "apt-get install nodejs npm",
     "npm": "apt-get install nodejs npm",
+    "podman": "apt-get install podman runc netavark aardvark-dns iptables catatonit",
     "redis-server": "apt-get install redis-server",
     "tmux": "apt-get install tmux",
 }

@@ -49,6 +49,7 @@ STREAMS: dict[str, str | None] = {
 # What the program needs to be told; {url} is a server that never says more.
 ARGUMENTS = {
     "03_event_hub/faulty_proxy.py": ("--target", "{url}"),
+    "11_docker/cloud/cloud_box.py": ("--profile", "alb", "--target", "{url}"),
     "11_docker/nginx/run_nginx.py": ("--upstream", "{url}"),
 }
 # What the program itself starts. Without it, it is passed over.

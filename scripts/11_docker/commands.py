@@ -2,16 +2,20 @@
 
 import asyncio
 import contextlib
+import io
 import os
+import reprlib
 import shutil
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 # Commands are looked for here, and not where the server's own PATH would.
 COMMAND_PATH = "/usr/local/bin:/usr/bin:/bin"
 AT_ONCE = 4  # commands that run at the same time; others wait
+PROGRESS_SECONDS = 1.0
 
 Tick = Callable[[float, int], Awaitable[None]]
 """Called each second with the seconds so far and the bytes that have been printed."""
@@ -34,7 +38,7 @@ class Ended:
 
     output: bytes
     status: int | None
-    """Its exit status; None if it was stopped."""
+    """Its exit status, negative if a signal ended it; None if it was stopped."""
     stopped: str | None = None
     """Why it was stopped."""
 
@@ -42,40 +46,46 @@ class Ended:
 _slots = asyncio.Semaphore(AT_ONCE)
 
 
-async def run(argv: list[str], folder: Path, limits: Limits, tick: Tick) -> Ended:
-    """Run `argv` in a folder. Raises NotRun.
+async def run(command: list[str], folder: Path, limits: Limits, tick: Tick) -> Ended:
+    """Run a command in a folder, without a shell. Raises NotRun.
 
-    Cancelled, it leaves nothing running.
+    However this ends, cancelled or not, the command and what is in its group have ended, too.
     """
-    program = find(argv, limits.allowed)
-    async with _slots:
-        # A pipe of our own: asyncio's would count as open as long as any process that the
-        # command has started holds its other end.
-        ours, theirs = os.pipe()
-        reader = asyncio.StreamReader()
-        protocol = asyncio.StreamReaderProtocol(reader)
-        loop = asyncio.get_running_loop()
-        transport, _ = await loop.connect_read_pipe(lambda: protocol, os.fdopen(ours, "rb"))
+    program = find(command, limits.allowed)
+    async with _slots, pipe() as (reader, theirs):
+        process = await start(program, command, folder, theirs)
+        theirs.close()
         try:
-            try:
-                process = await start(program, argv, folder, theirs)
-            finally:
-                os.close(theirs)
-            try:
-                return await until_it_ends(process, reader, limits, tick)
-            finally:
-                # The whole group: a command may have started others.
-                kill_group(process.pid)
+            return await until_it_ends(process, reader, limits, tick)
+        finally:
+            kill_group(process.pid)
+
+
+@asynccontextmanager
+async def pipe() -> AsyncIterator[tuple[asyncio.StreamReader, io.FileIO]]:
+    """A reader, and the file from which it reads what is written. Both are closed at the end.
+
+    With `stdout=PIPE` asyncio has its own. But then `process.wait()` waits for everything that
+    the command has started, too, as long as it holds the pipe open.
+    """
+    ours, theirs = os.pipe()
+    reader = asyncio.StreamReader()
+    with os.fdopen(ours, "rb", 0) as to_read, os.fdopen(theirs, "wb", 0) as to_write:
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), to_read
+        )
+        try:
+            yield reader, to_write
         finally:
             transport.close()
 
 
 async def start(
-    program: str, argv: list[str], folder: Path, output: int
+    program: str, command: list[str], folder: Path, output: io.FileIO
 ) -> asyncio.subprocess.Process:
     try:
         return await asyncio.create_subprocess_exec(
-            *argv,
+            *command,
             executable=program,
             cwd=folder,
             # Not the server's own environment: that may hold keys.
@@ -87,7 +97,7 @@ async def start(
             start_new_session=True,
         )
     except OSError as error:
-        raise NotRun(f"{argv[0]} could not be started: {error.strerror}.") from error
+        raise NotRun(f"{command[0]} could not be started: {error.strerror}.") from error
 
 
 async def until_it_ends(
@@ -98,54 +108,58 @@ async def until_it_ends(
 ) -> Ended:
     """Collect what it prints until it has ended, or until it reaches a limit."""
     output = bytearray()
-    ended = asyncio.create_task(process.wait())
-    collected = asyncio.create_task(collect(reader, output, limits.output_bytes))
-    loop = asyncio.get_running_loop()
-    begun = loop.time()
-    try:
-        while not ended.done():
+
+    async def collect() -> None:
+        while piece := await reader.read(65_536):
+            output.extend(piece)
             if len(output) > limits.output_bytes:
-                cut = bytes(output[: limits.output_bytes])
-                return Ended(cut, None, f"it had printed {limits.output_bytes} bytes")
-            left = begun + limits.seconds - loop.time()
-            if left <= 0:
-                return Ended(bytes(output), None, f"it had run for {limits.seconds:g} seconds")
-            waiting = {ended} if collected.done() else {ended, collected}
-            done, _ = await asyncio.wait(
-                waiting, timeout=min(left, 1), return_when=asyncio.FIRST_COMPLETED
-            )
-            if not done:
-                await tick(loop.time() - begun, len(output))
-        # What it started may still hold the pipe open: only what is there now counts.
+                kill_group(process.pid)
+                return
+
+    async def report() -> None:
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        while True:
+            await asyncio.sleep(PROGRESS_SECONDS)
+            await tick(loop.time() - begun, len(output))
+
+    ended = asyncio.create_task(process.wait())
+    collected = asyncio.create_task(collect())
+    # A task of its own: a client that does not read its stream must not hold up the time limit.
+    reported = asyncio.create_task(report())
+    try:
+        in_time, _ = await asyncio.wait({ended}, timeout=limits.seconds)
+        # What it has started may still run, and hold the pipe open. Outside its group we do
+        # not reach it: so we don't wait for the pipe's end for ever.
         kill_group(process.pid)
-        await asyncio.wait({collected}, timeout=0.5)
-        cut = bytes(output[: limits.output_bytes])
-        stopped = (
-            f"it had printed {limits.output_bytes} bytes" if len(output) > len(cut) else None
-        )
-        return Ended(cut, process.returncode, stopped)
+        await asyncio.wait({ended, collected}, timeout=0.5)
     finally:
-        ended.cancel()
-        collected.cancel()
+        for task in (ended, collected, reported):
+            task.cancel()
+        # Gone before the next command may start. Their errors, if any, are not the command's.
+        await asyncio.gather(ended, collected, reported, return_exceptions=True)
+    kept = bytes(output[: limits.output_bytes])
+    if len(output) > limits.output_bytes:
+        return Ended(kept, None, f"stopped: it printed more than {limits.output_bytes} bytes")
+    if not in_time:
+        return Ended(kept, None, f"stopped: it ran for more than {limits.seconds:g} seconds")
+    return Ended(kept, process.returncode)
 
 
-async def collect(reader: asyncio.StreamReader, output: bytearray, at_most: int) -> None:
-    """Read until the end, or until there is more than may be shown."""
-    while len(output) <= at_most and (piece := await reader.read(65_536)):
-        output += piece
-
-
-def find(argv: list[str], allowed: frozenset[str]) -> str:
+def find(command: list[str], allowed: frozenset[str]) -> str:
     """The program's path. Raises NotRun if it is not allowed, or not installed."""
-    if not argv:
+    if not command:
         raise NotRun("The command is empty.")
-    if argv[0] not in allowed:
-        raise NotRun(f"{argv[0]!r} is not allowed. Allowed: {', '.join(sorted(allowed))}.")
-    if any("\0" in word for word in argv):
+    name = command[0]
+    if name not in allowed:
+        raise NotRun(
+            f"{reprlib.repr(name)} is not allowed. Allowed: {', '.join(sorted(allowed))}."
+        )
+    if any("\0" in word for word in command):
         raise NotRun("A command cannot hold the character NUL.")
-    program = shutil.which(argv[0], path=COMMAND_PATH)
+    program = shutil.which(name, path=COMMAND_PATH)
     if program is None:
-        raise NotRun(f"{argv[0]} is not installed here.")
+        raise NotRun(f"{name} is not installed here.")
     return program
 
 

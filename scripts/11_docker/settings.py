@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from commands import Limits
-from workspace import Workspace
+from workspace import MAX_BYTES, Workspace
 
 COMMANDS = "cat,date,echo,env,grep,head,id,ls,python3,sleep,sort,tail,wc"
 
@@ -29,24 +29,32 @@ def open_workspace() -> Workspace:
 
 def read_limits() -> Limits:
     names = (os.environ.get("ALLOWED_COMMANDS") or COMMANDS).split(",")
+    allowed = frozenset(name.strip() for name in names if name.strip())
+    if any("/" in name for name in allowed):
+        sys.exit("ALLOWED_COMMANDS has a path in it: names are wanted, such as ls,cat.")
     return Limits(
-        allowed=frozenset(name.strip() for name in names if name.strip()),
+        allowed=allowed,
         seconds=number("COMMAND_SECONDS", 10, at_most=3600),
-        output_bytes=int(number("OUTPUT_BYTES", 64 * 1024, at_most=512 * 1024)),
+        output_bytes=whole_number("OUTPUT_BYTES", 64 * 1024, at_most=MAX_BYTES),
     )
 
 
 def port() -> int:
-    return int(number("PORT", 8081, at_most=65535))
+    return whole_number("PORT", 8081, at_most=65535)
 
 
-def number(name: str, default: float, at_most: float) -> float:
+def whole_number(name: str, default: int, at_most: int) -> int:
+    return int(number(name, default, at_most, step=1))
+
+
+def number(name: str, default: float, at_most: float, step: float = 0) -> float:
     """A positive number from the environment. Exits with one line if it is not one."""
     text = os.environ.get(name) or str(default)
     try:
         value = float(text)
     except ValueError:
         value = math.nan
-    if not 0 < value <= at_most:
-        sys.exit(f"{name}={text}: a number above 0 and at most {at_most:g} is wanted.")
+    if not 0 < value <= at_most or (step and value % step):
+        kind = "whole number" if step else "number"
+        sys.exit(f"{name}={text}: a {kind} above 0 and at most {at_most} is wanted.")
     return value

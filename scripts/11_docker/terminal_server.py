@@ -13,6 +13,7 @@ from door import allowed
 from mcp.server import MCPServer
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ToolError
+from mcp_types import CallToolResult, TextContent
 from pydantic import Field
 from serving import lifespan, serve
 from settings import open_workspace, port, read_limits
@@ -28,8 +29,9 @@ limits = read_limits()
 server = MCPServer("terminal", version="1.0.0")
 
 
-@server.tool()
-async def run_command(command: list[str], ctx: Context) -> str:
+# structured_output=False: otherwise the SDK sends each text twice.
+@server.tool(structured_output=False)
+async def run_command(command: list[str], ctx: Context) -> CallToolResult:
     """Run a command in the workspace, such as ["ls", "-l"]. No shell reads it: no pipes."""
 
     async def tick(seconds: float, printed: int) -> None:
@@ -39,15 +41,15 @@ async def run_command(command: list[str], ctx: Context) -> str:
         ended = await commands.run(command, workspace.folder, limits, tick)
     except commands.NotRun as problem:
         raise ToolError(str(problem)) from None
-    output = ended.output.decode("utf-8", "replace")
-    if ended.stopped:
-        raise ToolError(f"{output}\n[stopped: {ended.stopped}]".lstrip())
-    if ended.status:
-        return f"{output}\n[exit status {ended.status}]".lstrip()
-    return output
+    text = ended.output.decode("utf-8", "replace")
+    if ended.stopped or ended.status:
+        text += f"\n[{ended.stopped or f'exit status {ended.status}'}]"
+    # The SDK writes the text of a ToolError into the log: what a command prints may be long.
+    content = TextContent(text=text.lstrip("\n"))
+    return CallToolResult(content=[content], is_error=ended.stopped is not None)
 
 
-@server.tool()
+@server.tool(structured_output=False)
 def write_file(path: str, content: str) -> str:
     """Write a text file in the workspace. A file that is there is replaced."""
     try:
@@ -56,7 +58,7 @@ def write_file(path: str, content: str) -> str:
         raise ToolError(str(problem)) from None
 
 
-@server.tool()
+@server.tool(structured_output=False)
 def read_file(path: str) -> str:
     """Read a text file in the workspace."""
     try:
@@ -65,7 +67,7 @@ def read_file(path: str) -> str:
         raise ToolError(str(problem)) from None
 
 
-@server.tool()
+@server.tool(structured_output=False)
 def list_files(folder: str = ".") -> str:
     """List a folder of the workspace, one name on each line. Folders end with a slash."""
     try:

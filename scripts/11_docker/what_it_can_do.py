@@ -10,6 +10,7 @@ import asyncio
 import sys
 import textwrap
 
+import httpx2
 from mcp import Client
 from mcp.client.sse import sse_client
 from mcp_types import CallToolResult, TextContent
@@ -136,4 +137,7 @@ async def main(url: str) -> None:
 if __name__ == "__main__":
     if len(sys.argv) != 2:
         sys.exit(f"usage: {sys.argv[0]} URL")
-    asyncio.run(main(sys.argv[1]))
+    try:
+        asyncio.run(main(sys.argv[1]))
+    except httpx2.HTTPError as error:
+        sys.exit(f"No server answers at {sys.argv[1]}: {error}")

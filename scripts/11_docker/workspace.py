@@ -6,15 +6,27 @@ looked up by its name again.
 """
 
 import contextlib
+import errno
+import itertools
 import os
 import secrets
 import stat
-from collections.abc import Iterator
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-MAX_FILE_BYTES = 256 * 1024  # the SDK's client refuses events over 1 MiB
-MAX_NAMES = 1000
+if os.open not in os.supports_dir_fd:
+    sys.exit(
+        "This system can't open a file inside an open folder. Run the server in a container."
+    )
+
+# What leaves the server has to fit in one event: the SDK's client refuses those over 1 MiB.
+# At worst JSON writes six characters for a byte, and six times 128 KiB still fit.
+MAX_BYTES = 128 * 1024
+MAX_NAMES = 500
+MAX_PATH = 1000  # characters
 
 # A link in place of a file is an error, and a pipe without a writer does not make us wait.
 ONE_FILE = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -27,20 +39,25 @@ class Refused(Exception):
 
 class Workspace:
     def __init__(self, folder: Path) -> None:
-        """Make the folder if it is missing. Raises OSError if that fails, or it is a file."""
-        folder.mkdir(parents=True, exist_ok=True)
+        """Make the folder if it is missing. Raises OSError if it cannot be used."""
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir(parents=True)
+        self._root = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self.folder = folder.resolve()
-        self._root = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        # Find out now, not with the first call, whether files can be written here.
+        tempfile.TemporaryFile(dir=self.folder).close()
 
     def read(self, path: str) -> str:
         """The text of a file. Raises Refused."""
-        with _refusing(path), self._parent(path) as (parent, name):
-            opened = os.open(name, os.O_RDONLY | ONE_FILE, dir_fd=parent)
-            with os.fdopen(opened, "rb") as file:
-                _check_file(opened, parent, name)
-                content = file.read(MAX_FILE_BYTES + 1)
-        if len(content) > MAX_FILE_BYTES:
-            raise Refused(f"{path} is larger than {MAX_FILE_BYTES} bytes.")
+        with (
+            _refusing(path),
+            self._parent(path) as (parent, name),
+            open(name, "rb", opener=_in(parent)) as file,
+        ):
+            _check_file(file.fileno(), parent, name)
+            content = file.read(MAX_BYTES + 1)
+        if len(content) > MAX_BYTES:
+            raise Refused(f"{path} is larger than {MAX_BYTES} bytes.")
         try:
             return content.decode("utf-8")
         except UnicodeDecodeError:
@@ -49,17 +66,16 @@ class Workspace:
     def write(self, path: str, content: str) -> int:
         """Write a file, and the folders it is in: how many bytes. Raises Refused.
 
-        The file is replaced as a whole, or not at all. What a link with this name points to
-        stays as it is: the link is replaced.
+        The file is replaced as a whole, or not at all. Only its name changes hands: a link
+        with this name is replaced, and what it points to stays as it is.
         """
-        data = _utf8(path, content)
-        if len(data) > MAX_FILE_BYTES:
-            raise Refused(f"A file may have {MAX_FILE_BYTES} bytes; this would be {len(data)}.")
+        data = content.encode("utf-8")
+        if len(data) > MAX_BYTES:
+            raise Refused(f"A file may have {MAX_BYTES} bytes; this would be {len(data)}.")
         with _refusing(path), self._parent(path, make=True) as (parent, name):
             beside = f".{secrets.token_hex(8)}.partial"
-            create = os.O_WRONLY | os.O_CREAT | os.O_EXCL | ONE_FILE
             try:
-                with os.fdopen(os.open(beside, create, 0o666, dir_fd=parent), "wb") as file:
+                with open(beside, "xb", opener=_in(parent)) as file:
                     file.write(data)
                 os.rename(beside, name, src_dir_fd=parent, dst_dir_fd=parent)
             except OSError:
@@ -71,15 +87,13 @@ class Workspace:
     def names(self, path: str) -> list[str]:
         """What is in a folder, sorted; folders end with a slash. Raises Refused."""
         with _refusing(path), self._folder(_parts(path)) as folder, os.scandir(folder) as found:
-            # A name may have bytes that are not text, and JSON has only text.
-            names = [
-                os.fsencode(one.name).decode("utf-8", "replace")
-                + ("/" if one.is_dir(follow_symlinks=False) else "")
-                for one in found
-            ]
-        if len(names) > MAX_NAMES:
-            raise Refused(f"{path} has {len(names)} entries: more than {MAX_NAMES}.")
-        return sorted(names)
+            entries = list(itertools.islice(found, MAX_NAMES + 1))
+            if len(entries) > MAX_NAMES:
+                raise Refused(f"{path!r} has more than {MAX_NAMES} entries.")
+            return sorted(
+                _text(one.name) + ("/" if one.is_dir(follow_symlinks=False) else "")
+                for one in entries
+            )
 
     @contextmanager
     def _parent(self, path: str, *, make: bool = False) -> Iterator[tuple[int, str]]:
@@ -109,14 +123,21 @@ class Workspace:
 
 def _parts(path: str) -> list[str]:
     """The names in a path: none is empty, `.` or `..`. Raises Refused."""
+    if len(path) > MAX_PATH:
+        raise Refused(f"A path may have {MAX_PATH} characters; this one has {len(path)}.")
+    if "\0" in path:
+        raise Refused("A path cannot hold the character NUL.")
     if path.startswith("/"):
         raise Refused(f"{path!r} is absolute: name a file in the workspace, such as notes.txt.")
     parts = [part for part in path.split("/") if part not in ("", ".")]
     if ".." in parts:
         raise Refused(f"{path!r} leads out of the workspace.")
-    if "\0" in path:
-        raise Refused("A path cannot hold the character NUL.")
     return parts
+
+
+def _in(folder: int) -> Callable[[str, int], int]:
+    """An `opener` for `open`: it opens a name in a folder that is open."""
+    return lambda name, flags: os.open(name, flags | ONE_FILE, 0o666, dir_fd=folder)
 
 
 def _check_file(opened: int, parent: int, name: str) -> None:
@@ -133,13 +154,9 @@ def _check_file(opened: int, parent: int, name: str) -> None:
         raise Refused(f"{name!r} has another name somewhere else: a hard link.")
 
 
-def _utf8(path: str, content: str) -> bytes:
-    try:
-        return content.encode("utf-8")
-    except UnicodeEncodeError:
-        raise Refused(
-            f"The content for {path} has half a character: a lone surrogate."
-        ) from None
+def _text(name: str) -> str:
+    """A name as one line of text: it may have bytes that are no text, and line ends."""
+    return os.fsencode(name).decode("utf-8", "replace").replace("\n", "\\n")
 
 
 @contextmanager
@@ -148,6 +165,6 @@ def _refusing(path: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise Refused(f"{path!r} is a link, and no link is followed.") from error
         raise Refused(f"{path!r}: {error.strerror}.") from error
-    except UnicodeEncodeError:
-        raise Refused("The path has half a character: a lone surrogate.") from None
