@@ -6,6 +6,8 @@
 The servers behind nginx run in this program, which therefore knows what they have sent. Each
 event is held until the client has the one before. If that does not come, something buffers:
 then the next is sent after a while all the same, and in the end all arrive at once.
+
+The files are those of this folder. run_nginx.py says which four things are replaced in a copy.
 """
 
 import argparse

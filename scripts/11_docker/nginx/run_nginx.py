@@ -150,14 +150,18 @@ def main() -> None:
     parser.add_argument("--tls-port", type=int, help="default: 8443, or a free one")
     options = parser.parse_args()
 
-    file: Path = HERE / options.file
-    if not file.is_file():
-        sys.exit(f"{file} is not there. Choose nginx.conf or a file in {HERE / 'wrong'}.")
+    file = next(
+        (each for each in (Path(options.file), HERE / options.file) if each.is_file()), None
+    )
+    if file is None:
+        sys.exit(
+            f"There is no file {options.file}. Choose nginx.conf, or wrong/buffering.conf."
+        )
     port: int = options.port
     tls_port: int = options.tls_port or (8443 if port == 8080 else free_port())
     check_port(port, "--port")
     check_port(tls_port, "--tls-port")
-    upstream: str = options.upstream.removeprefix("http://")
+    upstream: str = options.upstream.removeprefix("http://").rstrip("/")
     for end in (signal.SIGTERM, signal.SIGINT):
         signal.signal(end, signal.default_int_handler)
     try:
