@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -19,7 +20,10 @@ from workshop.checks import suite_of
 from workshop.checks.engine import Report, check_program, check_target
 from workshop.checks.gallery import Mistake, load_gallery
 from workshop.checks.lesson_11 import nginx_file, opening, proxy, texts
+from workshop.course import Course
 from workshop.publishing.starters import solution_text, starter_text
+from workshop.report_table import report_table
+from workshop.screens import console, show_report
 
 SOLUTION = ROOT / "solutions/11_docker/exercise.py"
 SOURCE = SOLUTION.read_text(encoding="utf-8")
@@ -299,6 +303,13 @@ def test_without_nginx_the_report_says_so(monkeypatch: pytest.MonkeyPatch) -> No
     assert report.ok
     assert "nginx.conf was read, not run: there is no nginx." in report.untried
     assert "not built and run: WORKSHOP_ENGINE is 0." in report.untried
+    screen = console()
+    course = Course.load()
+    with screen.capture() as capture:
+        show_report(screen, course, course.lesson("11"), report)
+    assert "there is no nginx." in " ".join(capture.get().split())
+    assert "there is no nginx." in report_table(course, course.lesson("11"), report)
+    assert "there is no nginx." in json.loads(report.as_json())["untried"]
 
 
 # ---- The exercise as a program ----

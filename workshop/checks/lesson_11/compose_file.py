@@ -34,6 +34,12 @@ SERVICE_KEYS = {
 }
 TOP_KEYS = {*("name", "version", "services", "networks", "volumes", "configs", "secrets")}
 TOP_KEYS |= {"include", "models"}
+# A service's own key, the one in `deploy`, and the most that the TODO allows.
+LIMITS = (
+    ("mem_limit", "memory", 256 * 2**20, "256m"),
+    ("pids_limit", "pids", 64, "64"),
+    ("cpus", "cpus", 1, "1"),
+)
 SMALLEST = 6 * 1024 * 1024  # the least memory that Docker accepts
 
 
@@ -224,6 +230,7 @@ def privileges(texts: Texts) -> None:
     "that runs on it.",
     hints={
         "no-limit": "Three limits, three keys of the service: memory, processes, processors.",
+        "too-high": "Nothing that the tools do needs more than the TODO allows.",
         "bytes": "Without a unit, it is a number of bytes.",
         "reservation": "A reservation is what it gets at least, a limit what it gets at most.",
     },
@@ -240,12 +247,15 @@ def limits(texts: Texts) -> None:
         raise _key_failure(text, "reservation", key, "a limit")
     most = resources.get("limits")
     most = most if isinstance(most, dict) else {}
-    for key, other in (("mem_limit", "memory"), ("pids_limit", "pids"), ("cpus", "cpus")):
+    for key, other, most_allowed, shown in LIMITS:
         value = server.get(key, most.get(other))
         if value in (None, 0, -1, "0", "-1"):
             raise _key_failure(text, "no-limit", key, f"{key} in the service server")
-        if key == "mem_limit" and _bytes(value) < SMALLEST:
+        amount = _bytes(value) if key == "mem_limit" else _number(value)
+        if key == "mem_limit" and amount < SMALLEST:
             raise _key_failure(text, "bytes", key, "256m")
+        if amount > most_allowed:
+            raise _key_failure(text, "too-high", key, f"{key} {shown} or less")
 
 
 def _bytes(value: object) -> float:
@@ -254,3 +264,11 @@ def _bytes(value: object) -> float:
     if form is None:
         return SMALLEST
     return float(form[1]) * {"": 1, "b": 1, "k": 2**10, "m": 2**20, "g": 2**30}[form[2]]
+
+
+def _number(value: object) -> float:
+    """A number, which may be a text; what is none is left to the engine."""
+    try:
+        return float(str(value))
+    except ValueError:
+        return 0

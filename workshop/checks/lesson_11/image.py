@@ -201,10 +201,10 @@ def _option(words: list[str], name: str) -> str:
     after=("user", "workspace", "signals", "listens"),
     read="When a container fails",
     rule=COURSE,
-    why="An image that was never built and run is a text.",
+    why="Nobody can run an image that can't be built, or that ends as soon as it starts.",
     hints={
-        "not-built": "The folder has the server's Python files and requirements.txt, and no "
-        "folder but `workspace`.",
+        "not-built": "The build stops here. In the folder are the server's Python files and "
+        "requirements.txt, and no folder but `workspace`.",
         "does-not-work": "Try it by hand: `docker logs` says what the container printed, and "
         "`docker ps -a` how it ended.",
     },
