@@ -281,7 +281,7 @@ class Swapped:
     """A workspace whose folder `sub` can become a link to outside, and a folder again."""
 
     def __init__(self, folder: Path) -> None:
-        self.module = load("workspace")
+        self.module = load("confined")
         self.outside = folder / "outside"
         self.inside = folder / "workspace"
         self.workspace = self.module.Workspace(self.inside)
