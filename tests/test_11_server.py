@@ -768,6 +768,21 @@ def test_what_it_can_do(tmp_path: Path) -> None:
         assert names_in(terminal.workspace) == []
 
 
+def test_what_is_written_does_not_run_when_the_server_starts_again(tmp_path: Path) -> None:
+    """A package comes before a module of the same name, also for a module of the server's."""
+    folder = tmp_path / "server"
+    shutil.copytree(FOLDER, folder, ignore=lambda _, names: {n for n in names if "." not in n})
+    (folder / "workspace").mkdir()
+    (folder / "workspace/__init__.py").write_text("raise SystemExit('broken out')")
+    load = [
+        sys.executable,
+        "-c",
+        "import terminal_server; print(terminal_server.workspace.folder)",
+    ]
+    ended = subprocess.run(load, cwd=folder, env=environment(), capture_output=True, text=True)
+    assert ended.stdout == f"{(folder / 'workspace').resolve()}\n", ended.stderr
+
+
 def test_without_a_server_it_is_one_line() -> None:
     port = free_port()
     ended = run_with([str(FOLDER / "what_it_can_do.py"), f"http://{HOST}:{port}/sse"], {})
