@@ -516,7 +516,7 @@ def test_a_command(terminal: Terminal, outside: Path) -> None:
     assert terminal.run("sh", "-c", "kill -9 $$") == ("[exit status -9]", False)
     # No shell reads it: these are three words for `echo`.
     assert terminal.run("echo", "$HOME", "; ls", "> x") == ("$HOME ; ls > x\n", False)
-    # Its standard input is empty, not the server's.
+    # Its standard input is empty.
     assert terminal.run("cat") == ("", False)
 
 
@@ -703,20 +703,19 @@ def test_nothing_is_left_after_fifty_calls(terminal: Terminal, outside: Path) ->
         terminal.call("write_file", path=f"notes/{number}", content="")
         terminal.refused("read_file", path="sub")
         terminal.refused("run_command", command=["echo", "x" * 200_000])
-    assert held() == before
-    children = subprocess.run(
-        ["ps", "-o", "stat=,args=", "--ppid", str(pid)], stdout=subprocess.PIPE, text=True
-    ).stdout
-    assert children == ""
+    # A connection that was closed last may not be gone yet.
+    assert soon(lambda: held() <= before)
+    ask = ["ps", "-o", "stat=,args=", "--ppid", str(pid)]
+    assert soon(lambda: subprocess.run(ask, stdout=subprocess.PIPE).stdout == b"")
 
 
 def test_the_time_limit_and_the_end_of_the_server(tmp_path: Path) -> None:
     """The limit ends the command's children, too. And so does the server, when it stops."""
     script = "sleep 97 & echo $!; wait"
-    with terminal_in(tmp_path, COMMAND_SECONDS="2", OUTPUT_BYTES="10") as terminal:
+    with terminal_in(tmp_path, COMMAND_SECONDS="3", OUTPUT_BYTES="10") as terminal:
         text, is_error = terminal.run("sh", "-c", script)
         assert is_error
-        assert text.endswith("\n[stopped: it ran for more than 2 seconds]")
+        assert text.endswith("\n[stopped: it ran for more than 3 seconds]")
         assert is_gone(int(text.split()[0]))
         assert terminal.run("printf", "1234567890") == ("1234567890", False)
         assert terminal.run("printf", "1234567890x") == (
