@@ -516,7 +516,7 @@ def test_a_command(terminal: Terminal, outside: Path) -> None:
     assert terminal.run("sh", "-c", "kill -9 $$") == ("[exit status -9]", False)
     # No shell reads it: these are three words for `echo`.
     assert terminal.run("echo", "$HOME", "; ls", "> x") == ("$HOME ; ls > x\n", False)
-    # Its standard input is empty, not the server's.
+    # Its standard input is empty.
     assert terminal.run("cat") == ("", False)
 
 
@@ -703,20 +703,19 @@ def test_nothing_is_left_after_fifty_calls(terminal: Terminal, outside: Path) ->
         terminal.call("write_file", path=f"notes/{number}", content="")
         terminal.refused("read_file", path="sub")
         terminal.refused("run_command", command=["echo", "x" * 200_000])
-    assert held() == before
-    children = subprocess.run(
-        ["ps", "-o", "stat=,args=", "--ppid", str(pid)], stdout=subprocess.PIPE, text=True
-    ).stdout
-    assert children == ""
+    # A connection that was closed last may not be gone yet.
+    assert soon(lambda: held() <= before)
+    ask = ["ps", "-o", "stat=,args=", "--ppid", str(pid)]
+    assert soon(lambda: subprocess.run(ask, stdout=subprocess.PIPE).stdout == b"")
 
 
 def test_the_time_limit_and_the_end_of_the_server(tmp_path: Path) -> None:
     """The limit ends the command's children, too. And so does the server, when it stops."""
     script = "sleep 97 & echo $!; wait"
-    with terminal_in(tmp_path, COMMAND_SECONDS="2", OUTPUT_BYTES="10") as terminal:
+    with terminal_in(tmp_path, COMMAND_SECONDS="3", OUTPUT_BYTES="10") as terminal:
         text, is_error = terminal.run("sh", "-c", script)
         assert is_error
-        assert text.endswith("\n[stopped: it ran for more than 2 seconds]")
+        assert text.endswith("\n[stopped: it ran for more than 3 seconds]")
         assert is_gone(int(text.split()[0]))
         assert terminal.run("printf", "1234567890") == ("1234567890", False)
         assert terminal.run("printf", "1234567890x") == (
@@ -766,6 +765,21 @@ def test_what_it_can_do(tmp_path: Path) -> None:
             "read_file /etc/passwd",
         ]
         assert names_in(terminal.workspace) == []
+
+
+def test_what_is_written_does_not_run_when_the_server_starts_again(tmp_path: Path) -> None:
+    """A package comes before a module of the same name, also for a module of the server's."""
+    folder = tmp_path / "server"
+    shutil.copytree(FOLDER, folder, ignore=lambda _, names: {n for n in names if "." not in n})
+    (folder / "workspace").mkdir()
+    (folder / "workspace/__init__.py").write_text("raise SystemExit('broken out')")
+    load = [
+        sys.executable,
+        "-c",
+        "import terminal_server; print(terminal_server.workspace.folder)",
+    ]
+    ended = subprocess.run(load, cwd=folder, env=environment(), capture_output=True, text=True)
+    assert ended.stdout == f"{(folder / 'workspace').resolve()}\n", ended.stderr
 
 
 def test_without_a_server_it_is_one_line() -> None:
