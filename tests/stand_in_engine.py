@@ -15,7 +15,9 @@ Only the standard library: `.ci/run` starts this while the others are still bein
 
 from __future__ import annotations
 
+import hashlib
 import io
+import json
 import os
 import re
 import resource
@@ -45,11 +47,11 @@ default_ulimits = ["nofile={files}:{files}", "nproc=1024:1024"]
 runtime = "runc"
 cgroup_manager = "cgroupfs"
 events_logger = "file"
-exit_command_delay = 0
+exit_command_delay = 10
 [network]
 network_backend = "netavark"
 network_config_dir = "{folder}/networks"
-default_subnet = "10.{number}.0.0/24"
+default_network = "{network}"
 default_subnet_pools = [{{"base" = "10.{number}.128.0/17", "size" = 24}}]
 """
 STORAGE_CONF = """\
@@ -117,13 +119,25 @@ def start(folder: Path) -> str:
         raise EngineError("its images are made from Debian's packages, and this is not Debian")
     for name in ("tmp", "networks"):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    # Not the network of another such engine: two test runs may go on side by side.
+    # Not the bridge of another such engine: the end of another test run would take it away.
     number = 100 + os.getpid() % 100
+    network = f"engine{number}"
+    described = {
+        "name": network,
+        "id": hashlib.sha256(network.encode()).hexdigest(),
+        "driver": "bridge",
+        "network_interface": network,
+        "subnets": [{"subnet": f"10.{number}.0.0/24", "gateway": f"10.{number}.0.1"}],
+        "ipam_options": {"driver": "host-local"},
+    }
+    (folder / "networks" / f"{network}.json").write_text(json.dumps(described))
     (folder / "storage.conf").write_text(STORAGE_CONF.format(folder=folder))
     _, files = resource.getrlimit(resource.RLIMIT_NOFILE)
     init = found_at("catatonit")
     (folder / "containers.conf").write_text(
-        CONTAINERS_CONF.format(folder=folder, number=number, files=files, init=init)
+        CONTAINERS_CONF.format(
+            folder=folder, network=network, number=number, files=files, init=init
+        )
     )
     make_images(folder)
     socket = folder / "podman.sock"
@@ -157,6 +171,12 @@ def stop(folder: Path) -> None:
         os.kill(process, signal.SIGTERM)
         with suppress(ChildProcessError):
             os.waitpid(process, 0)
+    # What waits to tell podman that a command has ended.
+    for process in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            words = process.read_bytes().split(b"\0")
+            if words[0].endswith(b"/conmon") and f"{folder}/storage".encode() in words:
+                os.kill(int(process.parent.name), signal.SIGKILL)
     # Podman keeps its storage mounted on itself.
     mounts = Path("/proc/self/mounts").read_text(encoding="utf-8")
     for mounted in reversed([line.split()[1] for line in mounts.splitlines()]):
