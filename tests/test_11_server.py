@@ -1,6 +1,6 @@
 """Lesson 11: the terminal server. Nothing leads out of its workspace, and no command stays.
 
-What its commands can do, cannot be said of them here: `what_it_can_do.py` shows it.
+Its commands are another matter: `what_it_can_do.py` shows what they can do.
 """
 
 from __future__ import annotations
