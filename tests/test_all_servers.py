@@ -126,6 +126,7 @@ CLIENTS: dict[str, list[tuple[str, ...]]] = {
         ("scripts/trace_turn.py", "{url}/sse"),
         ("solutions/exercise.py", "{url}/sse"),
     ],
+    "11_docker": [("scripts/what_it_can_do.py", "{url}/sse")],
 }
 
 # Demonstrations of a few lines, in which Ctrl-C may show Python's own traceback. So it may in
