@@ -13,6 +13,7 @@ The files are those of this folder. run_nginx.py says which four things are repl
 import argparse
 import asyncio
 import contextlib
+import logging
 import signal
 import ssl
 import sys
@@ -190,6 +191,8 @@ def main() -> None:
     rows = [row for row in ROWS if not names or any(name in row.file for name in names)]
     if not rows:
         sys.exit(f"No file has such a name. There are: {', '.join(row.file for row in ROWS)}")
+    # Streams break here on purpose, and at Ctrl-C: not a traceback for each.
+    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
     # Ended in any way, the program ends its nginx first.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     began = time.monotonic()
