@@ -1,6 +1,6 @@
 """Lesson 11: the terminal server. Nothing leads out of its workspace, and no command stays.
 
-What its commands can do, cannot be said of them here: `what_it_can_do.py` shows it.
+Its commands are another matter: `what_it_can_do.py` shows what they can do.
 """
 
 from __future__ import annotations
@@ -281,7 +281,7 @@ class Swapped:
     """A workspace whose folder `sub` can become a link to outside, and a folder again."""
 
     def __init__(self, folder: Path) -> None:
-        self.module = load("workspace")
+        self.module = load("confined")
         self.outside = folder / "outside"
         self.inside = folder / "workspace"
         self.workspace = self.module.Workspace(self.inside)
@@ -516,7 +516,7 @@ def test_a_command(terminal: Terminal, outside: Path) -> None:
     assert terminal.run("sh", "-c", "kill -9 $$") == ("[exit status -9]", False)
     # No shell reads it: these are three words for `echo`.
     assert terminal.run("echo", "$HOME", "; ls", "> x") == ("$HOME ; ls > x\n", False)
-    # Its standard input is empty, not the server's.
+    # Its standard input is empty.
     assert terminal.run("cat") == ("", False)
 
 
@@ -703,20 +703,19 @@ def test_nothing_is_left_after_fifty_calls(terminal: Terminal, outside: Path) ->
         terminal.call("write_file", path=f"notes/{number}", content="")
         terminal.refused("read_file", path="sub")
         terminal.refused("run_command", command=["echo", "x" * 200_000])
-    assert held() == before
-    children = subprocess.run(
-        ["ps", "-o", "stat=,args=", "--ppid", str(pid)], stdout=subprocess.PIPE, text=True
-    ).stdout
-    assert children == ""
+    # A connection that was closed last may not be gone yet.
+    assert soon(lambda: held() <= before)
+    ask = ["ps", "-o", "stat=,args=", "--ppid", str(pid)]
+    assert soon(lambda: subprocess.run(ask, stdout=subprocess.PIPE).stdout == b"")
 
 
 def test_the_time_limit_and_the_end_of_the_server(tmp_path: Path) -> None:
     """The limit ends the command's children, too. And so does the server, when it stops."""
     script = "sleep 97 & echo $!; wait"
-    with terminal_in(tmp_path, COMMAND_SECONDS="2", OUTPUT_BYTES="10") as terminal:
+    with terminal_in(tmp_path, COMMAND_SECONDS="3", OUTPUT_BYTES="10") as terminal:
         text, is_error = terminal.run("sh", "-c", script)
         assert is_error
-        assert text.endswith("\n[stopped: it ran for more than 2 seconds]")
+        assert text.endswith("\n[stopped: it ran for more than 3 seconds]")
         assert is_gone(int(text.split()[0]))
         assert terminal.run("printf", "1234567890") == ("1234567890", False)
         assert terminal.run("printf", "1234567890x") == (
@@ -745,19 +744,50 @@ def test_what_a_person_sees(terminal: Terminal) -> None:
     ended = run_with(
         [client, url, "--once", "add two numbers 2 and 5 using the tools"], NO_MODEL
     )
-    assert ended.stdout == "add(a=2, b=5): 7.0\n", ended.stderr
+    assert ended.stdout.endswith("\nadd(a=2, b=5): 7.0\n"), ended.stderr
 
 
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="no /proc here")
 def test_what_it_can_do(tmp_path: Path) -> None:
     """The table of the program that tries it all, outside a container. Nothing is left."""
     with terminal_in(tmp_path, ALLOWED_COMMANDS="") as terminal:
         program = str(FOLDER / "what_it_can_do.py")
         ended = run_with([program, f"{terminal.program.url}/sse"], {})
         assert ended.returncode == 0, ended.stderr
-        rows = dict(re.findall(r"(.{31}) (.*)", ended.stdout))
-        said = {what.strip(): answer.partition(":")[0] for what, answer in rows.items()}
-        print(ended.stdout)
+        rows = re.findall(r"(?m)^(.{31}) (yes|no)\b", ended.stdout)
+        said = {what.rstrip(): answer for what, answer in rows}
+        assert len(said) == len(ended.stdout.splitlines())
+        # Whether it may write elsewhere, or is root, depends on who runs this.
+        for mine in ("be root", "write files elsewhere", "reach the network"):
+            del said[mine]
+        assert [what for what, answer in said.items() if answer == "no"] == [
+            "read_file ../../etc/passwd",
+            "read_file /etc/passwd",
+        ]
         assert names_in(terminal.workspace) == []
+
+
+def test_what_is_written_does_not_run_when_the_server_starts_again(tmp_path: Path) -> None:
+    """A package comes before a module of the same name, also for a module of the server's."""
+    folder = tmp_path / "server"
+    shutil.copytree(FOLDER, folder, ignore=lambda _, names: {n for n in names if "." not in n})
+    (folder / "workspace").mkdir()
+    (folder / "workspace/__init__.py").write_text("raise SystemExit('broken out')")
+    load = [
+        sys.executable,
+        "-c",
+        "import terminal_server; print(terminal_server.workspace.folder)",
+    ]
+    ended = subprocess.run(load, cwd=folder, env=environment(), capture_output=True, text=True)
+    assert ended.stdout == f"{(folder / 'workspace').resolve()}\n", ended.stderr
+
+
+def test_without_a_server_it_is_one_line() -> None:
+    port = free_port()
+    ended = run_with([str(FOLDER / "what_it_can_do.py"), f"http://{HOST}:{port}/sse"], {})
+    assert ended.returncode == 1
+    assert ended.stderr.startswith(f"No server answers at http://{HOST}:{port}/sse: ")
+    assert ended.stderr.count("\n") == 1
 
 
 # --- Settings -------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import http.client
+import shutil
 import signal
 import subprocess
 import sys
@@ -46,7 +47,13 @@ STREAMS: dict[str, str | None] = {
     "08_agent/model_server.py": None,
 }
 # What the program needs to be told; {url} is a server that never says more.
-ARGUMENTS = {"03_event_hub/faulty_proxy.py": ("--target", "{url}")}
+ARGUMENTS = {
+    "03_event_hub/faulty_proxy.py": ("--target", "{url}"),
+    "11_docker/cloud/cloud_box.py": ("--profile", "alb", "--target", "{url}"),
+    "11_docker/nginx/run_nginx.py": ("--upstream", "{url}"),
+}
+# What the program itself starts. Without it, it is passed over.
+STARTS = {"11_docker/nginx/run_nginx.py": "nginx"}
 
 # Where uvicorn's own end waits for open streams and no lifespan can tell them: the lesson
 # shows this option with the command.
@@ -312,7 +319,8 @@ def servers(lesson: Lesson) -> dict[str, Server]:
     for program in lesson.ports:
         name = f"{lesson.slug}/{program}"
         path = lesson.solution if program == "exercise.py" else lesson.scripts / program
-        if path.is_file():
+        there = name not in STARTS or shutil.which(STARTS[name]) is not None
+        if path.is_file() and there:
             found[str(path.relative_to(ROOT))] = Server(
                 path,
                 STREAMS.get(name, STREAMS.get(lesson.slug, "/sse")),

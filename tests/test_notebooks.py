@@ -105,6 +105,11 @@ CHANGES = {
             "not approved",
         ),
     ],
+    "11": [
+        ('"../README.md"])', '"../LICENSE"])', "MIT"),
+        ('proxy_lab.py", "buffering", "http_10"', 'proxy_lab.py", "host"', "421"),
+        ('"alb", "vercel"', '"cloudrun"', "duration 300 s"),
+    ],
 }
 
 

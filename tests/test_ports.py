@@ -19,6 +19,7 @@ pytestmark = pytest.mark.usefixtures("warm")
 
 COURSE = Course.load()
 OLLAMA = 11434  # where a model on one's own machine listens
+NGINX = {8080, 8443}  # of lesson 11, plain and TLS: it is no program of ours
 every_lesson = pytest.mark.parametrize("lesson", COURSE.lessons, ids=lambda lesson: lesson.slug)
 
 # Programs with `--port` that serve nothing: it says where the lesson's server is.
@@ -132,7 +133,7 @@ def test_a_port_in_a_lesson_is_that_of_a_server_which_it_starts(lesson: Lesson) 
     text = lesson.text.read_text("utf-8")
     # It may speak of a server that a later lesson starts.
     later = COURSE.lessons[COURSE.lessons.index(lesson) + 1 :]
-    known = {port for each in later for port in each.ports.values()} | {OLLAMA}
+    known = {port for each in later for port in each.ports.values()} | NGINX | {OLLAMA}
     assert strangers(text, known | ports_of_programs_in(text)) == set()
 
 
@@ -143,7 +144,7 @@ def test_a_port_in_the_readme_is_that_of_a_server_which_it_starts() -> None:
 
 @every_lesson
 def test_a_port_in_a_program_is_one_of_the_table(lesson: Lesson) -> None:
-    table = {port for each in COURSE.lessons for port in each.ports.values()}
+    table = {port for each in COURSE.lessons for port in each.ports.values()} | NGINX
     found = {
         str(path.relative_to(ROOT)): ports
         for folder in (lesson.scripts, lesson.solution.parent, lesson.notebook_source)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from tests.warm import Parents
+from tests.warm_terminals import warm_terminals
 from workshop.course import Course, Lesson
 from workshop.publishing.difference import Difference
 from workshop.publishing.glossary import glossary_path, glossary_text
@@ -19,8 +21,11 @@ def told(found: list[Difference]) -> str:
 
 @pytest.mark.long
 @pytest.mark.parametrize("lesson", COURSE.lessons, ids=lambda lesson: lesson.slug)
-def test_a_lesson_is_what_its_sources_make_and_its_programs_print(lesson: Lesson) -> None:
-    found = publish(COURSE, [lesson], compare=True)
+def test_a_lesson_is_what_its_sources_make_and_its_programs_print(
+    lesson: Lesson, parents: Parents
+) -> None:
+    with warm_terminals(parents, lesson.scripts):
+        found = publish(COURSE, [lesson], compare=True)
     assert found == [], f"`uv run workshop publish {lesson.number}` writes:\n{told(found)}"
 
 

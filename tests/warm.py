@@ -10,15 +10,10 @@ Starters and solutions are started as a learner starts them: with `python FILE`.
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
-import faulthandler
-import gc
-import importlib
 import json
 import os
 import re
-import runpy
 import signal
 import socket
 import subprocess
@@ -32,11 +27,12 @@ from typing import Any
 from unittest import mock
 
 ROOT = Path(__file__).resolve().parent.parent
+PARENT = Path(__file__).with_name("warm_parent.py")
 ROOMS = ("scripts", "solutions", "tests/servers", "workshop/checks")
 
 # There is a parent for the programs that import one of the first, one for those that import
-# the second, and so on. A program should not have much that it does not need: when it ends,
-# Python goes through all of it.
+# the second, and so on. A program should not have much that it does not need: each fork copies
+# what keeps account of a process's memory.
 KINDS = (
     ("agents", "openai"),
     ("fastapi", "httpx2", "mcp", "mcp_types", "sse_starlette", "starlette", "uvicorn"),
@@ -47,17 +43,7 @@ KINDS = (
 )
 # It is what starts the programs.
 NOT_LIBRARIES = ("workshop",)
-# What a library imports only when it is used.
-LATER = (
-    "anyio._backends._asyncio",
-    "pydantic.v1",
-    "uvicorn.lifespan.on",
-    "uvicorn.loops.auto",
-    "uvicorn.protocols.http.auto",
-    "uvicorn.protocols.websockets.auto",
-)
 
-MAX_REQUEST = 200_000  # bytes
 PR_SET_CHILD_SUBREAPER = 36
 
 
@@ -127,7 +113,7 @@ class Parents:
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             with theirs:
                 process = subprocess.Popen(
-                    [sys.executable, __file__, str(theirs.fileno()), *libraries(kind)],
+                    [sys.executable, PARENT, str(theirs.fileno()), *libraries(kind)],
                     pass_fds=[theirs.fileno()],
                     # What an interpreter reads as it starts then holds for its children, too.
                     env={**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1"},
@@ -196,61 +182,3 @@ class Parents:
 
         with mock.patch("subprocess.Popen", Popen):
             yield
-
-
-# --- The parent ---------------------------------------------------------------------------
-
-
-def serve(requests: socket.socket, modules: list[str]) -> None:
-    """Fork for each request. Returns when nobody asks any more, and in each program."""
-    sys.path[0] = os.devnull  # what is beside this file is no library
-    for module in [*modules, *LATER]:
-        # A file beside the program is no library: it is imported by the program itself.
-        with contextlib.suppress(ImportError):
-            if module not in LATER or module.partition(".")[0] in sys.modules:
-                importlib.import_module(module)
-    gc.freeze()  # no child looks through what its parent has
-    interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    while True:
-        request, files, _, _ = socket.recv_fds(requests, MAX_REQUEST, 4)
-        if not request:
-            return
-        between = os.fork()
-        if between == 0:
-            # The program's parent ends at once, and whoever takes its children over has it.
-            program = os.fork()
-            if program != 0:
-                os.write(files[-1], b"%d" % program)
-                os._exit(0)
-            requests.close()
-            options = json.loads(request)
-            ignored = options["sigint_ignored"]
-            signal.signal(signal.SIGINT, signal.SIG_IGN if ignored else interrupt)
-            run(options, files)
-            return
-        os.waitpid(between, 0)
-        for file in files:
-            os.close(file)
-
-
-def run(request: dict[str, Any], files: list[int]) -> None:
-    """Become the program."""
-    for number, file in enumerate(files):
-        if number < 3:
-            os.dup2(file, number)
-        os.close(file)
-    os.environ.clear()
-    os.environ.update(request["env"])
-    os.chdir(request["cwd"])
-    if "PYTHONFAULTHANDLER" in os.environ:
-        faulthandler.enable()
-    if "PYTHONUNBUFFERED" not in os.environ:
-        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
-    sys.argv = request["arguments"]
-    sys.path[0] = str(Path(sys.argv[0]).resolve().parent)
-    runpy.run_path(sys.argv[0], run_name="__main__")
-
-
-if __name__ == "__main__":
-    with socket.socket(fileno=int(sys.argv[1])) as theirs:
-        serve(theirs, sys.argv[2:])

@@ -67,6 +67,7 @@ def report_table(course: Course, lesson: Lesson, report: Report) -> str:
         f"<div><b>{lesson.number}&ensp;{escape(lesson.title)}</b></div>"
         f"<div>{_inline(summary)}</div>"
         + (f"<div>{_inline(left_out(report))}</div>" if report.todo is not None else "")
+        + (f"<div>{_inline(report.untried)}</div>" if report.untried else "")
         + _complaints(course, report)
         + (f'<table style="{_TABLE}">{rows}</table>' if rows else "")
         + _folded(report, f"{len(ready)} passed", ready)

@@ -243,6 +243,7 @@ def _show_passed(
     prose(screen, passed(report), style="bold green")
     if report.todo is not None:
         prose(screen, left_out(report))
+    prose(screen, report.untried)
     if file is None or file != lesson.work:
         return
     if report.todo is None:
@@ -322,6 +323,7 @@ def _show_count(screen: Console, report: Report) -> None:
     line(screen, (f"{', '.join(counts)} in {report.seconds:.1f} s.", "bold"))
     if report.todo is not None:
         prose(screen, left_out(report))
+    prose(screen, report.untried)
 
 
 def _show_folded(screen: Console, state: State, said: str) -> None:

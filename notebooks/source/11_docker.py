@@ -1,50 +1,100 @@
 # %% [markdown]
 # # Lesson 11: In a container, behind nginx, in the cloud
 #
-# <!-- REPLACE: this notebook. CONTRIBUTING.md, "The notebook", explains its cells. -->
-#
-# The lesson, hands-on: you see events arrive one by one, and write the server that sends them.
-# 20 minutes. The text with all the reasons is
+# The lesson hands-on: you use a server that runs commands, see what a model could be talked into,
+# mend a Dockerfile, a run command, a compose file and an nginx configuration, and see what a cloud
+# platform does to a stream. 125 minutes. The text with all the reasons is
 # [lessons/11_docker.md](../lessons/11_docker.md).
+#
+# It is about servers of HTTP+SSE, the transport of MCP's revision 2024-11-05. Streamable HTTP replaced
+# it in 2025, and it is deprecated. Event streams are in both, so all of this holds for both.
+#
+# The notebook needs no container engine. What it leaves out without one is to build the image and to run
+# it: the text shows that. Without nginx it leaves out one cell's table.
+#
+# Run the cells from top to bottom with Shift-Enter. Before a surprise there is a question: answer
+# it, then run the next cell.
 
 # %%
-from workshop.notebook import begin_at, check, show_stream, start, start_exercise
+import shutil
+
+from mcp import Client
+from mcp.client.sse import sse_client
+
+from workshop.docker import docker_answers
+from workshop.notebook import (
+    begin_at,
+    check,
+    note,
+    run,
+    show_stream,
+    start,
+    start_exercise,
+)
+
+print("A container engine answers:", docker_answers())
+print("nginx is installed:", shutil.which("nginx") is not None)
 
 # %% [markdown]
-# ## What an event is
+# ## A server that runs commands
 #
-# **Predict:** the server makes three events, 0.25 seconds apart. When does the first arrive?
+# Its tools run commands, and read and write files in one folder, the workspace. A command is a list of
+# words, and no shell reads them. **Predict:** what do these three calls answer?
 
 # %%
-program = "scripts/11_docker/hello_server.py"
-server = start(program, "--interval", "0.25")
-show_stream(server.url + "/sse")
+server = start("scripts/11_docker/terminal_server.py")
+
+
+async def call(tool: str, **arguments: object) -> None:
+    async with Client(sse_client(server.url + "/sse"), mode="legacy") as client:
+        result = await client.call_tool(tool, arguments)
+        note(f"{tool} says {result.content[0].text}")
+
+
+await call("run_command", command=["echo", "one; echo two"])
+await call("read_file", path="../README.md")
+await call("run_command", command=["cat", "../README.md"])
 
 # %% [markdown]
-# At once. **Change** the interval and run the cell again.
+# The file tool held. The command did not, because `cat` runs as you, and reads what you may read.
+# **Change** the last path to another file of yours, and run the cell again.
 #
-# **Predict:** this client hangs up after two events. What does it show of the third?
+# This program tries more of what a model could be talked into. **Predict:** which line is the worst?
 
 # %%
-show_stream(server.url + "/sse", events=2)
+run("scripts/11_docker/what_it_can_do.py", server.url + "/sse")
 
 # %% [markdown]
-# Nothing. **Change** how many events it waits for.
-#
-# ```python scripts/11_docker/hello_server.py::event
-# ```
-#
-# Now write it yourself. This makes your copy of the exercise, `work/11_docker/exercise.py`:
+# In a container, with limits, the same program prints another table: "Limits" in the text has it. If an
+# engine answers on your machine, build the image as the text says, and run the program against it.
 
 # %%
 server.stop()
+
+# %% [markdown]
+# ## Four files with faults
+#
+# This copies the exercise to `work/11_docker/exercise.py`. Its functions return the texts of four files,
+# and in each is something that many tutorials have wrong.
+
+# %%
 start_exercise("11")
 
 # %% [markdown]
-# *Coming late?* This starts you at TODO 2. Remove the `#`:
+# Each TODO has a cell below, which shows the function that it is in. **Change the cell and run
+# it**: that part of your file becomes what the cell says. You can also edit the file: then run the
+# cell, and it shows what the file has. The cell after it checks that TODO alone. Stuck? In a
+# terminal, `uv run workshop hint 11` gives a hint, and one more each time.
+#
+# *Coming late?* This starts you at TODO 5, with those before it done. Remove the `#`:
 
 # %%
-# begin_at("11", todo=2)
+# begin_at("11", todo=5)
+
+# %% [markdown]
+# ## A user for the server
+#
+# Without `USER`, everything in a container runs as root.
 
 # %% todo 1
 
@@ -52,9 +102,10 @@ start_exercise("11")
 check("11", todo=1)
 
 # %% [markdown]
-# ## One late lump
+# ## How it starts, and how it stops
 #
-# A server that collects its events sends them all together.
+# Inside, 127.0.0.1 is the container itself. And `docker stop` sends its signal to the first process.
+# Both are decided in the last line of the Dockerfile.
 
 # %% todo 2
 
@@ -62,19 +113,121 @@ check("11", todo=1)
 check("11", todo=2)
 
 # %% [markdown]
+# ## The command that runs it
+#
+# `-p 8081:8081` is short for `0.0.0.0:8081:8081`. A path alone after `-v` is a path inside.
+
+# %% todo 3
+
+# %%
+check("11", todo=3)
+
+# %% [markdown]
+# ## Limits
+#
+# Nothing limits what a container takes unless you say so.
+
+# %% todo 4
+
+# %%
+check("11", todo=4)
+
+# %% [markdown]
+# ## nginx in front
+#
+# A proxy is made for pages: it collects an answer, and passes it on in large pieces. This lab starts nginx
+# with wrong files and measures each beside the right one. `buffering.conf` has nginx's defaults.
+# **Predict:** of ten events, how many pass while the stream is open: over plain HTTP, and over TLS?
+
+# %%
+if shutil.which("nginx"):
+    run("scripts/11_docker/nginx/proxy_lab.py", "buffering", "http_10")
+else:
+    print("Left out: nginx is missing. `uv run workshop doctor` says how to install it.")
+
+# %% [markdown]
+# **Change** the names to others of `scripts/11_docker/nginx/wrong/`, such as `gzip` or `host`, and run the
+# cell again.
+
+# %% todo 5
+
+# %%
+check("11", todo=5)
+
+# %% [markdown]
+# nginx also cuts a stream whose server says nothing for `proxy_read_timeout`.
+
+# %% todo 6
+
+# %%
+check("11", todo=6)
+
+# %% [markdown]
+# And the server has to be told which name the client asked for.
+
+# %% todo 7
+
+# %%
+check("11", todo=7)
+
+# %% [markdown]
+# ## The cloud, in a box
+#
+# `cloud_box.py` is a proxy with the published limits of a platform, its time run faster: 100 times, here.
+# Behind it is a stream with an event every 0.3 seconds, which is every half minute for the platform.
+# **Predict:** which of these two cuts it?
+
+# %%
+PLATFORMS = ["alb", "vercel"]
+
+plain = start("scripts/11_docker/nginx/plain_stream.py", "--interval", "0.3", "--events", "12")
+
+
+def show_in_the_box_of(platform: str, target: str) -> None:
+    proxy = "scripts/11_docker/cloud/cloud_box.py"
+    box = start(proxy, "--profile", platform, "--speed", "100", "--target", target)
+    show_stream(box.url + "/sse")
+    print(box.output.splitlines()[-1])
+    box.stop()
+
+
+for platform in PLATFORMS:
+    show_in_the_box_of(platform, plain.url)
+
+# %% [markdown]
+# **A heartbeat beats a limit on silence**, which is 60 seconds for AWS. It does nothing against a limit on
+# the duration: 300 seconds for Vercel. **Change** the platforms to `"heroku", "cloudrun"`, and run the cell
+# again. The profiles are in `scripts/11_docker/cloud/profiles.json`.
+#
+# Now a stream that is silent for 100 seconds. **Predict:** does AWS cut it?
+
+# %%
+quiet = start("scripts/11_docker/nginx/plain_stream.py", "--interval", "1", "--events", "3")
+show_in_the_box_of("alb", quiet.url)
+
+# %% [markdown]
+# Only coming back beats a limit on duration. Lesson 03's client does it with the last event id, and loses
+# nothing. `uv run scripts/11_docker/cloud/cloud_lab.py` tries all platforms, in a terminal.
+#
 # ## All of it
+#
+# The checks of all TODOs together:
 
 # %%
 check("11")
 
 # %% [markdown]
-# **Predict:** when does each event of your own server arrive? (As long as something is missing
-# in it, this cell shows what.)
-
-# %%
-mine = start("work/11_docker/exercise.py")
-show_stream(mine.url + "/sse?interval=0.2")
-mine.stop()
-
-# %% [markdown]
-# **Change** the interval in the URL, and run the cell again.
+# When all checks pass, compare yours with the real files:
+#
+# <details><summary>How ours does it</summary>
+#
+# ```dockerfile scripts/11_docker/Dockerfile
+# ```
+#
+# ```yaml scripts/11_docker/compose.yaml
+# ```
+#
+# ```nginx scripts/11_docker/nginx/nginx.conf
+# ```
+#
+# </details>

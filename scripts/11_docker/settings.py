@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from commands import Limits
-from workspace import MAX_BYTES, Workspace
+from confined import MAX_BYTES, Workspace
 
 COMMANDS = "cat,date,echo,env,grep,head,id,ls,python3,sleep,sort,tail,wc"
 

@@ -9,6 +9,7 @@ import math
 from typing import Annotated
 
 import commands
+from confined import Refused
 from door import allowed
 from mcp.server import MCPServer
 from mcp.server.mcpserver import Context
@@ -19,7 +20,6 @@ from serving import lifespan, serve
 from settings import open_workspace, port, read_limits
 from starlette.applications import Starlette
 from starlette.routing import Mount
-from workspace import Refused
 
 # A plain `float` would also take "2", true and 1e999.
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]

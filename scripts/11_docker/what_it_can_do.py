@@ -7,6 +7,7 @@ neither: what it takes is limited, and it is given back.
 """
 
 import asyncio
+import signal
 import sys
 import textwrap
 
@@ -94,6 +95,31 @@ subprocess.Popen(["sleep", "15"], start_new_session=True)
 print("yes: for 15 seconds, out of reach of the time limit")
 """
 
+FILL_THE_DISK = """
+import os
+path = "filled.tmp"
+try:
+    with open(path, "wb") as file:
+        for megabyte in range(100):
+            file.write(bytes(1_000_000))
+    print("yes: 100 MB, and more")
+except OSError as error:
+    print(f"no: {error.strerror}, after {megabyte} MB")
+finally:
+    os.unlink(path)
+"""
+
+# Connected like this, a socket for datagrams has a way and an address, and sends nothing.
+NETWORK = """
+import socket
+try:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as way:
+        way.connect(("192.0.2.1", 9))
+        print(f"yes: from {way.getsockname()[0]}")
+except OSError as error:
+    print(f"no: {error.strerror}")
+"""
+
 Attempt = tuple[str, str, dict[str, object]]
 
 
@@ -113,6 +139,8 @@ ATTEMPTS: list[Attempt] = [
     ("change the server's program", "run_command", python(ITS_PROGRAM)),
     ("take 400 MB of memory", "run_command", python(MEMORY)),
     ("start 100 processes", "run_command", python(PROCESSES_AT_ONCE)),
+    ("fill the disk", "run_command", python(FILL_THE_DISK)),
+    ("reach the network", "run_command", python(NETWORK)),
     ("leave a process behind", "run_command", python(NEW_SESSION)),
 ]
 
@@ -137,6 +165,7 @@ async def main(url: str) -> None:
 if __name__ == "__main__":
     if len(sys.argv) != 2:
         sys.exit(f"usage: {sys.argv[0]} URL")
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it at once, without a traceback
     try:
         asyncio.run(main(sys.argv[1]))
     except httpx2.HTTPError as error:

@@ -1,85 +1,205 @@
-"""Exercise 11: send each event as soon as it is made.
+"""Exercise 11: four files that bring a server to others, each with faults to mend.
 
-GET /sse?interval=SECONDS   three events: `one`, `two` and `three` (default: 0.25 seconds)
+    uv run work/11_docker/exercise.py
+
+shows the four files. With the name of a folder, it writes them there, with this lesson's server
+beside them. Where there is a container engine you can then build and run it:
+
+    uv run work/11_docker/exercise.py work/11_docker/deploy
+    (cd work/11_docker/deploy && docker build -t terminal_server_sse . && sh run.sh)
+    (cd work/11_docker/deploy && docker compose up)
 """
-
-# REPLACE: this exercise. CONTRIBUTING.md, "The exercise", explains the marks.
 
 from __future__ import annotations
 
 import argparse
-import errno
-import signal
+import shutil
 import sys
-import time
-from collections.abc import Iterator
-from contextlib import suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import parse_qs, urlsplit
+from pathlib import Path
+
+# The programs that go into the image: this lesson's server, and the versions that it needs.
+SERVER = Path(__file__).resolve().parents[2] / "scripts" / "11_docker"
 
 
-def words(interval: float) -> Iterator[str]:
-    """Three words, `interval` seconds apart."""
-    for word in ("one", "two", "three"):
-        yield word
-        time.sleep(interval)
+def dockerfile() -> str:
+    """Dockerfile: how the image is made."""
+    return r"""FROM python:3.12-slim
+WORKDIR /app
+
+# The versions change less often than the programs, so they come first, in a layer of their own.
+COPY requirements.txt .
+RUN pip install --no-cache-dir --require-hashes -r requirements.txt
+COPY *.py ./
+ENV WORKSPACE=/workspace PYTHONUNBUFFERED=1
+
+# TODO 1: Let the server run as a user `app` with the number 1000, who can write in /workspace
+# and owns nothing else. Whatever a model talks a command into, it can do as this user only.
+# --- solution
+RUN useradd --uid 1000 app \
+    && mkdir /workspace \
+    && chown app /workspace
+USER 1000
+# --- starter
+# RUN mkdir /workspace
+# --- end
+
+# TODO 2: Start the server so that `docker stop` reaches it: the signal goes to the first
+# process in the container, and a shell does not pass it on. And let it listen where clients
+# outside the container can reach it: 127.0.0.1 in here is the container itself.
+# --- solution
+CMD ["python", "terminal_server.py", "--host", "0.0.0.0"]
+# --- starter
+# CMD python terminal_server.py
+# --- end
+"""
 
 
-def event(word: str) -> str:
-    """One event of an event stream whose data is `word`."""
-    # TODO 1: Write the event in the format of an event stream. A reader must see
-    # where it ends.
+def run_command() -> str:
+    """run.sh: the command that runs the image."""
+    return r"""#!/bin/sh
+# A folder that is missing would be made by the engine, and belong to root.
+mkdir -p workspace
+
+# TODO 3: Only this machine may reach the server, under port 8081: it runs commands for anyone
+# who asks. And what it writes in /workspace must appear in the folder `workspace` beside this
+# file, and still be there when the container is gone.
+# --- solution
+docker run --rm --name terminal_server \
+  -p 127.0.0.1:8081:8081 \
+  -v "$PWD/workspace:/workspace" \
+  terminal_server_sse
+# --- starter
+# docker run --rm --name terminal_server \
+#   -p 8081:8081 \
+#   -v "$PWD/workspace" \
+#   terminal_server_sse
+# --- end
+"""
+
+
+def compose() -> str:
+    """compose.yaml: the server with nginx in front of it."""
+    return r"""services:
+  server:
+    build: .
+    image: terminal_server_sse
+    volumes:
+      - ./workspace:/workspace
+    # TODO 4: Everybody comes in through nginx: publish no port of this server. And limit what
+    # a command can do in here. It may write in /workspace and /tmp only, it has none of root's
+    # capabilities and can't gain any, and it can take 256 MiB of memory, 64 processes and one
+    # processor at most.
     # --- solution
-    return f"data: {word}\n\n"
+    read_only: true
+    tmpfs: [/tmp]
+    cap_drop: [ALL]
+    security_opt: ["no-new-privileges:true"]
+    mem_limit: 256m
+    pids_limit: 64
+    cpus: 1
     # --- starter
-    # return word
+    # ports:
+    #   - "8081:8081"
     # --- end
 
+  nginx:
+    image: nginx:1.30-alpine
+    depends_on: [server]
+    ports:
+      - "127.0.0.1:8080:8080"
+    volumes:
+      - ./nginx.conf:/etc/nginx/nginx.conf:ro
+"""
 
-class Handler(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        url = urlsplit(self.path)
-        if url.path != "/sse":
-            self.send_error(404)
-            return
-        interval = float(parse_qs(url.query).get("interval", ["0.25"])[0])
-        self.send_response(200)
-        self.send_header("Content-Type", "text/event-stream")
-        self.end_headers()
-        with suppress(ConnectionError):  # the client has left
-            # TODO 2: Send each event as soon as its word is there.
+
+def nginx() -> str:
+    """nginx.conf: what lets a stream through."""
+    return r"""events {}
+
+http {
+    server {
+        listen 8080;
+
+        location / {
+            proxy_pass http://server:8081;
+
+            # TODO 5: Pass each event on at once, whatever the server says about it. Speak
+            # HTTP/1.1 to the server: in HTTP/1.0 a response that breaks off looks like one
+            # that is complete. And leave out what is only for WebSockets.
             # --- solution
-            for word in words(interval):
-                self.wfile.write(event(word).encode())
+            proxy_buffering off;
+            proxy_http_version 1.1;
+            proxy_set_header Connection "";
             # --- starter
-            # late_lump = "".join(event(word) for word in words(interval))
-            # self.wfile.write(late_lump.encode())
+            # proxy_set_header Upgrade $http_upgrade;
+            # proxy_set_header Connection "upgrade";
             # --- end
 
-    def log_message(self, format: str, *args: object) -> None: ...
+            # TODO 6: Let a stream be silent for an hour. A model that thinks is silent, and
+            # so is a person who is asked.
+            # --- solution
+            proxy_read_timeout 1h;
+            # --- starter
+            # proxy_connect_timeout 60s;
+            # proxy_read_timeout 60s;
+            # proxy_send_timeout 60s;
+            # --- end
+
+            # TODO 7: Tell the server which name and port the client asked for, as it said
+            # them. A server that checks them answers anything else with 421.
+            # --- solution
+            proxy_set_header Host $http_host;
+            # --- starter
+            # proxy_set_header Host $host;
+            # --- end
+        }
+    }
+}
+"""
+
+
+def files() -> dict[str, str]:
+    """The text of each file, by its name."""
+    return {
+        "Dockerfile": dockerfile(),
+        "run.sh": run_command(),
+        "compose.yaml": compose(),
+        "nginx.conf": nginx(),
+    }
+
+
+def write(folder: Path, server: Path) -> None:
+    """Write the four files into `folder`, with what the image is made of. Raises OSError."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in files().items():
+        (folder / name).write_text(text, encoding="utf-8")
+    for path in [*server.glob("*.py"), server / "requirements.txt"]:
+        if path.name != "exercise.py":
+            shutil.copyfile(path, folder / path.name)
+    # Compose would have the engine make it, and then it would be root's.
+    (folder / "workspace").mkdir(exist_ok=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=8011)
+    parser.add_argument("folder", nargs="?", type=Path, help="where to write the files")
+    parser.add_argument("--server", type=Path, default=SERVER, help="scripts/11_docker")
     options = parser.parse_args()
 
-    # SIGTERM ends the program as Ctrl-C does. Ctrl-C needs the handler too: a shell script
-    # that starts a program with `&` makes it ignore SIGINT.
-    for end in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(end, signal.default_int_handler)
+    if options.folder is None:
+        for name, text in files().items():
+            print(f"==> {name} <==\n{text}")
+        return
+    if not (options.server / "terminal_server.py").is_file():
+        sys.exit(
+            f"There is no terminal_server.py in {options.server}. Name its folder: --server"
+        )
     try:
-        server = ThreadingHTTPServer((options.host, options.port), Handler)
+        write(options.folder, options.server)
     except OSError as error:
-        if error.errno != errno.EADDRINUSE:
-            raise
-        sys.exit(f"Port {options.port} is in use. Choose another: --port {options.port + 1}")
-    url = f"http://{options.host}:{options.port}"
-    print(f"Listening on {url} (Ctrl-C stops it). In another terminal, type:")
-    print(f"  curl -N {url}/sse", flush=True)
-    with suppress(KeyboardInterrupt):
-        server.serve_forever()
+        sys.exit(f"Cannot write to {options.folder}: {error.strerror}: {error.filename}")
+    print(f"Written to {options.folder}: {', '.join(files())}, and the server. Next, type:")
+    print(f"  (cd {options.folder} && docker build -t terminal_server_sse . && sh run.sh)")
 
 
 if __name__ == "__main__":

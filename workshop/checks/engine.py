@@ -116,6 +116,7 @@ class Report:
     todo: int | None = None  # set when only the checks of this TODO ran, and what they need
     left_out: int = 0  # how many have no result for that reason
     postponed: int = 0  # how many of these are of that TODO, and need a later one
+    untried: str = ""  # what this machine lacks for trying it, and what was only read therefore
 
     @property
     def ok(self) -> bool:
@@ -154,6 +155,7 @@ class Report:
                 "todo": self.todo,
                 "left_out": self.left_out,
                 "postponed": self.postponed,
+                "untried": self.untried,
                 "passed": self.ok,
                 "seconds": round(self.seconds, 3),
                 "complaints": [complaint.as_dict() for complaint in self.complaints],
@@ -171,7 +173,8 @@ class Suite(Generic[T]):
     it raises ProgramError when that can't be done, which fails the built-in
     check "starts". `open_url(url)` yields a target for a server that already runs;
     a suite without one can't be run against a URL. `printed(target)` is what its programs
-    printed, for a suite that does not start them with `workshop.running`.
+    printed, for a suite that does not start them with `workshop.running`. `untried()` says
+    what could not be tried on this machine, at the end of each report.
     """
 
     def __init__(
@@ -181,6 +184,7 @@ class Suite(Generic[T]):
         open_program: Callable[[Path], AbstractContextManager[T]],
         open_url: Callable[[str], AbstractContextManager[T]] | None = None,
         printed: Callable[[T], str] | None = None,
+        untried: Callable[[], str] = str,
         start_heading: str,
         start_title: str = "The program starts and listens on the port it is given",
         start_hint: str = "Run the file yourself and read the last lines it prints.",
@@ -189,6 +193,7 @@ class Suite(Generic[T]):
         self.open_program = open_program
         self.open_url = open_url
         self.printed = printed
+        self.untried = untried
         self.checks: list[Check[T]] = [
             Check(
                 id=STARTS,
@@ -348,7 +353,8 @@ def _report(
             results = _not_started(suite, checks, not_started)
     if todo is not None:
         results = due_at(todo, results, checks)
-    report = Report(suite.slug, subject, results, time.monotonic() - began)
+    seconds = time.monotonic() - began
+    report = Report(suite.slug, subject, results, seconds, untried=suite.untried())
     if file is None or report.ok:
         return report
     # Some of it is printed only as the programs end.

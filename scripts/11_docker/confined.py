@@ -3,6 +3,9 @@
 Comparing texts is not enough: between the comparison and `open`, somebody can put a link where
 a folder was. Here every folder on the way is opened inside the one before it, and it is never
 looked up by its name again.
+
+This file may not be called workspace.py. A folder with an `__init__.py` comes before a file of
+the same name: the next start would import ./workspace, with whatever was written there.
 """
 
 import contextlib
