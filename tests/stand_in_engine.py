@@ -256,9 +256,10 @@ class Root:
         for name, target in LINKS.items():
             self.folder(target)
             self.link(name, target)
-        for name in ("dev", "proc", "sys", "run", "root", "var/tmp", "usr/local/bin"):
+        for name in ("dev", "proc", "sys", "run", "root", "usr/local/bin"):
             self.folder(name)
-        self.folder("tmp", 0o1777)
+        for name in ("tmp", "var/tmp"):
+            self.folder(name, 0o1777)
 
     def __enter__(self) -> Root:
         return self
