@@ -113,6 +113,10 @@ CHANGES = {
 }
 
 
+# The programs that the cells and the checks start.
+WARM = "from tests.warm import start_warm_from_here as warm; warm(); del warm"
+
+
 class Client(NotebookClient):
     """Runs a notebook, and keeps when each state of a cell's picture arrived."""
 
@@ -132,15 +136,19 @@ class Client(NotebookClient):
 
 @contextmanager
 def opened(
-    notebook: NotebookNode, work: Path, monkeypatch: pytest.MonkeyPatch
+    notebook: NotebookNode, work: Path, monkeypatch: pytest.MonkeyPatch, *first: str
 ) -> Iterator[Client]:
-    """The notebook with a fresh kernel, in the folder it lies in, as Jupyter has it."""
+    """The notebook with a fresh kernel, in the folder it lies in, as Jupyter has it.
+
+    The kernel runs the lines in `first` before all cells.
+    """
     monkeypatch.setenv("WORKSHOP_WORK", str(work))
     client = Client(
         notebook,
         timeout=60,
         kernel_name="python3",
         resources={"metadata": {"path": str(ROOT / "notebooks")}},
+        extra_arguments=[f"--IPKernelApp.exec_lines={line}" for line in first],
     )
     client.arrived = {}
     client.reset_execution_trackers()
@@ -186,7 +194,7 @@ def test_it_runs_through_unsolved_and_then_solved(
     todos = parts_of_todos(starter_text(source, lesson.slug))
     work = tmp_path / lesson.slug / "exercise.py"
     course = Course.load(work_root=tmp_path)
-    with opened(notebook, tmp_path, monkeypatch) as client:
+    with opened(notebook, tmp_path, monkeypatch, WARM) as client:
         checks = {
             todo: cells_with(notebook, f'check("{lesson.number}", todo={todo})')[0]
             for todo in todos

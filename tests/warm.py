@@ -10,6 +10,7 @@ Starters and solutions are started as a learner starts them: with `python FILE`.
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import json
 import os
@@ -104,9 +105,9 @@ class Parents:
     def __exit__(self, *_: object) -> None:
         self._open.close()
 
-    def _parent(self, program: Path) -> socket.socket:
-        """The socket of the parent that has what this program imports."""
-        kind = kind_of(imported_by(program))
+    def _parent(self, files: list[Path]) -> socket.socket:
+        """The socket of the parent that has what these files import."""
+        kind = min(kind_of(imported_by(file)) for file in files)
         if kind not in self._sockets:
             # The parent's own parent takes its children over: so they become ours.
             ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
@@ -123,12 +124,15 @@ class Parents:
             self._sockets[kind] = ours
         return self._sockets[kind]
 
-    def start(self, program: Path, request: dict[str, Any], streams: list[int]) -> int:
-        """Start a program with these for stdin, stdout and stderr. Returns its process id."""
+    def start(self, files: list[Path], request: dict[str, Any], streams: list[int]) -> int:
+        """Start a program with these for stdin, stdout and stderr. Returns its process id.
+
+        `files` are those that it runs: a driver and a learner's file, for instance.
+        """
         # Some tests start programs in several threads: each would begin a parent, of which
         # only the last is used.
         with self._finding:
-            parent = self._parent(program)
+            parent = self._parent(files)
         read, write = os.pipe()
         with os.fdopen(read, "rb") as said:
             try:
@@ -176,9 +180,19 @@ class Parents:
                 }
                 given = enumerate((stdin, stdout, stderr))
                 streams = [number if pipe == -1 else pipe for number, pipe in given]
-                self.pid = start(Path(args[1]), request, streams)
+                others = [Path(word) for word in args[2:] if str(word).endswith(".py")]
+                files = [Path(args[1]), *(path for path in others if path.is_file())]
+                self.pid = start(files, request, streams)
                 self._child_created = True
                 self._close_pipe_fds(*pipes[:6])  # type: ignore
 
         with mock.patch("subprocess.Popen", Popen):
             yield
+
+
+def start_warm_from_here() -> None:
+    """Until it ends, this process starts Python files warm."""
+    stack = ExitStack()
+    atexit.register(stack.close)
+    parents = stack.enter_context(Parents())
+    stack.enter_context(parents.starting())

@@ -19,7 +19,7 @@ from unittest import mock
 
 from ptyprocess import PtyProcess
 
-from tests.warm import Parents, imported_by, kind_of
+from tests.warm import Parents
 
 UV = Path(__file__).with_name("warm_uv.py")
 
@@ -31,7 +31,7 @@ def warm_terminals(parents: Parents, folder: Path) -> Iterator[None]:
     if sys.platform != "linux":
         yield
         return
-    heaviest = min(folder.glob("*.py"), key=lambda program: kind_of(imported_by(program)))
+    programs = list(folder.glob("*.py"))
     numbers = itertools.count()
     # Not a test's own folder: a socket's path can't be long.
     with tempfile.TemporaryDirectory(prefix="warm-") as bin:
@@ -61,7 +61,7 @@ def warm_terminals(parents: Parents, folder: Path) -> Iterator[None]:
             process = PtyProcess(0, ours)
             process.setwinsize(*dimensions)
             process.setecho(echo)
-            process.pid = parents.start(heaviest, request, [theirs] * 3)
+            process.pid = parents.start(programs, request, [theirs] * 3)
             os.close(theirs)
             return process
 
