@@ -2,15 +2,15 @@
 # # Lesson 11: In a container, behind nginx, in the cloud
 #
 # The lesson hands-on: you use a server that runs commands, see what a model could be talked into,
-# mend a Dockerfile, a run command, a compose file and an nginx configuration, and see what a cloud
+# fix a Dockerfile, a run command, a compose file and an nginx configuration, and see what a cloud
 # platform does to a stream. 125 minutes. The text with all the reasons is
 # [lessons/11_docker.md](../lessons/11_docker.md).
 #
 # It is about servers of HTTP+SSE, the transport of MCP's revision 2024-11-05. Streamable HTTP replaced
-# it in 2025, and it is deprecated. Event streams are in both, so all of this holds for both.
+# it in 2025, and it is deprecated. Both use event streams, so all of this applies to both.
 #
-# The notebook needs no container engine. What it leaves out without one is to build the image and to run
-# it: the text shows that. Without nginx it leaves out one cell's table.
+# The notebook needs no container engine. It does not build and run the image: the text shows that.
+# Without nginx, one cell has no table.
 #
 # Run the cells from top to bottom with Shift-Enter. Before a surprise there is a question: answer
 # it, then run the next cell.
@@ -39,7 +39,7 @@ print("nginx is installed:", shutil.which("nginx") is not None)
 # ## A server that runs commands
 #
 # Its tools run commands, and read and write files in one folder, the workspace. A command is a list of
-# words, and no shell reads them. **Predict:** what do these three calls answer?
+# words that no shell interprets. **Predict:** what do these three calls answer?
 
 # %%
 server = start("scripts/11_docker/terminal_server.py")
@@ -56,7 +56,7 @@ await call("read_file", path="../README.md")
 await call("run_command", command=["cat", "../README.md"])
 
 # %% [markdown]
-# The file tool held. The command did not, because `cat` runs as you, and reads what you may read.
+# The file tool held up. The command did not, because `cat` runs as you, and reads what you may read.
 # **Change** the last path to another file of yours, and run the cell again.
 #
 # This program tries more of what a model could be talked into. **Predict:** which line is the worst?
@@ -65,8 +65,8 @@ await call("run_command", command=["cat", "../README.md"])
 run("scripts/11_docker/what_it_can_do.py", server.url + "/sse")
 
 # %% [markdown]
-# In a container, with limits, the same program prints another table: "Limits" in the text has it. If an
-# engine answers on your machine, build the image as the text says, and run the program against it.
+# In a container with limits, the same program prints a different table: see "Limits" in the text. If
+# an engine answers on your machine, build the image as the text says, and run the program against it.
 
 # %%
 server.stop()
@@ -75,7 +75,7 @@ server.stop()
 # ## Four files with faults
 #
 # This copies the exercise to `work/11_docker/exercise.py`. Its functions return the texts of four files,
-# and in each is something that many tutorials have wrong.
+# and each has something in it that many tutorials get wrong.
 
 # %%
 start_exercise("11")
@@ -105,7 +105,7 @@ check("11", todo=1)
 # ## How it starts, and how it stops
 #
 # Inside, 127.0.0.1 is the container itself. And `docker stop` sends its signal to the first process.
-# Both are decided in the last line of the Dockerfile.
+# The last line of the Dockerfile decides both.
 
 # %% todo 2
 
@@ -115,7 +115,7 @@ check("11", todo=2)
 # %% [markdown]
 # ## The command that runs it
 #
-# `-p 8081:8081` is short for `0.0.0.0:8081:8081`. A path alone after `-v` is a path inside.
+# `-p 8081:8081` is short for `0.0.0.0:8081:8081`. A single path after `-v` is a path inside.
 
 # %% todo 3
 
@@ -125,7 +125,7 @@ check("11", todo=3)
 # %% [markdown]
 # ## Limits
 #
-# Nothing limits what a container takes unless you say so.
+# Nothing limits what a container uses unless you say so.
 
 # %% todo 4
 
@@ -135,9 +135,9 @@ check("11", todo=4)
 # %% [markdown]
 # ## nginx in front
 #
-# A proxy is made for pages: it collects an answer, and passes it on in large pieces. This lab starts nginx
-# with wrong files and measures each beside the right one. `buffering.conf` has nginx's defaults.
-# **Predict:** of ten events, how many pass while the stream is open: over plain HTTP, and over TLS?
+# A proxy is made for pages: it buffers an answer, and passes it on in large pieces. This lab starts
+# nginx with wrong files and compares each with the right one. `buffering.conf` has nginx's defaults.
+# **Predict:** of ten events, how many arrive while the stream is open: over plain HTTP, and over TLS?
 
 # %%
 if shutil.which("nginx"):
@@ -146,8 +146,8 @@ else:
     print("Left out: nginx is missing. `uv run workshop doctor` says how to install it.")
 
 # %% [markdown]
-# **Change** the names to others of `scripts/11_docker/nginx/wrong/`, such as `gzip` or `host`, and run the
-# cell again.
+# **Change** the names to others in `scripts/11_docker/nginx/wrong/`, such as `gzip` or `host`, and run
+# the cell again.
 
 # %% todo 5
 
@@ -155,7 +155,7 @@ else:
 check("11", todo=5)
 
 # %% [markdown]
-# nginx also cuts a stream whose server says nothing for `proxy_read_timeout`.
+# nginx also cuts a stream if the server is silent for longer than `proxy_read_timeout`.
 
 # %% todo 6
 
@@ -163,7 +163,7 @@ check("11", todo=5)
 check("11", todo=6)
 
 # %% [markdown]
-# And the server has to be told which name the client asked for.
+# And nginx has to tell the server which name the client asked for.
 
 # %% todo 7
 
@@ -173,7 +173,7 @@ check("11", todo=7)
 # %% [markdown]
 # ## The cloud, in a box
 #
-# `cloud_box.py` is a proxy with the published limits of a platform, its time run faster: 100 times, here.
+# `cloud_box.py` is a proxy with a platform's published limits and a faster clock: 100 times, here.
 # Behind it is a stream with an event every 0.3 seconds, which is every half minute for the platform.
 # **Predict:** which of these two cuts it?
 
@@ -195,9 +195,9 @@ for platform in PLATFORMS:
     show_in_the_box_of(platform, plain.url)
 
 # %% [markdown]
-# **A heartbeat beats a limit on silence**, which is 60 seconds for AWS. It does nothing against a limit on
-# the duration: 300 seconds for Vercel. **Change** the platforms to `"heroku", "cloudrun"`, and run the cell
-# again. The profiles are in `scripts/11_docker/cloud/profiles.json`.
+# **A heartbeat beats a limit on silence**, which is 60 seconds for AWS. It does nothing against a limit
+# on duration: 300 seconds for Vercel. **Change** the platforms to `"heroku", "cloudrun"`, and run the
+# cell again. The profiles are in `scripts/11_docker/cloud/profiles.json`.
 #
 # Now a stream that is silent for 100 seconds. **Predict:** does AWS cut it?
 
@@ -206,8 +206,8 @@ quiet = start("scripts/11_docker/nginx/plain_stream.py", "--interval", "1", "--e
 show_in_the_box_of("alb", quiet.url)
 
 # %% [markdown]
-# Only coming back beats a limit on duration. Lesson 03's client does it with the last event id, and loses
-# nothing. `uv run scripts/11_docker/cloud/cloud_lab.py` tries all platforms, in a terminal.
+# Only reconnecting beats a limit on duration. Lesson 03's client reconnects with the last event id, and
+# loses nothing. In a terminal, `uv run scripts/11_docker/cloud/cloud_lab.py` tries all platforms.
 #
 # ## All of it
 #

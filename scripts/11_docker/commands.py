@@ -12,13 +12,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-# Commands are looked for here, and not where the server's own PATH would.
+# Commands are looked up here, not on the server's own PATH.
 COMMAND_PATH = "/usr/local/bin:/usr/bin:/bin"
 AT_ONCE = 4  # commands that run at the same time; others wait
 PROGRESS_SECONDS = 1.0
 
 Tick = Callable[[float, int], Awaitable[None]]
-"""Called each second with the seconds so far and the bytes that have been printed."""
+"""Called every second, with the seconds so far and the number of bytes printed."""
 
 
 class NotRun(Exception):
@@ -34,7 +34,7 @@ class Limits:
 
 @dataclass
 class Ended:
-    """What became of a command."""
+    """How a command ended."""
 
     output: bytes
     status: int | None
@@ -49,7 +49,7 @@ _slots = asyncio.Semaphore(AT_ONCE)
 async def run(command: list[str], folder: Path, limits: Limits, tick: Tick) -> Ended:
     """Run a command in a folder, without a shell. Raises NotRun.
 
-    However this ends, cancelled or not, the command and what is in its group have ended, too.
+    However this ends, cancelled or not, the command and its process group have ended, too.
     """
     program = find(command, limits.allowed)
     async with _slots, pipe() as (reader, theirs):
@@ -63,10 +63,10 @@ async def run(command: list[str], folder: Path, limits: Limits, tick: Tick) -> E
 
 @asynccontextmanager
 async def pipe() -> AsyncIterator[tuple[asyncio.StreamReader, io.FileIO]]:
-    """A reader, and the file from which it reads what is written. Both are closed at the end.
+    """A reader, and the file to write to: it reads what is written. Both are closed at the end.
 
-    With `stdout=PIPE` asyncio has its own. But then `process.wait()` waits for everything that
-    the command has started, too, as long as it holds the pipe open.
+    With `stdout=PIPE`, asyncio makes its own pipe. But then `process.wait()` also waits for
+    everything that the command has started, as long as that holds the pipe open.
     """
     ours, theirs = os.pipe()
     reader = asyncio.StreamReader()
@@ -93,7 +93,7 @@ async def start(
             stdin=asyncio.subprocess.DEVNULL,
             stdout=output,
             stderr=asyncio.subprocess.STDOUT,
-            # A process group of its own, which is killed as a whole.
+            # Its own process group, which can be killed all at once.
             start_new_session=True,
         )
     except OSError as error:
@@ -125,18 +125,18 @@ async def until_it_ends(
 
     ended = asyncio.create_task(process.wait())
     collected = asyncio.create_task(collect())
-    # A task of its own: a client that does not read its stream must not hold up the time limit.
+    # A separate task: a client that does not read its stream must not hold up the time limit.
     reported = asyncio.create_task(report())
     try:
         in_time, _ = await asyncio.wait({ended}, timeout=limits.seconds)
-        # What it has started may still run, and hold the pipe open. Outside its group we do
-        # not reach it: so we don't wait for the pipe's end for ever.
+        # What it has started may still be running, and hold the pipe open. Outside its group
+        # we can't reach it, so we don't wait forever for the pipe to close.
         kill_group(process.pid)
         await asyncio.wait({ended, collected}, timeout=0.5)
     finally:
         for task in (ended, collected, reported):
             task.cancel()
-        # Gone before the next command may start. Their errors, if any, are not the command's.
+        # They end before the next command starts. Their errors, if any, are not the command's.
         await asyncio.gather(ended, collected, reported, return_exceptions=True)
     kept = bytes(output[: limits.output_bytes])
     if len(output) > limits.output_bytes:
@@ -164,6 +164,6 @@ def find(command: list[str], allowed: frozenset[str]) -> str:
 
 
 def kill_group(leader: int) -> None:
-    # When all of it has ended there is no such group.
+    # When all of it has ended, there is no such group.
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(leader, signal.SIGKILL)

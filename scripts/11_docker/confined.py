@@ -1,10 +1,10 @@
 """The one folder that the file tools work in: no path leads out of it, and no link is followed.
 
-Comparing texts is not enough: between the comparison and `open`, somebody can put a link where
-a folder was. Here every folder on the way is opened inside the one before it, and it is never
-looked up by its name again.
+Checking the path as text is not enough: between the check and `open`, someone can put a link
+where a folder was. Here every folder on the way is opened inside the one before it, and it is
+never looked up by its name again.
 
-This file may not be called workspace.py. A folder with an `__init__.py` comes before a file of
+This file must not be called workspace.py. A folder with an `__init__.py` comes before a file of
 the same name: the next start would import ./workspace, with whatever was written there.
 """
 
@@ -26,7 +26,7 @@ if os.open not in os.supports_dir_fd:
     )
 
 # What leaves the server has to fit in one event: the SDK's client refuses those over 1 MiB.
-# At worst JSON writes six characters for a byte, and six times 128 KiB still fit.
+# At worst, JSON needs six characters for a byte, and six times 128 KiB still fits.
 MAX_BYTES = 128 * 1024
 MAX_NAMES = 500
 MAX_PATH = 1000  # characters
@@ -42,12 +42,12 @@ class Refused(Exception):
 
 class Workspace:
     def __init__(self, folder: Path) -> None:
-        """Make the folder if it is missing. Raises OSError if it cannot be used."""
+        """Create the folder if it is missing. Raises OSError if it cannot be used."""
         with contextlib.suppress(FileExistsError):
             folder.mkdir(parents=True)
         self._root = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self.folder = folder.resolve()
-        # Find out now, not with the first call, whether files can be written here.
+        # Find out now, not at the first call, whether files can be written here.
         tempfile.TemporaryFile(dir=self.folder).close()
 
     def read(self, path: str) -> str:
@@ -67,10 +67,10 @@ class Workspace:
             raise Refused(f"{path} is not text in UTF-8.") from None
 
     def write(self, path: str, content: str) -> int:
-        """Write a file, and the folders it is in: how many bytes. Raises Refused.
+        """Write a file, and create its folders. Returns the number of bytes. Raises Refused.
 
-        The file is replaced as a whole, or not at all. Only its name changes hands: a link
-        with this name is replaced, and what it points to stays as it is.
+        The file is replaced completely or not at all. A link with this name is replaced
+        itself, and what it points to stays as it is.
         """
         data = content.encode("utf-8")
         if len(data) > MAX_BYTES:
@@ -144,10 +144,10 @@ def _in(folder: int) -> Callable[[str, int], int]:
 
 
 def _check_file(opened: int, parent: int, name: str) -> None:
-    """Raises Refused for what is not a plain file that is only here.
+    """Raises Refused if it is not a plain file, or if it has another name.
 
-    Another name for the same file, a hard link, may be outside. Its number of names is asked
-    for by the name that was opened: had that been removed meanwhile, the number would be one.
+    Another name for the same file, a hard link, may be outside. The number of names is looked
+    up by the name that was opened: if that has just been removed, the open file has only one.
     """
     itself = os.fstat(opened)
     if not stat.S_ISREG(itself.st_mode):
@@ -158,13 +158,13 @@ def _check_file(opened: int, parent: int, name: str) -> None:
 
 
 def _text(name: str) -> str:
-    """A name as one line of text: it may have bytes that are no text, and line ends."""
+    """A name as one line of text: it may have bytes that are not text, and line breaks."""
     return os.fsencode(name).decode("utf-8", "replace").replace("\n", "\\n")
 
 
 @contextmanager
 def _refusing(path: str) -> Iterator[None]:
-    """Say in one sentence what the operating system has against a path."""
+    """Turn the operating system's error about a path into one sentence."""
     try:
         yield
     except OSError as error:

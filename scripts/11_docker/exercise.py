@@ -1,9 +1,9 @@
-"""Exercise 11: four files that bring a server to others, each with faults to mend.
+"""Exercise 11: four files that make a server available to others, each with faults to fix.
 
     uv run work/11_docker/exercise.py
 
 shows the four files. With the name of a folder, it writes them there, with this lesson's server
-beside them. Where there is a container engine you can then build and run it:
+next to them. If you have a container engine, you can then build and run it:
 
     uv run work/11_docker/exercise.py work/11_docker/deploy
     (cd work/11_docker/deploy && docker build -t terminal_server_sse . && sh run.sh)
@@ -26,14 +26,14 @@ def dockerfile() -> str:
     return r"""FROM python:3.12-slim
 WORKDIR /app
 
-# The versions change less often than the programs, so they come first, in a layer of their own.
+# The versions change less often than the programs, so they come first, in their own layer.
 COPY requirements.txt .
 RUN pip install --no-cache-dir --require-hashes -r requirements.txt
 COPY *.py ./
 ENV WORKSPACE=/workspace PYTHONUNBUFFERED=1
 
-# TODO 1: Let the server run as a user `app` with the number 1000, who can write in /workspace
-# and owns nothing else. Whatever a model talks a command into, it can do as this user only.
+# TODO 1: Run the server as a user `app` with the number 1000, who can write in /workspace and
+# owns nothing else. Whatever a model is talked into, its commands can do it only as this user.
 RUN mkdir /workspace
 
 # TODO 2: Start the server so that `docker stop` reaches it: the signal goes to the first
@@ -46,11 +46,11 @@ CMD python terminal_server.py
 def run_command() -> str:
     """run.sh: the command that runs the image."""
     return r"""#!/bin/sh
-# A folder that is missing would be made by the engine, and belong to root.
+# If the folder were missing, the engine would create it, and it would belong to root.
 mkdir -p workspace
 
-# TODO 3: Only this machine may reach the server, under port 8081: it runs commands for anyone
-# who asks. And what it writes in /workspace must appear in the folder `workspace` beside this
+# TODO 3: Only this machine may reach the server, on port 8081: it runs commands for anyone
+# who asks. And what it writes in /workspace must appear in the folder `workspace` next to this
 # file, and still be there when the container is gone.
 docker run --rm --name terminal_server \
   -p 8081:8081 \
@@ -67,10 +67,10 @@ def compose() -> str:
     image: terminal_server_sse
     volumes:
       - ./workspace:/workspace
-    # TODO 4: Everybody comes in through nginx: publish no port of this server. And limit what
-    # a command can do in here. It may write in /workspace and /tmp only, it has none of root's
-    # capabilities and can't gain any, and it can take 256 MiB of memory, 64 processes and one
-    # processor at most.
+    # TODO 4: Everybody comes in through nginx, so publish no port of this server. And limit
+    # what a command can do in here: it may write only in /workspace and /tmp, it has none of
+    # root's capabilities and can't gain any, and it can use at most 256 MiB of memory, 64
+    # processes and one processor.
     ports:
       - "8081:8081"
 
@@ -96,19 +96,19 @@ http {
             proxy_pass http://server:8081;
 
             # TODO 5: Pass each event on at once, whatever the server says about it. Speak
-            # HTTP/1.1 to the server: in HTTP/1.0 a response that breaks off looks like one
-            # that is complete. And leave out what is only for WebSockets.
+            # HTTP/1.1 to the server: in HTTP/1.0 a response that breaks off looks like a
+            # complete one. And leave out what is only for WebSockets.
             proxy_set_header Upgrade $http_upgrade;
             proxy_set_header Connection "upgrade";
 
-            # TODO 6: Let a stream be silent for an hour. A model that thinks is silent, and
-            # so is a person who is asked.
+            # TODO 6: Let a stream be silent for an hour. A model that is thinking is silent,
+            # and so is a person who has been asked a question.
             proxy_connect_timeout 60s;
             proxy_read_timeout 60s;
             proxy_send_timeout 60s;
 
-            # TODO 7: Tell the server which name and port the client asked for, as it said
-            # them. A server that checks them answers anything else with 421.
+            # TODO 7: Tell the server which name and port the client asked for, exactly as it
+            # sent them. A server that checks them answers 421 to anything else.
             proxy_set_header Host $host;
         }
     }
@@ -134,7 +134,7 @@ def write(folder: Path, server: Path) -> None:
     for path in [*server.glob("*.py"), server / "requirements.txt"]:
         if path.name != "exercise.py":
             shutil.copyfile(path, folder / path.name)
-    # Compose would have the engine make it, and then it would be root's.
+    # If it were missing, the engine would create it, and it would belong to root.
     (folder / "workspace").mkdir(exist_ok=True)
 
 

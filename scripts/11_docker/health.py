@@ -3,7 +3,7 @@
     docker exec CONTAINER python health.py
 
 Any answer will do, even 404: it shows that the event loop runs. A connection alone would not:
-the kernel accepts it for a server that hangs. And a GET of /sse would open a session.
+the kernel accepts it even if the server hangs. And a GET of /sse would open a session.
 """
 
 import http.client

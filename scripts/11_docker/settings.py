@@ -1,10 +1,10 @@
-"""The server's settings, from its environment, because that is where a container gets them.
+"""The server's settings. They come from the environment, as is usual in a container.
 
-PORT              where to listen, unless --port says otherwise: 8081. Clouds set it.
-WORKSPACE         the folder of the tools: ./workspace. Made if it is missing.
-ALLOWED_COMMANDS  the commands that may be run, with commas
-COMMAND_SECONDS   how long a command may run: 10
-OUTPUT_BYTES      how much of what it prints is kept: 65536
+PORT              where to listen, unless --port says otherwise (default 8081). Clouds set it.
+WORKSPACE         the folder of the tools (default ./workspace), created if it is missing
+ALLOWED_COMMANDS  the commands that may be run, separated by commas
+COMMAND_SECONDS   how long a command may run (default 10)
+OUTPUT_BYTES      how much of its output is kept (default 65536)
 """
 
 import math

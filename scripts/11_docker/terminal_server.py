@@ -2,7 +2,7 @@
 
     uv run scripts/11_docker/terminal_server.py
 
-The folder is `WORKSPACE`, by default ./workspace. See `settings.py` for the others.
+The folder is `WORKSPACE`, by default ./workspace. See `settings.py` for the other settings.
 """
 
 import math
@@ -85,7 +85,7 @@ def add(a: Number, b: Number) -> float:
 
 
 def create_app() -> Starlette:
-    """The server as an ASGI app, which lets in the hosts and origins that the door allows."""
+    """The server as an ASGI app. It accepts the hosts and origins that `door.py` allows."""
     mcp_app = server.sse_app(transport_security=allowed())
     return Starlette(routes=[Mount("/", app=mcp_app)], lifespan=lifespan)
 

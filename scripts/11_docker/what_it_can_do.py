@@ -1,9 +1,9 @@
-"""Try what a model could be talked into, with nothing but the tools of the terminal server.
+"""Try what a model could be talked into, using only the terminal server's tools.
 
     uv run scripts/11_docker/what_it_can_do.py http://127.0.0.1:8081/sse
 
 Run it against the server on your machine, and against the same server in a container. It harms
-neither: what it takes is limited, and it is given back.
+neither: it takes a limited amount, and gives it back.
 """
 
 import asyncio
@@ -109,7 +109,7 @@ finally:
     os.unlink(path)
 """
 
-# Connected like this, a socket for datagrams has a way and an address, and sends nothing.
+# Connected like this, a datagram socket has a route and an address, and sends nothing.
 NETWORK = """
 import socket
 try:
@@ -146,7 +146,7 @@ ATTEMPTS: list[Attempt] = [
 
 
 def in_a_line(result: CallToolResult) -> str:
-    """What became of it, in the width that is left in the terminal."""
+    """The result, in the width that is left in the terminal."""
     said = " ".join(one.text for one in result.content if isinstance(one, TextContent))
     said = said.removeprefix("Error executing tool read_file: ")
     if not said.startswith(("yes", "no")):

@@ -1,11 +1,11 @@
-"""A cloud in a box: what a platform's published limits do to a stream, its time run faster.
+"""A cloud in a box: what a platform's published limits do to a stream, but faster.
 
     uv run scripts/05_sse_server/sse_server.py --allow-host 127.0.0.1:8111 --heartbeat 3600
     uv run scripts/11_docker/cloud/cloud_box.py --profile alb --target http://127.0.0.1:8000
     curl -N http://127.0.0.1:8111/sse
 
 A reverse proxy that passes every byte on at once, and cuts where `profiles.json` says that the
-platform does. With `--speed 60` its minute takes a second. With `--target` given twice there
+platform does. With `--speed 60`, its minute takes a second. With `--target` given twice, there
 are two instances, and each request goes to the next one. `Host` passes unchanged.
 """
 
@@ -48,7 +48,7 @@ class CloudBox:
         self._report = report
 
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> int:
-        """Listen; returns the port. Raises OSError when it is taken."""
+        """Listen; returns the port. Raises OSError if it is taken."""
         self._server = await asyncio.start_server(self._serve, host, port, backlog=1_024)
         return self._server.sockets[0].getsockname()[1]
 
@@ -57,12 +57,12 @@ class CloudBox:
         try:
             head = await reader.readuntil(b"\r\n\r\n")
             method, path, _ = head.split(b"\r\n", 1)[0].decode("latin-1").split(" ")
-            # Without its query: no line that is printed may show a session's id.
+            # Without the query: no line that is printed may show a session's id.
             request = f"{method} {path.partition('?')[0]}"
             head = CONNECTION.sub(b"", head)[:-2] + b"Connection: close\r\n\r\n"
             await self._relay(request, head, reader, writer)
         except (asyncio.IncompleteReadError, OSError, asyncio.CancelledError):
-            pass  # it left before it had asked, or the program ends
+            pass  # the client left before it had sent its request, or the program ends
         except asyncio.LimitOverrunError:
             refuse(writer, 431, "The head of this request is too long")
         except ValueError:
@@ -90,7 +90,7 @@ class CloudBox:
         down = asyncio.create_task(pass_on(from_server, to_client, clocks.server_sent))
         cut = asyncio.create_task(clocks.run_out(self.profile.limits, self.speed))
         try:
-            # `up` ends when the client leaves. False: the server takes no more of a body,
+            # `up` ends when the client leaves. False: the server accepts no more of a body,
             # and its answer may still be coming.
             await asyncio.wait({up, down, cut}, return_when=asyncio.FIRST_COMPLETED)
             if up.done() and not up.result():
@@ -114,7 +114,7 @@ class CloudBox:
 async def pass_on(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, sent: Callable[[], None]
 ) -> bool:
-    """Pass bytes on as they come, until their sender ends. False: the receiver did before."""
+    """Pass bytes on as they come, until the sender ends. False: the receiver ended first."""
     while True:
         try:
             chunk = await reader.read(65_536)
@@ -138,12 +138,12 @@ def refuse(writer: asyncio.StreamWriter, status: int, text: str) -> None:
 
 
 def end(writer: asyncio.StreamWriter, how: str) -> None:
-    """End an answer in its middle. Its last chunk never comes: a client can tell."""
+    """End an answer in the middle. Its last chunk never comes: a client can tell."""
     if how == "reset":
         # Zero seconds to send what is left: the kernel sends a reset at once.
         linger = struct.pack("ii", 1, 0)
         writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-    writer.transport.abort()  # `close` would wait for a reader that takes nothing
+    writer.transport.abort()  # `close` would wait for a client that reads nothing
 
 
 async def run(box: CloudBox, host: str, port: int) -> None:

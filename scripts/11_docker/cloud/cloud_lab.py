@@ -27,8 +27,8 @@ from programs import PATIENCE, free_port, program, starts_to_listen
 
 # All in seconds of the platforms' time.
 WATCH = 960.0  # longer than the longest limit, Railway's
-HEARTBEAT = 15.0  # as lesson 05's server has it
-NEVER = 1_000_000.0  # a heartbeat that does not come
+HEARTBEAT = 15.0  # the same as lesson 05's server
+NEVER = 1_000_000.0  # a heartbeat that never comes
 SILENCE = 150.0  # between two events of the hub: longer than most idle limits
 RETRY = 2.0  # what the hub asks its clients to wait before they come back
 
@@ -58,7 +58,7 @@ async def watch_stream(http: aiohttp.ClientSession, box: str, speed: float) -> s
             end = "open"
         except (aiohttp.ClientError, OSError):
             end = f"cut at {(time.monotonic() - began) * speed:.0f} s"
-        # Within the block: an open stream is to stay open meanwhile.
+        # Inside the block: an open stream must stay open meanwhile.
         status, _ = await send_message(http, box + endpoint)
         return f"{end}, POST {status}"
 
@@ -84,7 +84,7 @@ async def read_endpoint(response: aiohttp.ClientResponse) -> str:
 
 @dataclass
 class HubTest:
-    """Publishes numbers for one platform's client, and keeps those that the client got."""
+    """Publishes numbers for one platform's client, and records those that the client got."""
 
     type: str  # of its events: the platform's name
     hub: str  # the hub's own URL: what is published does not go through the box
@@ -121,7 +121,7 @@ class HubTest:
                 await process.wait()
 
     def heard(self, line: bytes) -> None:
-        """A line of the client: it listens, or it got an event."""
+        """A line from the client: it is listening, or it got an event."""
         if line.startswith(b"Listening"):
             self.listens.set()
         elif line.startswith(f"{self.type} ".encode()):
@@ -148,7 +148,7 @@ class HubTest:
 
 
 async def use_session(http: aiohttp.ClientSession, box: str) -> list[str]:
-    """Open a stream and send a message in its session: what each is answered with."""
+    """Open a stream and send a message in its session: the answer to each."""
     async with http.get(f"{box}/sse") as response:
         status, said = await send_message(http, box + await read_endpoint(response))
         return [str(response.status), f"{status} {said}"]
@@ -180,7 +180,7 @@ async def run(speed: float) -> None:
         boxes = [await box(name, port) for name in profiles for port in (silent, beating)]
         clusters = [await box("cloudrun", silent), await box("cloudrun", silent, beating)]
 
-        # The box passes Host on, and lesson 05's server takes only names that it knows.
+        # The box passes Host on, and lesson 05's server accepts only names that it knows.
         hosts = [word for host in (*boxes, *clusters) for word in ("--allow-host", host)]
         retry = math.ceil(RETRY / speed * 1_000)
         printed: list[bytes] = []
@@ -198,7 +198,7 @@ async def run(speed: float) -> None:
             client = asyncio.create_task(test.listen(f"http://{host}"))
             stack.push_async_callback(asyncio.wait, [client])
             stack.callback(client.cancel)
-        # Not before every client listens: programs that start need the processor.
+        # Not before every client is listening: programs that are starting need the processor.
         try:
             async with asyncio.timeout(PATIENCE):
                 for test in tests:

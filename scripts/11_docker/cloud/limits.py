@@ -18,11 +18,11 @@ TIMED = ("first_byte", "idle", "duration")  # the kinds of limit that end in a c
 
 @dataclass(frozen=True)
 class Limit:
-    """What the platform cuts. `seconds` are on its own clock."""
+    """When the platform cuts. `seconds` are on its own clock."""
 
     kind: str  # one of TIMED
     seconds: float
-    counts: str  # idle: bytes of "both" sides start it again, or only those of the "server"
+    counts: str  # idle: bytes from "both" sides restart it, or only those from the "server"
     end: str  # of an answer that has begun: "reset", or "close", which loses nothing sent
     status: int  # in place of an answer that has not begun
 
@@ -53,7 +53,7 @@ class Cut:
 
 
 def load_profiles(path: Path = PROFILES) -> dict[str, Profile]:
-    """The platforms by their names, such as "heroku", with those limits that end in a cut."""
+    """The platforms by name, such as "heroku", with those limits that end in a cut."""
     profiles = json.loads(path.read_text("utf-8"))["profiles"]
     return {
         name: Profile(
@@ -101,8 +101,8 @@ class Clocks:
     async def run_out(self, limits: tuple[Limit, ...], speed: float) -> Limit:
         """Sleep until one of the limits cuts; return it.
 
-        What is sent meanwhile can only move a limit on. So whoever passes bytes on need not
-        wake this up: when it wakes, it looks again.
+        What is sent in the meantime can only postpone a limit. So the code that passes bytes
+        on need not wake this up: when it wakes, it looks again.
         """
         while True:
             first = min(limits, key=lambda limit: self.due(limit, speed))

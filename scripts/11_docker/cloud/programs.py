@@ -1,4 +1,4 @@
-"""Start other lessons' programs for the lab, hear what they print, and stop them at the end."""
+"""Start other lessons' programs for the lab, read what they print, and stop them at the end."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
-PATIENCE = 60.0  # seconds until a server must listen, on a machine that is busy
+PATIENCE = 60.0  # seconds until a server must listen, even on a busy machine
 
 
 @contextlib.asynccontextmanager
@@ -27,7 +27,7 @@ async def program(
         stderr=asyncio.subprocess.STDOUT,
     )
     assert process.stdout
-    # All the time: a full pipe would stop the program in its next print.
+    # Read all the time: a full pipe would block the program at its next print.
     reading = asyncio.create_task(read_lines(process.stdout, heard))
     try:
         yield process

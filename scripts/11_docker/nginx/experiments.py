@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import aiohttp
 from held_stream import EVENTS, Upstream
 
-IDLE = 4.0  # seconds: how long an idle stream is looked at
+IDLE = 4.0  # seconds: how long an idle stream is watched
 STREAMS = 30
 
 
@@ -38,7 +38,7 @@ class Site:
 
 @asynccontextmanager
 async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    """A client without a limit on a stream's whole time, or on connections."""
+    """A client without a limit on a stream's total time, or on connections."""
     timeout = aiohttp.ClientTimeout(total=None, sock_read=15)
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(timeout=timeout, connector=connector) as client:
@@ -49,7 +49,7 @@ async def session() -> AsyncIterator[aiohttp.ClientSession]:
 
 
 async def live(site: Site, *, tls: bool = False, accept: str = "identity") -> Finding:
-    """How many of all events arrive while the stream is open."""
+    """How many of the events arrive while the stream is open."""
     name, watch = site.upstream.watch()
     url = f"{site.tls_url if tls else site.url}/sse?watch={name}"
     headers = {"Accept-Encoding": accept}
@@ -62,7 +62,7 @@ async def live(site: Site, *, tls: bool = False, accept: str = "identity") -> Fi
                 first = time.monotonic() - began
             received += piece
             watch.client_has(received.count(b"\n\n"))
-    assert watch.got == EVENTS, "nothing is lost, in none of the files"
+    assert watch.got == EVENTS, "nothing is lost, with any of the files"
     return Finding(f"{watch.live} of {EVENTS}", first)
 
 
@@ -75,7 +75,7 @@ async def live_with_gzip(site: Site) -> Finding:
 
 
 async def idle_stream(site: Site, *, reload: bool = False) -> Finding:
-    """When a stream is cut on which nothing is sent after its first event."""
+    """When a stream is cut if nothing is sent after its first event."""
     async with session() as client, client.get(f"{site.url}/idle") as answer:
         await answer.content.readuntil(b"\n\n")
         began = time.monotonic()
@@ -171,7 +171,7 @@ async def post_to_endpoint(site: Site) -> Finding:
 
 
 async def redirect(site: Site) -> Finding:
-    """Where GET /sse/ over TLS, with a slash too many, is sent on to."""
+    """Where GET /sse/ over TLS, with one slash too many, is redirected to."""
     async with (
         session() as client,
         client.get(f"{site.tls_url}/sse/", ssl=site.trust, allow_redirects=False) as answer,

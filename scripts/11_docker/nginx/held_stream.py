@@ -1,4 +1,4 @@
-"""The server behind nginx in the lab: it holds each event until the client has the one before.
+"""The server behind nginx in the lab: it holds an event until the client has the one before it.
 
 It runs in the lab's own process, so the client can tell it what has arrived.
 """
@@ -25,14 +25,14 @@ class Watch:
     """Events that it had before the stream ended."""
     more: asyncio.Event = field(default_factory=asyncio.Event)
     ports: set[int] = field(default_factory=set[int])
-    """Where the connections came from that brought its POSTs."""
+    """The ports that the connections with its POSTs came from."""
 
     def client_has(self, events: int) -> None:
         self.got = events
         self.more.set()
 
     async def wait(self, events: int, seconds: float) -> None:
-        """Until the client has so many events, but not for longer than that."""
+        """Wait until the client has that many events, but no longer than `seconds`."""
         try:
             async with asyncio.timeout(seconds):
                 while self.got < events:
@@ -43,9 +43,9 @@ class Watch:
 
 
 class Upstream:
-    """plain_stream.py's server, but it holds each event until the client has the one before.
+    """plain_stream.py's server, but it holds an event until the client has the one before it.
 
-    A client behind a buffer never has it: then the next is sent after a while all the same.
+    A client behind a buffer does not get it: then the next is sent after a while anyway.
     """
 
     def __init__(self) -> None:

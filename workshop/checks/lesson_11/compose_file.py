@@ -14,7 +14,7 @@ from workshop.failed import Failed
 
 LABEL = "compose"
 HOME = ("127.0.0.1", "localhost", "[::1]")
-# The keys of a service, by the Compose Specification. Others begin with `x-`.
+# The keys of a service in the Compose Specification. Others begin with `x-`.
 SERVICE_KEYS = {
     *("annotations", "attach", "blkio_config", "build", "cap_add", "cap_drop", "cgroup"),
     *("cgroup_parent", "command", "configs", "container_name", "cpu_count", "cpu_percent"),
@@ -99,7 +99,7 @@ def _key_failure(text: str, hint: str, key: str, wanted: str) -> Failed:
 
 
 def _listed(value: object) -> list[str]:
-    """A list's entries as texts; a single text is a list of one."""
+    """A list's entries as strings; a single string is a list of one."""
     if isinstance(value, str):
         return [value]
     return [str(one) for one in value] if isinstance(value, list) else []
@@ -114,9 +114,9 @@ def _listed(value: object) -> list[str]:
     why="Compose refuses a file with a key that it does not know, and starts nothing.",
     hints={
         "no-text": NO_TEXT,
-        "tab": "YAML is indented with blanks only: there is a tab in this line.",
-        "not-yaml": "Look at this line and the one above: each key of a service begins in the "
-        "same column, with a colon and a blank behind it.",
+        "tab": "YAML is indented with spaces only: there is a tab in this line.",
+        "not-yaml": "Look at this line and the one above: the keys of a service begin in the "
+        "same column, and a colon and a space follow each key.",
         "no-service": "Both services are needed: the server, and nginx in front of it.",
         "unknown-key": "Compose has no such key here. Is it misspelt, or in the wrong column?",
     },
@@ -132,11 +132,11 @@ def compose(texts: Texts) -> None:
     after=("compose",),
     read="Limits",
     rule=f"{COMPOSE}: ports",
-    why="A port of the server is a way around nginx, and around each limit that it sets. "
+    why="A published port of the server is a way around nginx, and around its limits. "
     "Without an address, the whole network can use it.",
     hints={
-        "around-nginx": "Services of one compose file reach each other by name. The server "
-        "needs no port of your machine.",
+        "around-nginx": "Services in one compose file reach each other by name. The server "
+        "needs no port on your machine.",
         "everybody": "ADDRESS:PORT:PORT publishes a port on one address only.",
     },
 )
@@ -164,14 +164,14 @@ def only_nginx(texts: Texts) -> None:
     after=("compose",),
     read="Limits",
     rule=f"{COMPOSE}: read_only, tmpfs",
-    why="What a command leaves elsewhere changes the server itself, until the container is "
-    "made again.",
+    why="What a command writes elsewhere changes the server itself, until the container is "
+    "created again.",
     hints={
-        "writable": "The whole file system of this container can be made read-only, with one "
-        "key of the service. Mounts stay as they are.",
-        "workspace": "/workspace is what the server is to write in. A mount with `:ro` is "
+        "writable": "One key of the service makes the whole file system of this container "
+        "read-only. Mounts stay as they are.",
+        "workspace": "The server has to write in /workspace, and a mount with `:ro` is "
         "read-only.",
-        "no-tmp": "Many commands need /tmp: a tmpfs is one in memory.",
+        "no-tmp": "Many commands need /tmp: a tmpfs puts it in memory.",
     },
 )
 def read_only(texts: Texts) -> None:
@@ -195,14 +195,14 @@ def read_only(texts: Texts) -> None:
     after=("compose",),
     read="Limits",
     rule=f"{COMPOSE}: cap_drop, security_opt",
-    why="A program with the setuid bit makes root of any user, and a container's root has "
+    why="A program with the setuid bit can make any user root, and a container's root has "
     "fourteen capabilities: to change owners, to send raw packets, …",
     hints={
-        "capabilities": "Drop all of them: one word stands for that.",
+        "capabilities": "Drop all of them: there is one word for that.",
         "given-back": "This server needs none of them: it listens on a port above 1023 and "
-        "changes no owner.",
-        "new-privileges": "A security option says that no program here gains privileges that "
-        "the one which started it did not have.",
+        "changes no owners.",
+        "new-privileges": "With a security option, no program here can gain privileges that "
+        "the program which started it did not have.",
     },
 )
 def privileges(texts: Texts) -> None:
@@ -226,13 +226,13 @@ def privileges(texts: Texts) -> None:
     after=("compose",),
     read="Limits",
     rule=f"{COMPOSE}: mem_limit, pids_limit, cpus",
-    why="One command that starts itself over and over takes the whole machine down, and all "
-    "that runs on it.",
+    why="One command that starts itself over and over takes down the whole machine, and "
+    "everything that runs on it.",
     hints={
         "no-limit": "Three limits, three keys of the service: memory, processes, processors.",
         "too-high": "Nothing that the tools do needs more than the TODO allows.",
         "bytes": "Without a unit, it is a number of bytes.",
-        "reservation": "A reservation is what it gets at least, a limit what it gets at most.",
+        "reservation": "A reservation is the least that it gets, a limit the most.",
     },
 )
 def limits(texts: Texts) -> None:
@@ -259,7 +259,7 @@ def limits(texts: Texts) -> None:
 
 
 def _bytes(value: object) -> float:
-    """An amount of memory; what can't be read counts as large, and the engine refuses it."""
+    """An amount of memory. What can't be read passes here, and the engine refuses it."""
     form = re.fullmatch(r"([\d.]+)\s*([bkmg]?)b?", str(value).strip().lower())
     if form is None:
         return SMALLEST
@@ -267,7 +267,7 @@ def _bytes(value: object) -> float:
 
 
 def _number(value: object) -> float:
-    """A number, which may be a text; what is none is left to the engine."""
+    """A number, which may be a string. Anything else is left to the engine."""
     try:
         return float(str(value))
     except ValueError:

@@ -32,7 +32,7 @@ class _Parser(argparse.ArgumentParser):
 
 @dataclass(frozen=True)
 class Mount:
-    """One -v or --mount: `source` is empty for a path alone."""
+    """One -v or --mount: `source` is empty for a single path."""
 
     source: str
     target: str
@@ -41,7 +41,7 @@ class Mount:
 
 @dataclass(frozen=True)
 class Port:
-    """One -p: `address` is empty where it does not say one."""
+    """One -p: `address` is empty if it has none."""
 
     address: str
     outside: str
@@ -51,7 +51,7 @@ class Port:
 
 @dataclass(frozen=True)
 class Run:
-    """A line `docker run`, taken apart."""
+    """A `docker run` line, parsed."""
 
     line: str
     options: dict[str, list[str]]  # by their long names; a flag has one empty value
@@ -73,7 +73,7 @@ class Run:
         return found
 
     def ports(self) -> list[Port]:
-        """What is published. Raises ValueError with what can't be read."""
+        """The published ports. Raises ValueError with what can't be read."""
         found = []
         for said in self.options["publish"]:
             form = re.fullmatch(r"(?:([\w.]*|\[[\da-f:]+\]):)?(\d*):(\d+)(?:/tcp)?", said)

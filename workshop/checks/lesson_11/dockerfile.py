@@ -17,7 +17,7 @@ INSTRUCTIONS = {
     *("LABEL", "MAINTAINER", "ONBUILD", "RUN", "SHELL", "STOPSIGNAL", "USER", "VOLUME"),
     *("WORKDIR", "COMMENT"),
 }
-# The users that are in a Debian image already, and their numbers.
+# The users that a Debian image already has, and their numbers.
 GIVEN = {"root": 0, "daemon": 1, "bin": 2, "www-data": 33, "nobody": 65534}
 SYSTEM_USER = 999  # the number that useradd --system gives first
 
@@ -39,7 +39,7 @@ class Line:
 
 @dataclass
 class Command:
-    """What the container runs: its words, or a text that a shell reads."""
+    """What the container runs: words, or a string for a shell."""
 
     words: list[str]
     shell: bool
@@ -58,7 +58,7 @@ class Image:
     open_to_all: set[str] = field(default_factory=set)
     not_allowed: list[Line] = field(
         default_factory=list
-    )  # that need root, and have another user
+    )  # these need root, but run as another user
     environment: dict[str, str] = field(default_factory=dict)
 
     def number_of(self, user: str) -> int | None:
@@ -81,8 +81,8 @@ class Image:
 
 
 def read(text: str) -> Image:
-    """Follow the Dockerfile. Raises ValueError with the line that is no instruction."""
-    # A RUN with a text in lines of its own (<<EOF) is several commands.
+    """Follow the Dockerfile. Raises ValueError with the line that is not an instruction."""
+    # A RUN with a here-document (<<EOF) is several commands.
     text = re.sub(
         r"^(RUN\b.*?)<<-?([\"']?)(\w+)\2[^\n]*\n(.*?)\n\s*\3$",
         lambda found: found[1] + found[4].strip().replace("\n", " && "),
@@ -126,7 +126,7 @@ def _follow(image: Image, line: Line) -> None:
 
 
 def _run(image: Image, line: Line, words: list[str]) -> None:
-    """One command of a RUN, as far as it is about users and folders."""
+    """One command of a RUN, if it is about users or folders."""
     name, rest = words[0].rpartition("/")[2], words[1:]
     if name not in ("useradd", "adduser", "mkdir", "install", "chown", "chmod"):
         return
@@ -196,7 +196,7 @@ def _words(text: str) -> list[str]:
 
 
 def _commands(text: str) -> list[list[str]]:
-    """The commands in what a RUN says: words, taken apart at `&&`, `||`, `;` and `|`."""
+    """The commands of a RUN, as lists of words: split at `&&`, `||`, `;` and `|`."""
     form = _command(Line("RUN", re.sub(r"^(--\S+\s+)+", "", text), 0, text))
     if not form.shell:
         return [form.words] if form.words else []

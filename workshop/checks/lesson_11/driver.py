@@ -1,10 +1,10 @@
 """Calls a learner's functions in a separate process, where they may hang, print or crash.
 
 Started with the path of the file and the names of the functions. Each line on standard output
-is about one of them, in their order, after a line `"ready"`:
+is about one of them, in order, after a line `"ready"`:
 
     {"text": "…"}           what it returned
-    {"returned": "None"}    what it returned is not a text
+    {"returned": "None"}    what it returned is not a string
     {"raised": "…"}         the end of the traceback
 """
 

@@ -1,4 +1,4 @@
-"""TODO 5, 6 and 7: nginx.conf. It is read, and where there is an nginx, it runs."""
+"""TODO 5, 6 and 7: nginx.conf. It is read, and where there is an nginx, it is run."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from workshop.running import HOST
 LABEL = "nginx.conf"
 STREAM, MESSAGES = "/sse", "/messages/"
 HOUR = 3600
-# Seconds to wait for what takes none: LONG where the file reads well, so that a busy machine is
-# not taken for a fault, and SHORT where it has one that nginx is only asked to show.
+# Seconds to wait for what should come at once: LONG if the file looks right, so that a busy
+# machine is not taken for a fault, and SHORT if it has a fault that nginx only has to show.
 LONG, SHORT = stretched(5), stretched(0.6)
-ASKED = "tea.example:8443"  # no port that nginx itself could know
+ASKED = "tea.example:8443"  # a port that nginx itself can't know
 
 
 def way_of(texts: Texts, path: str = STREAM) -> Way:
@@ -28,7 +28,7 @@ def way_of(texts: Texts, path: str = STREAM) -> Way:
 
 
 def wrong(hint: str, texts: Texts, line: int, wanted: str) -> Failed:
-    """The failure that shows a line, counted from 1; 0 if it is not there."""
+    """The failure that shows a line, counted from 1; 0 if there is none."""
     lines = texts.text("nginx").splitlines()
     if not 0 < line <= len(lines):
         return Failed(hint, wanted=f"{wanted}, in nginx.conf")
@@ -42,12 +42,12 @@ def wrong(hint: str, texts: Texts, line: int, wanted: str) -> Failed:
     todo=5,
     read="nginx in front",
     rule="nginx, Beginner's Guide: configuration file's structure",
-    why="nginx does not start with a file that it can't read, and then nobody comes in.",
+    why="nginx does not start with a file that it can't read, and then nobody gets in.",
     hints={
         "no-text": NO_TEXT,
         "not-nginx": "nginx can't read this. Each directive ends with a semicolon.",
         "not-passed": "A client opens the stream at /sse and sends its messages to /messages/: "
-        "both have to get to the server.",
+        "both have to reach the server.",
     },
 )
 def nginx(texts: Texts) -> None:
@@ -79,15 +79,15 @@ def nginx(texts: Texts) -> None:
     read="nginx in front",
     rule=f"{NGINX}: proxy_buffering",
     why="With buffering, events wait in nginx until there are a few KiB of them, or the "
-    "stream ends. Progress comes when the work is done.",
+    "stream ends. Progress arrives when the work is already done.",
     hints={
-        "held-back": "By default, nginx collects what the server sends. HTTP/1.1 changes that "
-        "only in part: through TLS, the events wait all the same.",
+        "held-back": "By default, nginx buffers what the server sends. HTTP/1.1 changes that "
+        "only in part: over TLS, the events still wait.",
     },
 )
 def at_once(texts: Texts) -> None:
     proxy = texts.proxy()
-    # The server sends one event, and then nothing more as long as this check runs.
+    # The server sends one event, and then nothing more while this check runs.
     found = way_of(texts).setting("proxy_buffering")
     off = found is not None and found[0] == ["off"]
     received = FIRST if proxy is None else _read(proxy, "at-once", LONG if off else SHORT)
@@ -129,11 +129,11 @@ def _read(proxy: Proxy, case: str, seconds: float) -> bytes | None:
     after=("nginx",),
     read="nginx in front",
     rule=f"{NGINX}: proxy_http_version",
-    why="The server dies in the middle of an answer, and the client takes the half of it for "
-    "the whole.",
+    why="The server dies in the middle of an answer, and the client thinks that it has all "
+    "of it.",
     hints={
         "http-1.0": "In HTTP/1.0, the end of the connection is the end of the response. By "
-        "default, an nginx before 1.29.7 speaks that to a server.",
+        "default, nginx before 1.29.7 speaks it to the server.",
     },
 )
 def breaks_off(texts: Texts) -> None:
@@ -155,13 +155,13 @@ def breaks_off(texts: Texts) -> None:
 
 @suite.check(
     "no-websocket",
-    "nginx asks the server for no WebSocket",
+    "nginx does not ask the server for a WebSocket",
     todo=5,
     after=("nginx",),
     read="nginx in front",
     rule="RFC 9110 7.8, Upgrade",
-    why="An event stream is a plain response. The lines do nothing, and the next reader takes "
-    "them for what makes it stream.",
+    why="An event stream is a plain response. These lines do nothing, but the next reader "
+    "will think that they make it stream.",
     hints={"upgrade": "`Upgrade` and `Connection: upgrade` ask for another protocol."},
 )
 def no_websocket(texts: Texts) -> None:
@@ -179,11 +179,11 @@ def no_websocket(texts: Texts) -> None:
     after=("nginx",),
     read="nginx in front",
     rule=f"{NGINX}: proxy_read_timeout",
-    why="nginx cuts the stream at the first silence that is longer. The client comes back "
-    "with a new session, and what it waited for is lost.",
+    why="nginx cuts the stream at the first longer silence. The client reconnects with a new "
+    "session, and what it was waiting for is lost.",
     hints={
         "too-short": "By default it is 60 seconds, from one read to the next. It is the limit "
-        "for reading from the server: the others are not about a stream that is open.",
+        "for reading from the server: the others do not affect an open stream.",
     },
 )
 def silence(texts: Texts) -> None:
@@ -202,13 +202,12 @@ def silence(texts: Texts) -> None:
     after=("nginx",),
     read="nginx in front",
     rule=f"{NGINX}: proxy_set_header",
-    why="The SDK's server compares Host with the names that are allowed, and answers any other "
-    "with 421.",
+    why="The SDK's server compares Host with the allowed names, and answers 421 to any other.",
     hints={
         "no-port": "$host is the name in lower case, without the port, and $server_port is "
-        "nginx's own. Each header that a client sends is in a variable, as it came.",
+        "nginx's own. Each header that a client sends is in a variable, unchanged.",
         "other-name": "By default nginx sends the name that is in proxy_pass. That is the "
-        "server's name inside, and no client knows it.",
+        "server's internal name, and no client knows it.",
     },
 )
 def host(texts: Texts) -> None:

@@ -1,4 +1,4 @@
-"""TODO 1 and 2: the Dockerfile. It is read; and if there is nothing to say, built and run."""
+"""TODO 1 and 2: the Dockerfile. It is read and, if that finds no fault, built and run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from workshop.patience import stretched
 
 LABEL = "Dockerfile"
 PORT = "8081"
-SOON_STOPPED = stretched(5)  # seconds; an engine takes some of them for itself
+SOON_STOPPED = stretched(5)  # seconds; the engine itself needs some of them
 
 
 def image_of(texts: Texts) -> Image:
@@ -34,7 +34,7 @@ def wrong(hint: str, line: Line | None, wanted: str, at: str = "") -> Failed:
     todo=1,
     read="An image",
     rule=DOCKERFILE,
-    why="The build ends at the first line that is no instruction.",
+    why="The build stops at the first line that is not an instruction.",
     hints={
         "no-text": NO_TEXT,
         "no-instruction": "Each line begins with an instruction, such as RUN or USER, unless "
@@ -59,12 +59,12 @@ def dockerfile(texts: Texts) -> None:
     read="An image",
     rule=f"{DOCKERFILE}: USER",
     why="A fault in the server, or a model that was talked into something, has all the rights "
-    "of this user. Root in a container is a step away from root on the machine.",
+    "of this user. Root in a container is one step away from root on the machine.",
     hints={
         "root": "Without USER, everything in the container runs as root.",
-        "no-such-user": "USER does not make the user: the container would not start.",
-        "other-number": "The number counts: files in a mounted folder belong to numbers, not "
-        "to names. On most Linux machines, 1000 is the first person.",
+        "no-such-user": "USER does not create the user: the container would not start.",
+        "other-number": "The number matters: files in a mounted folder belong to numbers, not "
+        "to names. On most Linux machines, 1000 is the first user.",
     },
 )
 def user(texts: Texts) -> None:
@@ -86,11 +86,11 @@ def user(texts: Texts) -> None:
     after=("user",),
     read="An image",
     rule=f"{DOCKERFILE}: USER",
-    why="The build passes, and then each tool that writes a file fails.",
+    why="The build succeeds, but then every tool that writes a file fails.",
     hints={
-        "not-its-own": "Who owns /workspace? What RUN makes belongs to the user who runs it.",
-        "too-late": "From USER on, each RUN is run by that user. Only root can make users, "
-        "give files away, and make a folder in /.",
+        "not-its-own": "Who owns /workspace? What RUN creates belongs to the user who runs it.",
+        "too-late": "After USER, each RUN runs as that user. Only root can create users, "
+        "change the owners of files, and create a folder in /.",
     },
 )
 def workspace(texts: Texts) -> None:
@@ -117,15 +117,14 @@ def workspace(texts: Texts) -> None:
     why="`docker stop` waits ten seconds and then kills the container. Each deployment takes "
     "that long, every stream breaks off, and the exit status is 137.",
     hints={
-        "shell-form": "A text after CMD is given to /bin/sh, which does not pass signals on. "
+        "shell-form": "A string after CMD is given to /bin/sh, which does not pass signals on. "
         "In the exec form, a list, there is no shell.",
-        "not-a-list": "Only JSON is a list: in double quotes, with commas. Anything else is "
-        "a text for the shell, brackets included.",
-        "one-word": "The first word of the list is the program. There is none whose name has "
-        "blanks in it.",
+        "not-a-list": "The list must be JSON: double quotes, and commas. Anything else is a "
+        "string for the shell, brackets included.",
+        "one-word": "The first word of the list is the program. No program here has spaces in "
+        "its name.",
         "no-command": "Nothing says what to run.",
-        "other-signal": "SIGTERM is the signal that the server ends on. SIGKILL can't be "
-        "handled at all.",
+        "other-signal": "The server ends properly on SIGTERM. SIGKILL can't be handled at all.",
     },
 )
 def signals(texts: Texts) -> None:
@@ -161,11 +160,11 @@ def _in_a_shell(command: Command) -> bool:
     after=("dockerfile",),
     read="An image",
     rule="Docker manual, port publishing and mapping",
-    why="The container runs, its log says that the server listens, and each client gets "
+    why="The container runs, its log says that the server is listening, but every client gets "
     "`connection reset` or an empty reply.",
     hints={
         "inside-only": "127.0.0.1 in a container is the container itself: what `docker run -p` "
-        "passes on comes in from another address. Which --host takes all of them?",
+        "passes on arrives at another address. Which --host means all addresses?",
         "other-port": "The other files pass requests on to port 8081.",
     },
 )
@@ -174,7 +173,7 @@ def listens(texts: Texts) -> None:
     command = image.command()
     if not command.words:
         return  # which is what `signals` is about
-    # Also of a list that is none, or in a text for a shell.
+    # Even if the list is not JSON, or the command is a string for a shell.
     words = re.findall(r"[^\s\"',\[\]]+", " ".join(command.words))
     host = _option(words, "--host") or "127.0.0.1"
     if host not in ("0.0.0.0", "::"):
@@ -196,17 +195,17 @@ def _option(words: list[str], name: str) -> str:
 
 @suite.check(
     "container",
-    "The image can be built, and what it starts is in it",
+    "The image can be built, and has in it what it starts",
     todo=2,
     after=("user", "workspace", "signals", "listens"),
     read="When a container fails",
     rule=COURSE,
     why="Nobody can run an image that can't be built, or that ends as soon as it starts.",
     hints={
-        "not-built": "The build stops here. In the folder are the server's Python files and "
-        "requirements.txt, and no folder but `workspace`.",
-        "does-not-work": "Try it by hand: `docker logs` says what the container printed, and "
-        "`docker ps -a` how it ended.",
+        "not-built": "The build stops here. The folder has the server's Python files, "
+        "requirements.txt, and one folder: `workspace`.",
+        "does-not-work": "Try it by hand: `docker logs` shows what the container printed, and "
+        "`docker ps -a` shows how it ended.",
     },
 )
 def container(texts: Texts) -> None:
@@ -235,7 +234,7 @@ def _copied(line: Line) -> list[str]:
 
 
 def _compare(found: Tried) -> None:
-    """What the engine shows with what the Dockerfile promises. Raises Failed."""
+    """Compare what the engine shows with what the Dockerfile promises. Raises Failed."""
     sent = "docker build"
     if found.built:
         raise Failed(
@@ -275,7 +274,7 @@ def _compare(found: Tried) -> None:
     after=("dockerfile",),
     read="An image",
     rule=f"{DOCKERFILE}: HEALTHCHECK",
-    why="The server works, and the engine says `unhealthy`. What waits for it waits for ever.",
+    why="The server works, but the engine says `unhealthy`. What waits for it waits forever.",
     hints={"no-curl": "A slim image has neither curl nor wget. Python can ask just as well."},
 )
 def healthcheck(texts: Texts) -> None:

@@ -1,4 +1,4 @@
-"""What an nginx.conf does with a request: where it goes, and which settings then count."""
+"""What an nginx.conf does with a request: where it goes, and which settings apply."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class BadConfig(Exception):
 
 @dataclass(frozen=True)
 class Way:
-    """The blocks that a request goes through, the outermost first."""
+    """The blocks that a request goes through, outermost first."""
 
     blocks: tuple[Block, ...]
 
@@ -40,7 +40,7 @@ class Way:
     def headers(self) -> dict[str, tuple[str, int]]:
         """What proxy_set_header sets, by the lower-case name, and its line.
 
-        A block that sets one header takes over none from the blocks around it.
+        A block that sets any header inherits none from the blocks around it.
         """
         for block in reversed(self.blocks):
             own = [one for one in block if one["directive"] == "proxy_set_header"]
@@ -50,7 +50,7 @@ class Way:
 
 
 def read(text: str) -> Block:
-    """The directives of the file. What it includes is not looked at. Raises BadConfig."""
+    """The directives of the file. The files that it includes are not read. Raises BadConfig."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "nginx.conf"
         path.write_text(text, encoding="utf-8")
@@ -64,7 +64,7 @@ def read(text: str) -> Block:
 
 
 def way(config: Block, path: str) -> Way | None:
-    """The way of a request for `path` to a proxy_pass; None if it does not come to one."""
+    """The way of a request for `path` to a proxy_pass; None if it does not reach one."""
     for http in blocks(config, "http"):
         for server in blocks(http, "server"):
             inner = _inside(server, path)
@@ -78,14 +78,14 @@ def blocks(block: Block, name: str) -> list[Block]:
 
 
 def _inside(block: Block, path: str) -> tuple[Block, ...]:
-    """The block, and the locations in it that the path comes to, as nginx chooses them."""
+    """The block, and the locations in it that match the path, as nginx chooses them."""
     locations = [one for one in block if one["directive"] == "location"]
     chosen = _location(locations, path)
     return (block,) if chosen is None else (block, *_inside(chosen["block"], path))
 
 
 def _location(locations: Block, path: str) -> dict[str, Any] | None:
-    """An exact one, else the first regular expression that fits, else the longest prefix."""
+    """An exact one, else the first regular expression that matches, else the longest prefix."""
     prefixes: Block = []
     patterns: Block = []
     for one in locations:
@@ -107,7 +107,7 @@ def _location(locations: Block, path: str) -> dict[str, Any] | None:
 
 
 def seconds(text: str) -> float:
-    """A time of nginx, such as `90`, `1h` or `1h30m`; 0 if it is none."""
+    """A time as nginx writes it, such as `90`, `1h` or `1h30m`; 0 if it is not one."""
     parts = re.findall(r"(\d+)(ms|[smhdw]?)", text)
     if "".join(number + unit for number, unit in parts) != text.replace(" ", ""):
         return 0

@@ -1,4 +1,4 @@
-"""The learner's nginx.conf in a real nginx, in front of a small server of the checks."""
+"""The learner's nginx.conf in a real nginx, in front of the checks' own small server."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/loca
 
 BREAKS_OFF = "breaks-off"  # a stream with this in its path
 FIRST = b"data: first\n\n"
-# What says where nginx keeps its things and who it is: the checks say that themselves.
+# These say where nginx keeps its files and which user it is: the checks set that themselves.
 _OURS = {"daemon", "error_log", "lock_file", "master_process", "pid", "user"}
 _OURS |= {"worker_processes", "worker_rlimit_nofile", "load_module", "pcre_jit"}
-# Needs files or names that are in the container only.
+# These need files or names that exist only in the container.
 _ELSEWHERE = (
     "ssl_",
     "include",
@@ -46,8 +46,8 @@ class ProxyError(Exception):
 class Upstream:
     """The server behind nginx. It keeps each request's head, by its path.
 
-    A GET is answered by an event stream of one event, which says nothing about buffering.
-    It then stays open and silent, or breaks off if its path ends with BREAKS_OFF.
+    It answers a GET with an event stream of one event, and says nothing about buffering.
+    The stream then stays open and silent, or breaks off if its path ends with BREAKS_OFF.
     """
 
     def __init__(self) -> None:
@@ -91,7 +91,7 @@ class Upstream:
 
 
 class Proxy:
-    """nginx with this configuration, on a port of its own. Raises ProxyError."""
+    """nginx with this configuration, on its own port. Raises ProxyError."""
 
     def __init__(self, config: Block) -> None:
         assert NGINX is not None
@@ -103,7 +103,7 @@ class Proxy:
         text = crossplane.build(_moved(config, folder, self.port, self.upstream.port))
         file = folder / "moved.conf"
         file.write_text(text, encoding="utf-8")
-        # One process, which is whoever runs the checks: a worker of another user could not
+        # One process, with the user who runs the checks: a worker with another user could not
         # write in this folder.
         options = "daemon off; master_process off;"
         self._process = subprocess.Popen(
@@ -139,7 +139,7 @@ class Proxy:
 
 
 def _moved(config: Block, folder: Path, port: int, upstream: int) -> Block:
-    """The configuration with our ports, and with nothing that is in the container only."""
+    """The configuration with our ports, without what exists only in the container."""
     moved = [one for one in copy.deepcopy(config) if one["directive"] not in _OURS]
     there = f"{HOST}:{upstream}"
     for http in [one["block"] for one in moved if one["directive"] == "http"]:
@@ -149,7 +149,7 @@ def _moved(config: Block, folder: Path, port: int, upstream: int) -> Block:
             for one in http
             if one["directive"] == "server" and way([_http([one])], "/sse") is not None
         )
-        # Another server may listen for HTTPS only, or answer with a redirect.
+        # Another server may listen only for HTTPS, or answer with a redirect.
         http[:] = [one for one in http if one is used or one["directive"] != "server"]
         http += [_made(f"{each}_temp_path", str(folder / each)) for each in _TEMPORARY]
         http.append(_made("access_log", "off"))
@@ -168,7 +168,7 @@ def _made(name: str, *arguments: str) -> dict[str, object]:
 
 
 def _clean(block: Block, names: set[str], there: str) -> None:
-    """Send what is passed on to `there`, and take out what can't be here, at every depth."""
+    """Pass requests on to `there`, and remove what can't be used here, at every depth."""
     temporary = {f"{each}_temp_path" for each in _TEMPORARY}
     kept: Block = []
     for one in block:

@@ -27,12 +27,12 @@ def wrong(hint: str, run: Run, wanted: str, at: str) -> Failed:
     todo=3,
     read="Run the container",
     rule=RUN,
-    why="An option that comes after the image is given to the program in the container, and "
-    "the engine does not see it.",
+    why="An option after the image goes to the program in the container, and the engine does "
+    "not see it.",
     hints={
         "no-text": NO_TEXT,
-        "not-read": "docker can't read this line. A line that goes on ends with a backslash, "
-        "and nothing comes after it.",
+        "not-read": "docker can't read this line. A line that continues ends with a "
+        "backslash, and nothing comes after it.",
         "other-image": "The image has the name that `docker build -t` gave it.",
         "after-the-image": "The order is: docker run, options, image. What comes after the "
         "image is the command in the container.",
@@ -54,17 +54,17 @@ def run_line(texts: Texts) -> None:
 
 @suite.check(
     "published",
-    "Only this machine reaches the server",
+    "Only this machine can reach the server",
     todo=3,
     after=("run-line",),
     read="Run the container",
     rule=f"{RUN}: --publish",
-    why="Without an address, a port is published on all of them: anyone in the same network "
-    "can run commands. A firewall on the machine often does not see it.",
+    why="Without an address, a port is published on all of them: anyone on the same network "
+    "can run commands. A firewall on the machine often does not stop that.",
     hints={
         "everybody": "A port can be published on one address: ADDRESS:PORT:PORT.",
-        "not-published": "Nothing is published, so nobody reaches the server, not even you.",
-        "not-read": "It is ADDRESS:PORT:PORT, outside first. The last port is the container's.",
+        "not-published": "Nothing is published, so nobody can reach the server, not even you.",
+        "not-read": "Write ADDRESS:PORT:PORT, outside first. The last port is the container's.",
         "other-port": "The first port is the one on your machine, the second the one that the "
         "server listens on. Both are 8081.",
     },
@@ -94,15 +94,15 @@ def published(texts: Texts) -> None:
     after=("run-line",),
     read="Run the container",
     rule=f"{RUN}: --volume",
-    why="The model says that it has written the file, and nothing appears in your folder. With "
-    "--rm, it is gone when the container ends.",
+    why="The model says that it has written the file, but nothing appears in your folder. With "
+    "--rm, the file is gone when the container ends.",
     hints={
-        "alone": "A path alone after -v is a path in the container. A mount has two: the one "
+        "alone": "A single path after -v is a path in the container. A mount has two: the one "
         "on your machine, a colon, and the one in the container.",
         "a-volume": "A name without a slash is a volume, which the engine keeps somewhere. "
-        "A folder of yours is a path.",
-        "whole-folder": "Everything in this folder could be changed by the model's commands, "
-        "run.sh included. Mount only the folder `workspace` in it.",
+        "To mount a folder of yours, give its path.",
+        "whole-folder": "The model's commands could change everything in this folder, run.sh "
+        "included. Mount only the folder `workspace` in it.",
         "other-target": "The server's folder in the container is /workspace.",
     },
 )
@@ -124,7 +124,7 @@ def mounted(texts: Texts) -> None:
 
 @suite.check(
     "walls",
-    "The command takes no wall of the container away",
+    "The command keeps all the walls of the container",
     todo=3,
     after=("run-line",),
     read="Run the container",
@@ -132,10 +132,10 @@ def mounted(texts: Texts) -> None:
     why="Each of these options makes an error go away, and the protection with it.",
     hints={
         "privileged": "--privileged and --cap-add give the container rights over your machine.",
-        "as-root": "The image's user is the right one. If a folder is not writable, give it to "
-        "that user.",
-        "host-network": "In your machine's network, the server reaches everything that listens "
-        "on your 127.0.0.1.",
+        "as-root": "The image's user is the right one. If a folder is not writable, make that "
+        "user its owner.",
+        "host-network": "On your machine's network, the server can reach all that listens on "
+        "your 127.0.0.1.",
     },
 )
 def walls(texts: Texts) -> None:

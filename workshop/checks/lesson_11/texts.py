@@ -41,7 +41,7 @@ class Texts:
             left = left[len(found) :]
 
     def text(self, name: str) -> str:
-        """What `name` returned. Raises Failed if that is not a text with something in it."""
+        """What `name` returned. Raises Failed if it is not a string, or an empty one."""
         found = self._found[name]
         if isinstance(found, Failed):
             raise found
@@ -76,9 +76,9 @@ class Texts:
             self._proxy.close()
 
     def _call(self, path: Path, names: list[str]) -> list[str | Failed]:
-        """What comes of each call, up to the first that hangs. Raises ProgramError."""
+        """The result of each call, up to the first that hangs. Raises ProgramError."""
         found: list[str | Failed] = []
-        # A file: a full pipe would stop the process in its next print.
+        # A file: a full pipe would block the process at its next print.
         with tempfile.TemporaryFile() as errors:
             process = subprocess.Popen(
                 [sys.executable, str(DRIVER), str(path), *names],
@@ -146,7 +146,7 @@ def _hung(name: str, path: Path, printed: str) -> Failed:
 
 
 def _answer(process: subprocess.Popen[bytes], *, seconds: float) -> Any:
-    """The next line of the driver. Raises TimeoutError, and EOFError at its death."""
+    """The next line from the driver. Raises TimeoutError, or EOFError if it has died."""
     assert process.stdout is not None
     pipe = process.stdout.fileno()
     deadline = time.monotonic() + seconds
