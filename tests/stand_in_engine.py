@@ -202,7 +202,15 @@ def make_images(folder: Path) -> None:
     if shutil.which("nginx"):
         with Root(archive) as root:
             root.packages(["base-files", "dash", "coreutils", *installed("nginx")])
-            root.text("etc/passwd", "root:x:0:0::/:/bin/sh\nnginx:x:101:101::/:/bin/sh\n")
+            users = {"root": 0, "nginx": 101, "nobody": 65534}
+            passwd = [
+                f"{user}:x:{number}:{number}::/:/bin/sh\n" for user, number in users.items()
+            ]
+            group = [
+                f"{user}:x:{number}:\n" for user, number in [*users.items(), ("nogroup", 65534)]
+            ]
+            root.text("etc/passwd", "".join(passwd))
+            root.text("etc/group", "".join(group))
             for name in ("log", "lib"):
                 root.folder(f"var/{name}/nginx")
         command = 'CMD ["nginx", "-g", "daemon off;"]'

@@ -255,17 +255,35 @@ def test_a_name_that_no_file_has() -> None:
     assert "wrong/gzip.conf" in lab.stderr
 
 
-def test_without_nginx_it_says_how_to_install_it(tmp_path: Path) -> None:
+WITHOUT_NGINX = """
+import runpy, shutil, sys
+shutil.which = lambda *_, **__: None
+sys.argv = sys.argv[1:]
+sys.path.insert(0, sys.argv[0].rpartition("/")[0])
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def test_without_nginx_it_says_how_to_install_it() -> None:
     for program in ("proxy_lab.py", "run_nginx.py"):
-        ended = subprocess.run(
-            [sys.executable, str(NGINX / program)],
-            capture_output=True,
-            text=True,
-            env=environment({"PATH": str(tmp_path)}),
-        )
+        command = [sys.executable, "-c", WITHOUT_NGINX, str(NGINX / program)]
+        ended = subprocess.run(command, capture_output=True, text=True)
         assert ended.returncode == 1
         assert "apt-get install nginx-light" in ended.stderr
         assert "Traceback" not in ended.stderr
+
+
+def test_nginx_is_found_where_debian_puts_it(tmp_path: Path) -> None:
+    """The PATH of ordinary users has no /usr/sbin."""
+    if not Path(require("nginx")).is_relative_to("/usr/sbin"):
+        pytest.skip("Here, nginx is somewhere else.")
+    lab = subprocess.run(
+        [sys.executable, str(NGINX / "proxy_lab.py"), "host.conf"],
+        capture_output=True,
+        text=True,
+        env=environment({"PATH": str(tmp_path)}),
+    )
+    assert lab.returncode == 0, lab.stderr
 
 
 def test_a_port_that_is_taken() -> None:

@@ -207,3 +207,14 @@ def test_the_key_is_never_shown(
     with console.capture() as captured:
         show_findings(console, [key(course)])
     assert "secret" not in captured.get()
+
+
+def test_docker_without_an_engine_is_not_called_there(
+    course: Course, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    docker = next(one for one in TOOLS if one.name == "Docker")
+    program(tmp_path, "docker", "Docker version 28")
+    for answers, state in ((False, "missing"), (True, "there")):
+        monkeypatch.setattr(doctor, "docker_answers", lambda answers=answers: answers)
+        assert tool(course, docker).state == state

