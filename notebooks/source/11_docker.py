@@ -54,10 +54,10 @@ async def call(tool: str, **arguments: object) -> None:
 
 await call("run_command", command=["echo", "one; echo two"])
 await call("read_file", path="../README.md")
-await call("run_command", command=["cat", "../README.md"])
+await call("run_command", command=["head", "-3", "../README.md"])
 
 # %% [markdown]
-# The file tool held up. The command did not, because `cat` runs as you, and reads what you may read.
+# The file tool held up. The command did not, because `head` runs as you, and reads what you may read.
 # **Change** the last path to another file of yours, and run the cell again.
 #
 # This program tries more of what a model could be talked into. **Predict:** which line is the worst?
@@ -188,8 +188,9 @@ def show_in_the_box_of(platform: str, target: str) -> None:
     proxy = "scripts/11_docker/cloud/cloud_box.py"
     box = start(proxy, "--profile", platform, "--speed", "100", "--target", target)
     show_stream(box.url + "/sse")
-    print(box.output.splitlines()[-1])
     box.stop()
+    cuts = [line for line in box.output.splitlines() if "cut after" in line]
+    note(cuts[0] if cuts else "Nothing was cut.")
 
 
 for platform in PLATFORMS:
