@@ -9,7 +9,7 @@ from pathlib import Path
 # Beside other tests, everything takes longer. (The checks read it as they are imported.)
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("WORKSHOP_PATIENCE", "3")
-# Each of lesson 11's mistakes would be built and run: tests/test_11_checks.py does it once.
+# Each of lesson 11's mistakes would be built and run: tests/test_11_checks_engine.py does it.
 os.environ["WORKSHOP_ENGINE"] = "0"
 
 import pytest

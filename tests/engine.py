@@ -28,8 +28,8 @@ import pytest
 from tests import stand_in_engine
 from tests.conftest import ROOT
 from tests.parts import INSTALL, missing
-from workshop.docker import docker_answers
 from workshop.running import HOST, free_port
+from workshop.tools import docker_answers
 
 FOLDER = ROOT / "scripts/11_docker"
 IMAGE = "terminal_server_sse"

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from types import ModuleType
 
 from tests.conftest import ROOT
+from tests.folder_modules import modules_in
 from workshop.raw_client import Answer, Server
 from workshop.raw_stream import Stream
 from workshop.running import Program, running
@@ -24,17 +23,7 @@ _loaded: dict[str, ModuleType] = {}
 def load_lesson(name: str) -> ModuleType:
     """A module of the lesson, all of its imports taken from the lesson's own folder."""
     if not _loaded:
-        before = {each: sys.modules.pop(each, None) for each in _NAMES}
-        sys.path.insert(0, str(FOLDER))
-        try:
-            for each in _NAMES:
-                _loaded[each] = importlib.import_module(each)
-        finally:
-            sys.path.remove(str(FOLDER))
-            for each, module in before.items():
-                sys.modules.pop(each, None)
-                if module is not None:
-                    sys.modules[each] = module
+        _loaded.update(modules_in(FOLDER, _NAMES))
     return _loaded[name]
 
 

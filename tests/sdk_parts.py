@@ -1,4 +1,4 @@
-"""What the tests of lesson 06 share: its programs as modules, and apps served in a thread."""
+"""What tests of SDK servers share: lesson 06's programs as modules, apps served in a thread."""
 
 from __future__ import annotations
 
@@ -95,17 +95,17 @@ def logged(name: str) -> Iterator[list[logging.LogRecord]]:
 
 
 @contextmanager
-def session(url: str, *, initialize: bool = True) -> Iterator[Session]:
+def session(url: str, *, initialize: bool = True, seconds: float = 10) -> Iterator[Session]:
     """A session spoken by hand, with more patience than a check has: tests share a machine."""
     server = McpServer(url, exact=False)
-    with server.open("", seconds=10) as stream:
-        event = stream.event(lambda event: event.type == "endpoint", seconds=10)
+    with server.open("", seconds=seconds) as stream:
+        event = stream.event(lambda event: event.type == "endpoint", seconds=seconds)
         assert event is not None
         opened = Session(stream, server, event.data)
         if initialize:
-            opened.post(request("first", "initialize", handshake()), seconds=10)
-            assert opened.reply("first", seconds=10)
-            opened.post(notification("notifications/initialized"), seconds=10)
+            opened.post(request("first", "initialize", handshake()), seconds=seconds)
+            assert opened.reply("first", seconds=seconds)
+            opened.post(notification("notifications/initialized"), seconds=seconds)
         yield opened
 
 

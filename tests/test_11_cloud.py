@@ -24,6 +24,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 import pytest
 
 from tests.conftest import ROOT
+from tests.folder_modules import modules_in
 from workshop.running import HOST, free_port, running
 
 FOLDER = ROOT / "scripts/11_docker/cloud"
@@ -37,23 +38,7 @@ EVENT = b"9\r\ndata: x\n\n\r\n"
 SOON = 10.0  # seconds
 
 
-def load() -> tuple[ModuleType, ModuleType]:
-    """`limits` and `cloud_box`, which import each other by these names."""
-    names = ("limits", "cloud_box")
-    before = {name: sys.modules.pop(name, None) for name in names}
-    sys.path.insert(0, str(FOLDER))
-    try:
-        limits, box = (importlib.import_module(name) for name in names)
-    finally:
-        sys.path.remove(str(FOLDER))
-        for name, module in before.items():
-            sys.modules.pop(name, None)
-            if module is not None:
-                sys.modules[name] = module
-    return limits, box
-
-
-limits, cloud_box = load()
+limits, cloud_box = modules_in(FOLDER, ("limits", "cloud_box")).values()
 PROFILES: dict[str, Any] = limits.load_profiles()
 
 # (platform, kind of limit) -> seconds, as the issue and the notes have them.

@@ -28,8 +28,9 @@ from tests.conftest import ROOT
 from tests.engine import FOLDER, IMAGE, LISTENING, PATIENCE, Container, Docker
 from tests.engine import docker as docker
 from tests.parts import require
+from tests.sdk_parts import session
 from tests.turns import takes_less_than
-from workshop.checks.mcp_session import McpServer, Session, handshake, notification, request
+from workshop.checks.mcp_session import request
 from workshop.running import HOST, free_port
 
 CLIENT = ROOT / "scripts/07_sdk_client/client_sse.py"
@@ -54,18 +55,10 @@ def client(url: str, request: str) -> subprocess.CompletedProcess[str]:
 
 def call(url: str, tool: str, arguments: Mapping[str, object]) -> str:
     """Call a tool by hand, for a tenth of what an SDK's client costs. Returns the text."""
-    server = McpServer(f"{url}/sse", exact=False)
-    with server.open("", seconds=PATIENCE) as stream:
-        opened = stream.event(lambda event: event.type == "endpoint", seconds=PATIENCE)
-        assert opened is not None
-        session = Session(stream, server, opened.data)
-        for message in (
-            request(1, "initialize", handshake()),
-            notification("notifications/initialized"),
-            request(2, "tools/call", {"name": tool, "arguments": arguments}),
-        ):
-            session.post(message, seconds=PATIENCE)
-        reply = session.reply(2, seconds=PATIENCE)
+    with session(f"{url}/sse", seconds=PATIENCE) as opened:
+        message = request(1, "tools/call", {"name": tool, "arguments": arguments})
+        opened.post(message, seconds=PATIENCE)
+        reply = opened.reply(1, seconds=PATIENCE)
         assert reply is not None
         return "".join(one["text"] for one in json.loads(reply.data)["result"]["content"])
 

@@ -24,11 +24,11 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.parts import NO_MODEL
+from tests.sdk_parts import session
 from workshop.checks.engine import check_url
 from workshop.checks.lesson_05 import suite
 from workshop.checks.mcp_session import (
     JSON_HEADERS,
-    McpServer,
     Session,
     handshake,
     notification,
@@ -106,15 +106,8 @@ class Terminal:
 
 @contextmanager
 def session_with(program: Program, workspace: Path) -> Iterator[Terminal]:
-    server = McpServer(f"{program.url}/sse", exact=False)
-    with server.open("", seconds=LONG) as stream:
-        event = stream.event(lambda event: event.type == "endpoint", seconds=LONG)
-        assert event is not None
-        session = Session(stream, server, event.data)
-        terminal = Terminal(session, program, workspace)
-        assert session.reply(terminal.ask("initialize", handshake()), seconds=LONG)
-        session.post(notification("notifications/initialized"), seconds=LONG)
-        yield terminal
+    with session(f"{program.url}/sse", seconds=LONG) as opened:
+        yield Terminal(opened, program, workspace)
 
 
 @contextmanager

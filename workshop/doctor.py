@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tomllib
@@ -18,8 +17,8 @@ from typing import Literal
 from dotenv import dotenv_values
 
 from workshop.course import Course
-from workshop.docker import docker_answers
 from workshop.running import port_is_free
+from workshop.tools import docker_answers, find
 
 State = Literal["there", "missing", "wrong"]
 
@@ -133,15 +132,6 @@ TOOLS = (
 
 # The lessons in which a language model may take part.
 KEY_LESSONS = ("07", "08")
-
-# Where to find tools that do not put themselves on the PATH.
-PLACES = {
-    "Chromium": (
-        "/Applications/Chromium.app/Contents/MacOS/Chromium",
-        "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
-    ),
-    "nginx": ("/usr/sbin/nginx",),
-}
 
 
 def examine(course: Course) -> list[Finding]:
@@ -261,9 +251,7 @@ def program_in(course: Course, command: list[str], folder: Path) -> str:
 
 def tool(course: Course, wanted: Tool) -> Finding:
     """Whether a tool is there, in a version that will do."""
-    places = [shutil.which(program) for program in wanted.programs]
-    places += [place for place in PLACES.get(wanted.name, ()) if Path(place).is_file()]
-    place = next((place for place in places if place), None)
+    place = find(*wanted.programs)
     needed = needed_by(course, wanted)
     if place is None:
         return Finding(

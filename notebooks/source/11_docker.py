@@ -16,12 +16,9 @@
 # it, then run the next cell.
 
 # %%
-import shutil
-
 from mcp import Client
 from mcp.client.sse import sse_client
 
-from workshop.docker import docker_answers
 from workshop.notebook import (
     begin_at,
     check,
@@ -31,9 +28,10 @@ from workshop.notebook import (
     start,
     start_exercise,
 )
+from workshop.tools import docker_answers, find
 
 print("A container engine answers:", docker_answers())
-nginx = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
+nginx = find("nginx")
 print("nginx is installed:", nginx is not None)
 
 # %% [markdown]

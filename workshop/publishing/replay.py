@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import re
-import shutil
 import time
 from contextlib import ExitStack
 from pathlib import Path
 
 from workshop.course import Course
-from workshop.docker import docker_answers
 from workshop.publishing.console import (
     ELLIPSIS,
     Block,
@@ -25,6 +23,7 @@ from workshop.publishing.ports import Ports
 from workshop.publishing.sandbox import sandbox, sandbox_environment
 from workshop.publishing.terminal import Terminal
 from workshop.running import port_is_free
+from workshop.tools import docker_answers, find
 
 # A running command that prints nothing for so long is taken to have printed all, in
 # seconds. Only for blocks that show nothing to wait for, or something else than came.
@@ -67,7 +66,7 @@ def replay(text: str, name: str, course: Course) -> tuple[str, list[Difference]]
 
 
 def _is_here(program: str) -> bool:
-    return docker_answers() if program == "docker" else shutil.which(program) is not None
+    return docker_answers() if program == "docker" else find(program) is not None
 
 
 # A file right in /tmp.

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import queue
-import select
 import subprocess
 import sys
 import tempfile
 import threading
-import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from workshop.checks.driver_answers import DriverAnswers
 from workshop.complaints import Complaint, line_it_ran, todo_of
 from workshop.failed import Failed
 from workshop.patience import stretched
@@ -37,8 +35,9 @@ class Driver:
             stderr=self._errors,
             env=environment(),
         )
+        self._answers = DriverAnswers(self._process.stdout)
         try:
-            self._answer(seconds=stretched(4.0))
+            self._answers.next(stretched(4.0))
         except (TimeoutError, EOFError) as error:
             printed = self.printed
             if isinstance(error, TimeoutError):
@@ -74,22 +73,7 @@ class Driver:
             self._process.stdin.flush()
         except BrokenPipeError:
             raise EOFError from None
-        return self._answer(seconds)
-
-    def _answer(self, seconds: float) -> Any:
-        assert self._process.stdout is not None
-        pipe = self._process.stdout.fileno()
-        deadline = time.monotonic() + seconds
-        answer = b""
-        while not answer.endswith(b"\n"):
-            ready, _, _ = select.select([pipe], [], [], max(0.0, deadline - time.monotonic()))
-            if not ready:
-                raise TimeoutError
-            piece = os.read(pipe, 65_536)
-            if not piece:
-                raise EOFError
-            answer += piece
-        return json.loads(answer)
+        return self._answers.next(seconds)
 
     def stop(self) -> None:
         """Kill the process, whatever it is doing."""

@@ -4,7 +4,8 @@
 return, called by `driver.py` in a process of its own. Each file has a module that reads it and
 one with its checks: `dockerfile.py` and `image.py` (TODO 1 and 2), `docker_run.py` and
 `run_line.py` (3), `compose_file.py` (4), `nginx_file.py` and `front.py` (5 to 7). `proxy.py`
-starts the learner's nginx.conf where there is an nginx.
+starts the learner's nginx.conf where there is an nginx, and `box.py` builds and runs the
+Dockerfile where a container engine answers.
 """
 
 from __future__ import annotations

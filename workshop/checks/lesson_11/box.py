@@ -19,9 +19,9 @@ from pathlib import Path
 from uuid import uuid4
 
 from workshop.course import ROOT
-from workshop.docker import docker_answers
 from workshop.patience import stretched
 from workshop.running import HOST, free_port
+from workshop.tools import docker_answers
 
 SERVER = ROOT / "scripts" / "11_docker"
 IMAGE = "terminal_server_sse_checked"  # not the learner's own
@@ -62,7 +62,7 @@ def tried(dockerfile: str) -> Tried:
 @atexit.register
 def _remove_containers() -> None:
     """After Ctrl-C: the checks' threads do not come to their end then."""
-    for name in _containers:
+    for name in tuple(_containers):
         _docker("rm", "-f", name)
 
 

@@ -8,12 +8,11 @@ from typing import Any
 
 import yaml
 
-from workshop.checks.lesson_11.opening import COMPOSE, NO_TEXT, suite
+from workshop.checks.lesson_11.opening import COMPOSE, HOME, NO_TEXT, suite
 from workshop.checks.lesson_11.texts import Texts
 from workshop.failed import Failed
 
 LABEL = "compose"
-HOME = ("127.0.0.1", "localhost", "[::1]")
 # The keys of a service in the Compose Specification. Others begin with `x-`.
 SERVICE_KEYS = {
     *("annotations", "attach", "blkio_config", "build", "cap_add", "cap_drop", "cgroup"),

@@ -19,6 +19,9 @@ NGINX = "nginx, ngx_http_proxy_module"
 MCP = "MCP 2024-11-05, HTTP with SSE"
 COURSE = "this course"
 
+# The addresses that only this machine can reach.
+HOME = ("127.0.0.1", "localhost", "[::1]")
+
 NO_TEXT = "The function must return the text of the file."
 
 

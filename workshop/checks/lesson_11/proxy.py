@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import shutil
 import socket
 import subprocess
 import tempfile
@@ -17,8 +16,9 @@ import crossplane
 from workshop.checks.lesson_11.nginx_file import Block, way
 from workshop.patience import stretched
 from workshop.running import HOST, free_port
+from workshop.tools import find
 
-NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
+NGINX = find("nginx")
 
 BREAKS_OFF = "breaks-off"  # a stream with this in its path
 FIRST = b"data: first\n\n"
@@ -36,7 +36,9 @@ _ELSEWHERE = (
     "root",
     "index",
 )
-_TEMPORARY = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+_TEMPORARY = tuple(
+    f"{what}_temp_path" for what in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+)
 
 
 class ProxyError(Exception):
@@ -151,9 +153,9 @@ def _moved(config: Block, folder: Path, port: int, upstream: int) -> Block:
         )
         # Another server may listen only for HTTPS, or answer with a redirect.
         http[:] = [one for one in http if one is used or one["directive"] != "server"]
-        http += [_made(f"{each}_temp_path", str(folder / each)) for each in _TEMPORARY]
-        http.append(_made("access_log", "off"))
         _clean(http, names, there)
+        http += [_made(name, str(folder / name)) for name in _TEMPORARY]
+        http.append(_made("access_log", "off"))
         used["block"] = [one for one in used["block"] if one["directive"] != "listen"]
         used["block"].insert(0, _made("listen", f"{HOST}:{port}"))
     return [_made("pid", str(folder / "pid")), *moved]
@@ -169,14 +171,10 @@ def _made(name: str, *arguments: str) -> dict[str, object]:
 
 def _clean(block: Block, names: set[str], there: str) -> None:
     """Pass requests on to `there`, and remove what can't be used here, at every depth."""
-    temporary = {f"{each}_temp_path" for each in _TEMPORARY}
     kept: Block = []
     for one in block:
         name = one["directive"]
-        ours = name in temporary or (name == "access_log" and one["line"] == 0)
-        if name.startswith(_ELSEWHERE) and not ours:
-            continue
-        if name in temporary and one["line"] != 0:
+        if name.startswith((*_ELSEWHERE, *_TEMPORARY)):
             continue
         if name == "proxy_pass":
             one["args"] = [_passed(one["args"][0], names, there)]

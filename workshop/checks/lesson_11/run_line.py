@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from workshop.checks.lesson_11.docker_run import Run, read
-from workshop.checks.lesson_11.opening import COURSE, NO_TEXT, RUN, suite
+from workshop.checks.lesson_11.opening import COURSE, HOME, NO_TEXT, RUN, suite
 from workshop.checks.lesson_11.texts import Texts
 from workshop.failed import Failed
 
 IMAGE = "terminal_server_sse"
-HOME = ("127.0.0.1", "localhost", "[::1]")
 
 
 def run_of(texts: Texts) -> Run:

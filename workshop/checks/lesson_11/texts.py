@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import os
-import select
 import subprocess
 import sys
 import tempfile
 import threading
-import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from workshop.checks.driver_answers import DriverAnswers
 from workshop.checks.lesson_11.nginx_file import read
 from workshop.checks.lesson_11.proxy import NGINX, Proxy, ProxyError
 from workshop.complaints import line_it_ran, todo_of
@@ -88,15 +85,17 @@ class Texts:
                 env=environment(),
             )
 
+            answers = DriverAnswers(process.stdout)
+
             def printed() -> str:
                 errors.seek(0)
                 return errors.read().decode("utf-8", "replace")
 
             try:
-                _answer(process, seconds=stretched(4.0))
+                answers.next(stretched(4.0))
                 for name in names:
                     try:
-                        found.append(_found(name, _answer(process, seconds=stretched(0.7))))
+                        found.append(_found(name, answers.next(stretched(0.7))))
                     except TimeoutError:
                         abort(process)
                         return [*found, _hung(name, path, printed())]
@@ -143,21 +142,3 @@ def _hung(name: str, path: Path, printed: str) -> Failed:
         label="Stuck in",
         todo=todo_of(line) if line else None,
     )
-
-
-def _answer(process: subprocess.Popen[bytes], *, seconds: float) -> Any:
-    """The next line from the driver. Raises TimeoutError, or EOFError if it has died."""
-    assert process.stdout is not None
-    pipe = process.stdout.fileno()
-    deadline = time.monotonic() + seconds
-    answer = b""
-    # Byte by byte: the next answer may be there already.
-    while not answer.endswith(b"\n"):
-        ready, _, _ = select.select([pipe], [], [], max(0.0, deadline - time.monotonic()))
-        if not ready:
-            raise TimeoutError
-        piece = os.read(pipe, 1)
-        if not piece:
-            raise EOFError
-        answer += piece
-    return json.loads(answer)

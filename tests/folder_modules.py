@@ -1,0 +1,23 @@
+"""A lesson's programs as modules: their names are those of other lessons' programs, too."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+
+
+def modules_in(folder: Path, names: Sequence[str]) -> dict[str, ModuleType]:
+    """Import these from the folder, each other's imports too. Nothing of it stays behind."""
+    before = {name: sys.modules.pop(name, None) for name in names}
+    sys.path.insert(0, str(folder))
+    try:
+        return {name: importlib.import_module(name) for name in names}
+    finally:
+        sys.path.remove(str(folder))
+        for name, module in before.items():
+            sys.modules.pop(name, None)
+            if module is not None:
+                sys.modules[name] = module
