@@ -1,0 +1,1 @@
+"""The attacks: one short program each. `attack.py` runs them."""

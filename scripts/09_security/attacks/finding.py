@@ -1,0 +1,11 @@
+"""What an attack says when it is over."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What came of an attack."""
+
+    succeeded: bool
+    evidence: str  # what was taken or broken, or what refused it: one line of 70 characters
