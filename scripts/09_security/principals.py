@@ -1,0 +1,103 @@
+"""Who sends a request: the principal, known by a bearer token or by a ticket."""
+
+import hashlib
+import hmac
+import secrets
+import time
+from collections.abc import Mapping
+from urllib.parse import parse_qs
+
+from starlette.responses import PlainTextResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+TICKET_SECONDS = 30.0
+MAX_TICKETS = 1_000  # that nobody has used yet
+
+
+class Principals:
+    """The tokens, and whose each one is."""
+
+    def __init__(self, tokens: Mapping[str, str]) -> None:
+        # compare_digest takes as long for a wrong token as for a right one only if both have
+        # the same length: digests always have. And nobody can read a token in this memory.
+        self.digests = {name: digest(token) for name, token in tokens.items()}
+
+    def of(self, authorization: bytes) -> str | None:
+        """The principal that this Authorization header proves, or None."""
+        scheme, _, token = authorization.partition(b" ")
+        if scheme.lower() != b"bearer":
+            return None
+        given = hashlib.sha256(token.strip()).digest()
+        found = None
+        for name, digest_of_token in self.digests.items():
+            # No early end: the time must not tell how far down the list a token is, either.
+            if hmac.compare_digest(digest_of_token, given):
+                found = name
+        return found
+
+
+def digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode()).digest()
+
+
+class Tickets:
+    """For a page: its EventSource can send no header, and a URL is no place for a token.
+
+    A ticket stands in the URL instead. It opens one stream, once, and soon: whoever reads it in
+    a log is too late.
+    """
+
+    def __init__(self) -> None:
+        self.waiting: dict[str, tuple[str, float]] = {}  # principal and end, oldest first
+
+    def new(self, principal: str) -> str:
+        now = time.monotonic()
+        for ticket, (_, end) in list(self.waiting.items()):
+            if end > now and len(self.waiting) < MAX_TICKETS:
+                break
+            del self.waiting[ticket]
+        ticket = secrets.token_urlsafe(32)
+        self.waiting[ticket] = (principal, now + TICKET_SECONDS)
+        return ticket
+
+    def use(self, ticket: str) -> str | None:
+        """The principal whose ticket this is. It is used up now."""
+        principal, end = self.waiting.pop(ticket, (None, 0.0))
+        return principal if end > time.monotonic() else None
+
+
+class Authenticate:
+    """Let in only requests of a known principal, and note whose each is: scope["principal"]."""
+
+    def __init__(self, app: ASGIApp, principals: Principals, tickets: Tickets) -> None:
+        self.app = app
+        self.principals = principals
+        self.tickets = tickets
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"] != "/health":
+            principal = self.principal_of(scope)
+            if principal is None:
+                await unauthorized(scope)(scope, receive, send)
+                return
+            scope["principal"] = principal
+        await self.app(scope, receive, send)
+
+    def principal_of(self, scope: Scope) -> str | None:
+        given = [value for name, value in scope["headers"] if name == b"authorization"]
+        if given:
+            return self.principals.of(given[0]) if len(given) == 1 else None
+        tickets = parse_qs(scope["query_string"].decode("latin-1")).get("ticket", [])
+        if len(tickets) == 1 and scope["path"] == "/sse":
+            return self.tickets.use(tickets[0])
+        return None
+
+
+def unauthorized(scope: Scope) -> Response:
+    """401. RFC 6750, section 3: it says which credentials are wanted, and what was wrong."""
+    challenge = 'Bearer realm="mcp"'
+    if any(name == b"authorization" for name, _ in scope["headers"]):
+        challenge += ', error="invalid_token"'
+    return PlainTextResponse(
+        "Send Authorization: Bearer and your token\n", 401, {"WWW-Authenticate": challenge}
+    )
