@@ -146,7 +146,7 @@ async def attack_url(
     told: Callable[[str, str, Finding | str], None],
 ) -> None:
     for name in names:
-        server = Server(url.rstrip("/").removesuffix("/sse"), *tokens)
+        server = Server(url.rstrip("/").removesuffix("/sse"), tokens[0], tokens[1])
         told(name, url, await result_of(load(name), server))
 
 

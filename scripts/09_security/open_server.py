@@ -13,6 +13,7 @@ import logging
 import os
 import subprocess
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,7 @@ async def events(session: Session, client: str) -> AsyncIterator[str]:
         yield event
 
 
+@asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     def end_streams() -> None:
         for session in sessions.values():

@@ -66,7 +66,7 @@ def read_tokens(text: str) -> dict[str, str]:
             raise ValueError(f"MCP_TOKENS has the name or the token of {name!r} twice")
         if len(token) < SHORTEST_TOKEN or not token.isascii() or not token.isprintable():
             raise ValueError(
-                f"the token of {name!r} in MCP_TOKENS has fewer than {SHORTEST_TOKEN} characters. "
+                f"the token of {name!r} has fewer than {SHORTEST_TOKEN} characters. "
                 "Make one: python -c 'import secrets; print(secrets.token_urlsafe(32))'"
             )
         tokens[name] = token
