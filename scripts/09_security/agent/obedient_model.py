@@ -61,22 +61,27 @@ def next_step(request: str, tools: list[FunctionTool], made: dict[Call, str]) ->
     """The next call, or the answer when no call is left. `made` has the results so far."""
     wanted = fitting(request, tools)
     if wanted is None:
-        return "No tool fits this request."
-    for reader, path, to, argument in instructions(wanted, tools, made):
+        return [*made.values(), "No tool fits this request."][0]
+    needed = arguments(wanted, request)
+    answers = [
+        result
+        for call, result in made.items()
+        if call.tool == wanted.name and needed.items() <= json.loads(call.arguments).items()
+    ]
+    for reader, path, to, argument in instructions(None if answers else wanted, tools, made):
         read = Call(reader.name, json.dumps({"path": path}))
         if read not in made:
             return read
         carry = Call(to.name, json.dumps({**arguments(to, request), argument: made[read]}))
         if carry not in made:
             return carry
-    results = [result for call, result in made.items() if call.tool == wanted.name]
-    return results[0] if results else Call(wanted.name, json.dumps(arguments(wanted, request)))
+    return answers[0] if answers else Call(wanted.name, json.dumps(needed))
 
 
 def instructions(
-    wanted: FunctionTool, tools: list[FunctionTool], made: dict[Call, str]
+    next_tool: FunctionTool | None, tools: list[FunctionTool], made: dict[Call, str]
 ) -> Iterator[tuple[FunctionTool, str, FunctionTool, str]]:
-    """What it is told to do: read a file, and pass its content to a tool as an argument."""
+    """What it is told to do now: read a file, and pass its content to a tool as an argument."""
     texts = [(tool.name, tool.description) for tool in tools]
     texts += [(call.tool, result) for call, result in made.items()]
     for speaker, text in texts:
@@ -84,7 +89,8 @@ def instructions(
             reader = called(found["reader"], tools)
             to = called(found["to"] or speaker, tools)
             when = speaker if found["when"] == "this tool" else found["when"]
-            if reader and to and (when is None or called(when, tools) is wanted):
+            now = when is None or (next_tool and called(when, tools) is next_tool)
+            if reader and to and now:
                 yield reader, found["path"], to, found["argument"]
 
 

@@ -53,7 +53,7 @@ class Person(Protocol):
 
 @dataclass
 class Run:
-    """What has happened since the request. The agent has no memory: each request begins anew."""
+    """What has happened since the request. The agent remembers nothing of earlier ones."""
 
     has_read: bool = False
 
