@@ -421,7 +421,8 @@ class TestByHand:
         before = len(poisoned.output)
         first = ended("secure_agent.py", *servers, *pins, typed="y\ny\nn\n")
         assert "weather: get_weather is new:\n+ Get the weather in a city." in first.stdout
-        assert "Approve mcp_weather__get_weather(city='Oslo', context='canary-" in first.stdout
+        assert "\nmcp_weather__get_weather(city='Oslo', context='canary-" in first.stdout
+        assert "\nApprove this call? [y/N] n\n" in first.stdout
         assert first.stdout.endswith("The user does not want this call.\n")
         # The tools are approved now. The end of the input is a no.
         second = ended("secure_agent.py", *servers, *pins)

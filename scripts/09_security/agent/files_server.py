@@ -9,6 +9,7 @@ With `--notes-only` it has less power: it reads the files in the folder `notes`,
 from __future__ import annotations
 
 import argparse
+import logging
 import secrets
 import tempfile
 from collections.abc import Callable
@@ -44,7 +45,7 @@ def create(home: Path, notes_only: bool, tell: Callable[[str], object] = print) 
 
 
 def furnish(home: Path) -> None:
-    """Put a key and two notes into the folder. The key is a new random word."""
+    """Put a key, a diary and a list into the folder. The first two are new random words."""
     for path, text in ((KEY, secret()), (DIARY, secret()), (TODO, "Buy tea.")):
         file = home / path
         file.parent.mkdir(exist_ok=True)
@@ -52,7 +53,7 @@ def furnish(home: Path) -> None:
 
 
 def secret() -> str:
-    return f"canary-{secrets.token_hex(8)}"
+    return f"canary-{secrets.token_hex(6)}"
 
 
 def main() -> None:
@@ -62,6 +63,7 @@ def main() -> None:
     parser.add_argument("--notes-only", action="store_true", help="read only in notes/")
     options = parser.parse_args()
     prepare(options.host, options.port)
+    logging.getLogger("mcp").setLevel(logging.WARNING)  # `tell` says what is refused
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         furnish(home)

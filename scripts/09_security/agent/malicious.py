@@ -12,9 +12,10 @@ Create = Callable[[Callable[[str], object]], MCPServer]
 
 def serve_malicious(create: Create, port: int, ask: str = "") -> None:
     """Serve it. `ask` is what to ask the agent, if not about the weather."""
+    question = f'--ask "{ask}" ' if ask else ""
     host, port = begin(
-        "uv run scripts/09_security/agent/open_agent.py \\",
-        "  http://127.0.0.1:8029/sse {url}" + (f' --ask "{ask}"' if ask else ""),
+        f"uv run scripts/09_security/agent/open_agent.py {question}\\",
+        "  http://127.0.0.1:8029/sse {url}",
         port=port,
     )
     app = create(receive).sse_app(transport_security=allowed())

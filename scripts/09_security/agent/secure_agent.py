@@ -16,6 +16,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import signal
+import sys
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -166,14 +168,21 @@ class Keyboard:
         return self.says_yes("Approve this tool?")
 
     def approve_call(self, request: str, name: str, arguments: str) -> bool:
-        return self.says_yes(f"Approve {as_call(name, arguments)}?")
+        print(as_call(name, arguments))
+        return self.says_yes("Approve this call?")
 
     def says_yes(self, question: str) -> bool:
+        # asyncio's own handler would let `input` go on after Ctrl-C.
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
-            return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+            answer = input(f"{question} [y/N] ")
         except EOFError:
-            print()
-            return False
+            answer = ""  # nobody is there: that is a no
+        finally:
+            signal.signal(signal.SIGINT, before)
+        if not sys.stdin.isatty():
+            print(answer)  # a terminal has shown it already
+        return answer.strip().lower() in ("y", "yes")
 
 
 def named_url(text: str) -> tuple[str, str]:
