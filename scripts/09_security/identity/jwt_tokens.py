@@ -26,6 +26,10 @@ class Refused(ValueError):
     """The token proves nothing. The text says why, and shows no part of a signature."""
 
 
+class UnknownKey(Refused):
+    """It names a key that is not here. Its issuer may have a new one."""
+
+
 @dataclass(frozen=True)
 class Principal:
     """Who a token speaks for, and what else its issuer says."""
@@ -83,7 +87,7 @@ def verify(token: str, trust: Trust) -> Principal:
         # and only to choose among keys that are here: `jwk`, `jku` and `x5u` bring their own.
         key = trust.keys.get(jwt.get_unverified_header(token).get("kid", ""))
         if key is None:
-            raise Refused("no key of that id")
+            raise UnknownKey("no key of that id")
         claims = jwt.decode(
             token,
             key,
