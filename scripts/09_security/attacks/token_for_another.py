@@ -7,24 +7,24 @@ believes the same authorization server. The token says that it is for the shop.
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import httpx2
-from identity.by_hand import ByHand
-from mcp import Client
-from mcp.client.sse import sse_client
-from mcp_types import TextContent
+from identity.jwt_tokens import Issuer
 
 from attacks.finding import Finding
 from attacks.lab import free_port, wait_until_it_listens
-from attacks.target import SOON, bearer
+from attacks.target import SOON, Refused, Server, call
+from attacks.tokens import SHOP
 
 AGAINST = "identity"
 CASE = "python-sdk#1435"
@@ -32,47 +32,68 @@ IDENTITY = Path(__file__).parent.parent / "identity"
 OPEN, SECURE = IDENTITY / "resource_broken.py", IDENTITY / "oauth_server.py"
 
 
+class DiaryServer(Server):
+    """It takes messages where the SDK has them."""
+
+    async def post(
+        self, session_id: str, message: object, headers: Mapping[str, str]
+    ) -> httpx2.Response:
+        async with httpx2.AsyncClient(timeout=SOON) as client:
+            return await client.post(
+                f"{self.url}/messages/",
+                params={"session_id": session_id},
+                json=message,
+                headers=headers,
+            )
+
+
 async def attack(program: Path) -> Finding:
-    issuer, diary, shop = (f"http://127.0.0.1:{free_port()}" for _ in range(3))
-    resources = {"OAUTH_RESOURCES": f"{diary},{shop}"}
-    with (
-        started(IDENTITY / "authorization_server.py", issuer, resources) as issuer_listens,
-        started(program, diary, {"OAUTH_ISSUER": issuer}) as diary_listens,
-    ):
-        issuer_listens()
-        diary_listens()
-        async with httpx2.AsyncClient(timeout=SOON) as http:
-            token = await ByHand(http, issuer).token(shop, user="alice")
-        return await read_diary(f"{diary}/sse", bearer(token))
-
-
-async def read_diary(url: str, headers: dict[str, str]) -> Finding:
-    async with (
-        httpx2.AsyncClient(timeout=SOON) as http,
-        http.stream("GET", url, headers=headers) as answer,
-    ):
-        if answer.status_code == 401:
-            return Finding(False, "GET /sse, with the shop's token: 401")
-    transport = sse_client(url, headers=headers)
-    async with Client(transport, mode="legacy", read_timeout_seconds=SOON) as client:
-        result = await client.call_tool("read_diary", {})
-    read = "".join(part.text for part in result.content if isinstance(part, TextContent))
-    return Finding(True, f"with the shop's token: {read}"[:70])
+    with publishing() as issuer, started(program, issuer.url) as url:
+        # As authorization_server.py makes it, when Alice has agreed to use the shop.
+        token = issuer.token("alice", SHOP, client_id="the shop's", scope="diary")
+        server = DiaryServer(url, alice="", mallory=token)
+        try:
+            async with server.open(server.mallory) as stream:
+                await stream.initialize()
+                await stream.send(call(1, "read_diary"))
+                reply = json.loads((await stream.reply(1)).data)
+        except Refused as refused:
+            return Finding(False, f"with the shop's token, {refused}")
+    return Finding(True, f"the shop read: {reply['result']['content'][0]['text']}"[:70])
 
 
 @contextmanager
-def started(
-    program: Path, url: str, environment: dict[str, str]
-) -> Iterator[Callable[[], None]]:
-    """Start a server at this URL. Yields what waits until it listens."""
-    port = urlsplit(url).port or 0
+def publishing() -> Iterator[Issuer]:
+    """An authorization server, of which nothing but its public keys is needed here."""
+
+    class Keys(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(json.dumps(issuer.jwks()).encode())
+
+        def log_message(self, format: str, *args: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Keys) as server:
+        issuer = Issuer(f"http://127.0.0.1:{server.server_port}")
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield issuer
+        finally:
+            server.shutdown()
+
+
+@contextmanager
+def started(program: Path, issuer: str) -> Iterator[str]:
+    """Start a server that believes this issuer. Yields its URL."""
+    port = free_port()
     with tempfile.TemporaryFile("w+b") as printed:
         process = subprocess.Popen(
             [sys.executable, str(program), "--port", str(port)],
             stdin=subprocess.DEVNULL,
             stdout=printed,
             stderr=subprocess.STDOUT,
-            env={**os.environ, **environment},
+            env={**os.environ, "OAUTH_ISSUER": issuer},
         )
 
         def log() -> str:
@@ -80,7 +101,8 @@ def started(
             return os.pread(printed.fileno(), size, 0).decode("utf-8", "replace")
 
         try:
-            yield lambda: wait_until_it_listens(process, port, log)
+            wait_until_it_listens(process, port, log)
+            yield f"http://127.0.0.1:{port}"
         finally:
             process.terminate()
             try:

@@ -1,4 +1,4 @@
-"""OAuth by hand: each request of a client, for tests and attacks that get some of it wrong."""
+"""OAuth by hand: each request of a client, for tests that get some of it wrong."""
 
 from __future__ import annotations
 
