@@ -112,12 +112,11 @@ async def say_yes(url: str, user: str) -> None:
 
 async def tell(response: httpx2.Response) -> None:
     """Print a request, and what was answered."""
-    url = response.request.url
-    print(
-        f"{response.status_code}  {response.request.method:4} {url.netloc.decode()}{url.path}"
-    )
-    if response.status_code == 401:
-        print(f"     {response.headers.get('www-authenticate')}")
+    url, method = response.request.url, response.request.method
+    print(f"{response.status_code}  {method:4} {url.netloc.decode()}{url.path}")
+    for part in response.headers.get("www-authenticate", "").split(", "):
+        if part:
+            print(f"  {part}")
 
 
 def telling_client(

@@ -7,17 +7,15 @@ Its settings lack `validate_token_resource`. So it takes tokens that were issued
 servers, as attacks/token_for_another.py shows. Fixed: oauth_server.py.
 """
 
-import os
-
 import uvicorn
 from mcp.server import MCPServer
 from mcp.server.auth.middleware.auth_context import get_access_token
 from mcp.server.auth.settings import AuthSettings
 from serving import begin, url_of
 from starlette.applications import Starlette
-from token_verifier import JwtVerifier
+from token_verifier import JwtVerifier, issuer_in
 
-ISSUER = os.environ.get("OAUTH_ISSUER") or "http://127.0.0.1:8079"
+ISSUER = issuer_in()
 
 
 def create_app(url: str) -> Starlette:

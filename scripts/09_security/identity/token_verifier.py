@@ -2,7 +2,11 @@
 
 import asyncio
 import logging
+import os
+import sys
 import time
+from collections.abc import Mapping
+from urllib.parse import urlsplit
 
 import httpx2
 from jwt_tokens import Refused, Trust, UnknownKey, keys_in, verify
@@ -11,7 +15,18 @@ from mcp.server.auth.provider import AccessToken
 logger = logging.getLogger(__name__)
 
 KEYS_PATH = "/jwks.json"
+THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
 PAUSE = 1.0  # seconds between two requests for the keys, whatever tokens come
+
+
+def issuer_in(environment: Mapping[str, str] = os.environ) -> str:
+    """The authorization server that OAUTH_ISSUER names. Exits if it cannot be one."""
+    issuer = environment.get("OAUTH_ISSUER") or "http://127.0.0.1:8079"
+    url = urlsplit(issuer)
+    # Its keys come from there. Without TLS, whoever is on the way could send others.
+    if not url.hostname or (url.scheme != "https" and url.hostname not in THIS_MACHINE):
+        sys.exit(f"OAUTH_ISSUER is an https URL, or http on this machine, not {issuer!r}")
+    return issuer.rstrip("/")
 
 
 class JwtVerifier:
