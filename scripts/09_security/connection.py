@@ -10,9 +10,10 @@ before the head is complete. Started without `running.py`, say so on the command
 import asyncio
 from typing import Any
 
+from settings import Settings
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
-HEAD_SECONDS = 5.0  # from the first byte, or from connecting, to the empty line
+HEAD_SECONDS = Settings.from_environment().head_seconds
 MAX_HEAD = 64 * 1024  # bytes
 
 # Based on httptools, which calls the `on_…` methods as it parses.
