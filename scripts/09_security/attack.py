@@ -136,7 +136,12 @@ async def attack_both(
                 servers[target] = stack.enter_context(started(program, against_servers))
         for name in names:
             for target in (OPEN, SECURE):
-                told(name, target, await result_of(load(name), servers[target](name)))
+                match load(name).AGAINST:
+                    case "client":
+                        victim = HERE / f"{target}_client.py"
+                    case _:
+                        victim = servers[target](name)
+                told(name, target, await result_of(load(name), victim))
 
 
 async def attack_url(
