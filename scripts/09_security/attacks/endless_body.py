@@ -17,7 +17,7 @@ SENT = 64  # MiB, and then the attack is over. The message is not
 
 
 async def attack(server: Server) -> Finding:
-    before = memory(server)
+    before = memory(server.pid)
     async with server.open(server.mallory) as mallory, connected(server) as wire:
         path = await mallory.endpoint()
         lines = ("Content-Type: application/json", "Transfer-Encoding: chunked")
@@ -31,7 +31,7 @@ async def attack(server: Server) -> Finding:
         await asyncio.wait((answer,), timeout=0.5)
         if not answer.done():
             answer.cancel()
-            grew = await grown(server, before, SENT * MIB)
+            grew = await grown(server.pid, before, SENT * MIB)
             return Finding(True, f"took {sent} MiB and waits for more: memory +{grew} MiB")
         status, _ = answer.result()
         async with asyncio.timeout(server.patience):

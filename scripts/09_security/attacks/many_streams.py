@@ -18,7 +18,7 @@ STREAMS = int(os.environ.get("STREAMS", "500"))
 
 
 async def attack(server: Server) -> Finding:
-    before = memory(server)
+    before = memory(server.pid)
     refused = ""
     async with AsyncExitStack() as stack:
         for number in range(1, STREAMS + 1):
@@ -28,7 +28,7 @@ async def attack(server: Server) -> Finding:
             except Refused as answer:
                 refused = f"stream {number}: {str(answer).rpartition(' ')[2]}"
                 break
-        after = memory(server)
+        after = memory(server.pid)
         async with server.open(server.alice) as alice:
             await alice.initialize()
             await alice.send(call(1, "echo", message="Still there?"))

@@ -15,7 +15,7 @@ SIZE = 3  # MiB, of each call and of its reply
 
 
 async def attack(server: Server) -> Finding:
-    before = memory(server)
+    before = memory(server.pid)
     async with connected(server, receive_buffer=4096) as wire:
         session_id = await wire.open_stream(server.mallory)
         handshake = request(0, "initialize", INITIALIZE)  # its reply is not read, either
@@ -26,7 +26,7 @@ async def attack(server: Server) -> Finding:
             if answer.status_code != 202:
                 break
         else:
-            grew = await grown(server, before, CALLS * SIZE * MIB)
+            grew = await grown(server.pid, before, CALLS * SIZE * MIB)
             unread = f"{CALLS * SIZE} MiB wait for a client that does not read"
             return Finding(True, f"{unread}: memory +{grew} MiB")
         return Finding(

@@ -122,10 +122,10 @@ async def connected(server: Server, receive_buffer: int = 0) -> AsyncIterator[Wi
         writer.transport.abort()
 
 
-def memory(server: Server) -> int | None:
-    """The bytes that the server's process has in memory, where the system tells."""
+def memory(pid: int | None) -> int | None:
+    """The bytes that a process has in memory, where the system tells."""
     try:
-        pages = Path(f"/proc/{server.pid}/statm").read_text(encoding="ascii").split()[1]
+        pages = Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]
     except OSError:
         return None
     import resource  # not on Windows, and neither is /proc
@@ -133,7 +133,7 @@ def memory(server: Server) -> int | None:
     return int(pages) * resource.getpagesize()
 
 
-async def grown(server: Server, before: int | None, expected: int) -> int:
+async def grown(pid: int | None, before: int | None, expected: int) -> int:
     """By how many MiB its memory has grown. Waits a moment for what is expected."""
     if before is None:
         return 0
@@ -141,7 +141,7 @@ async def grown(server: Server, before: int | None, expected: int) -> int:
     with suppress(TimeoutError):
         async with asyncio.timeout(SOON):
             while True:
-                now = memory(server) or before
+                now = memory(pid) or before
                 if now - before >= expected:
                     break
                 await asyncio.sleep(0.02)  # nothing tells when a process has grown
