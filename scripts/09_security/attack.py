@@ -59,6 +59,12 @@ ATTACKS = [
         "rug_pull",
         "shadowing",
         "hidden_instruction",
+        "jwt_wrong_algorithm",
+        "jwt_wrong_audience",
+        "jwt_expired",
+        "jwt_wrong_key",
+        "jwt_lying_kid",
+        "token_for_another",
     ]
     if (HERE / "attacks" / f"{name}.py").is_file()  # until all are written
 ]
@@ -66,6 +72,7 @@ OPEN, SECURE = "open", "secure"
 
 Findings = dict[str, Finding | NotTried]  # by what was attacked
 Tell = Callable[[str, Findings], None]
+ForAttack = Callable[[str], Server]  # a server, with an Alice and a Mallory for an attack
 
 
 def load(name: str) -> ModuleType:
@@ -83,33 +90,42 @@ async def result_of(name: str, target: Any) -> Finding | NotTried:
         return NotTried(f"broke off: {type(error).__name__} {error}".strip())
 
 
-def victims(name: str, stack: ExitStack, names: list[str]) -> dict[str, Any]:
-    """What is attacked, in the open and in the secure version."""
-    against = load(name).AGAINST
-    if against == "server":
-        attacks = [one for one in names if load(one).AGAINST == "server"]
-        return {
-            which: stack.enter_context(started(HERE / f"{which}_server.py", attacks))
-            for which in (OPEN, SECURE)
-        }
-    if against == "client":
-        return {which: HERE / f"{which}_client.py" for which in (OPEN, SECURE)}
-    return importlib.import_module(f"{against}.victims").VICTIMS
+def started_servers(stack: ExitStack, names: list[str]) -> dict[str, ForAttack]:
+    """The open and the secure server, for those of the attacks that are aimed at servers."""
+    attacks = [name for name in names if load(name).AGAINST == "server"]
+    return {
+        which: stack.enter_context(started(HERE / f"{which}_server.py", attacks))
+        for which in ((OPEN, SECURE) if attacks else ())
+    }
+
+
+def target_of(name: str, which: str, servers: dict[str, ForAttack]) -> Any:
+    """What this attack is aimed at, in its open or in its secure version."""
+    match load(name).AGAINST:
+        case "server":
+            return servers[which](name)
+        case "client":
+            return HERE / f"{which}_client.py"
+        case "agent":
+            from agent import victims
+
+            return victims.OPEN if which == OPEN else victims.SECURE
+        case _:
+            return load(name).OPEN if which == OPEN else load(name).SECURE
 
 
 async def attack_both(names: list[str], tell: Tell) -> None:
     """Make each attack on what is open and on what is secure."""
     with ExitStack() as stack:
-        by_kind: dict[str, dict[str, Any]] = {}
+        servers = started_servers(stack, names)
         for name in names:
-            against = load(name).AGAINST
-            if against not in by_kind:
-                by_kind[against] = victims(name, stack, names)
-            findings = {}
-            for which, victim in by_kind[against].items():
-                target = victim(name) if against == "server" else victim
-                findings[which] = await result_of(name, target)
-            tell(name, findings)
+            tell(
+                name,
+                {
+                    which: await result_of(name, target_of(name, which, servers))
+                    for which in (OPEN, SECURE)
+                },
+            )
 
 
 async def attack_url(names: list[str], url: str, tokens: list[str], tell: Tell) -> None:

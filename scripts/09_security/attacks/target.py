@@ -33,6 +33,7 @@ class Server:
     log: Callable[[], str] | None = None  # what the server has printed so far
     canary: str | None = None  # stands in a file beside the folder of notes
     pid: int | None = None
+    patience: float = 15.0  # a server that waits for longer than this waits for ever
 
     @asynccontextmanager
     async def open(
