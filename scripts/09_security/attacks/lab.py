@@ -55,7 +55,7 @@ def started(program: Path, attacks: Sequence[str]) -> Iterator[Callable[[str], S
             if program.name == "open_server.py":
                 alice = mallory = SHARED
             url = f"http://127.0.0.1:{port}"
-            return Server(url, alice, mallory, log, canary, process.pid)
+            return Server(url, alice, mallory, log, canary, notes, process.pid)
 
         try:
             wait_until_it_listens(process, port, log)
