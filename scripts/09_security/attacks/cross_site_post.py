@@ -4,8 +4,9 @@ A page may POST text/plain anywhere, as a form does: the browser doesn't ask the
 (no preflight). A server that reads the body as JSON whatever its type is runs the call. The
 page never sees the answer; it need not, if the tool does something.
 
-Three locks can stop it, and each must hold without the others. So the page tries three times,
-and each time the browser helps it more than a browser does.
+Three checks can stop it: of the page's Origin, of the token, and of the type. The page tries
+three times, each time with more help than a browser would give it, so that each check has to
+stop it once.
 """
 
 import json
@@ -33,7 +34,7 @@ async def attack(server: Server) -> Finding:
             status = await post_text(server, alice.session_id, what, headers)
             if status == 202:
                 reply = await alice.reply(what)
-                return Finding(True, f"{what}: on Alice's stream {reply.data[-40:]}")
+                return Finding(True, f"{what}: on Alice's stream {reply.data[-30:]}")
             refused.append(f"{what}: {status}")
         return Finding(False, ", ".join(refused))
 

@@ -37,7 +37,7 @@ async def attack(server: Server) -> Finding:
         else:
             refused.append(f"POST /message: {answer.status_code}")
     if done:
-        return Finding(True, f"{ORIGIN}: {', '.join(done)}")
+        return Finding(True, f"{ORIGIN}: {', '.join(done + refused)}")
     return Finding(False, f"{ORIGIN}: {', '.join(refused)}")
 
 

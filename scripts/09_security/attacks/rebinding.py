@@ -36,5 +36,5 @@ async def attack(server: Server) -> Finding:
         else:
             refused.append(f"POST /message: {answer.status_code}")
     if done:
-        return Finding(True, f"Host: rebound.example, {', '.join(done)}")
+        return Finding(True, f"Host: rebound.example, {', '.join(done + refused)}")
     return Finding(False, f"Host: rebound.example, {', '.join(refused)}")
