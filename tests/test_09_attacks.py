@@ -38,8 +38,8 @@ EVIDENCE = {
     "rebinding": ("a stream, POST called a tool", "GET /sse: 421, POST /message: 421"),
     "rebinding_page": ("arrived: read Welcome.", "GET /sse: 421"),
     "foreign_origin": (
-        "GET (readable), POST (readable)",
-        "GET /sse: 403, POST /message: 403",
+        "GET (readable), preflight: 200, POST (readable)",
+        "GET /sse: 403, preflight: 403, POST /message: 403",
     ),
     "cross_site_post": (
         "as a page: on Alice's stream",
@@ -177,8 +177,7 @@ OWNER = ("secure_server.py", "if session is None or session.principal != princip
 REPLY = """        reply = await answer(message, session.client)
         if reply is not None:
 """
-# The only way that the attack on time is known to see something: it takes 20 µs for each
-# character that is right.
+# With 20 µs for each right character, the attack on time must see something: it is not blind.
 SLOW = """def slow_compare(token: bytes, given: bytes) -> bool:
     for ours, theirs in zip(token, given):
         if ours != theirs:
@@ -315,13 +314,13 @@ CURES = [
     Without(
         "Origin at GET",
         "foreign_origin",
-        "GET (not readable), POST /message: 403",
+        "GET (not readable), preflight: 403, POST /message: 403",
         (("door.py", "if origins:", 'if origins and scope["method"] != "GET":'),),
     ),
     Without(
         "Origin at POST",
         "foreign_origin",
-        "POST (not readable), GET /sse: 403",
+        "POST (not readable), GET /sse: 403, preflight: 403",
         (("door.py", "if origins:", 'if origins and scope["method"] != "POST":'),),
     ),
     Without(
