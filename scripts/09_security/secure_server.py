@@ -108,7 +108,7 @@ class SseTransport:
         # Before the body is read: what is refused shall cost as little as possible.
         if not self.limits.may_send(principal):
             return PlainTextResponse("Too many messages\n", 429, TOO_MANY)
-        body = await read_body(request)
+        body = await read_body(request, self.settings.body_seconds)
         if isinstance(body, Response):
             return body
         # Not before the body is here: the session may have closed while it came in.
