@@ -65,7 +65,7 @@ TEA = "https://tea.example"
 @pytest.mark.parametrize("name", ATTACKS)
 async def test_each_attack_on_tokens_succeeds_against_one_verifier_only(name: str) -> None:
     attack = MODULES[f"attacks.{name}"]
-    assert attack.__doc__.startswith("Steals: ")
+    assert (attack.__doc__ or "").startswith("Steals: ")
     assert attack.AGAINST == "identity"
     taken = await attack.attack(attack.OPEN)
     refused = await attack.attack(attack.SECURE)
@@ -137,7 +137,7 @@ def test_a_token_with_a_wrong_or_missing_claim_is_refused(
     issuer: Any, changes: Mapping[str, Any]
 ) -> None:
     said = jwt.decode(issuer.token("alice", TEA), options={"verify_signature": False})
-    said = {name: value for name, value in (said | changes).items() if value is not None}
+    said = {name: value for name, value in {**said, **changes}.items() if value is not None}
     token = jwt.encode(said, issuer._private_key, "ES256", {"kid": issuer.kid})
     with pytest.raises(tokens.Refused):
         tokens.verify(token, trust(issuer))
