@@ -216,7 +216,10 @@ def create_app(settings: Settings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         logging.getLogger("uvicorn.access").addFilter(hide_secrets)
         if settings.made_up:
-            print(f"MCP_TOKENS is not set. For this run: {settings.tokens['me']}", flush=True)
+            print(
+                f"MCP_TOKENS is not set. For this run: export TOKEN={settings.tokens['me']}",
+                flush=True,
+            )
         with before_leaving(transport.end_streams):
             yield
 
@@ -250,7 +253,8 @@ def create_app(settings: Settings) -> FastAPI:
     return app
 
 
-app = create_app(Settings.from_environment())
+settings = Settings.from_environment()
+app = create_app(settings)
 
 if __name__ == "__main__":
-    serve(app, Connection)
+    serve(app, Connection, settings.allowed_hosts)
