@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -194,7 +195,9 @@ def test_the_typescript_sdk(server: Secured) -> None:
 async def test_openai_agents(server: Secured) -> None:
     trust = server.trust
 
-    def http_client(headers=None, timeout=None, auth=None) -> httpx2.AsyncClient:  # noqa: ANN001
+    def http_client(
+        headers: Any = None, timeout: Any = None, auth: Any = None
+    ) -> httpx2.AsyncClient:
         return httpx2.AsyncClient(headers=headers, timeout=timeout, auth=auth, verify=trust)
 
     agents_server = MCPServerSse(
@@ -287,6 +290,7 @@ def fails_to_start(folder: Path, **env: str) -> str:
 
 def made(tmp_path: Path) -> Path:
     folder = tmp_path / "certificates"
+    tmp_path.mkdir(exist_ok=True)
     with secured(True, folder):
         pass
     return folder

@@ -29,6 +29,7 @@ from principals import TICKET_SECONDS, Principals, Tickets
 from running import serve
 from settings import Settings
 from starlette.types import Receive, Scope, Send
+from web_page import add_page
 
 MAX_WAITING_EVENTS = 100  # for one session: what its reader has not taken yet
 MAX_WAITING_BYTES = 2 * MAX_BODY  # and their bytes
@@ -250,6 +251,7 @@ def create_app(settings: Settings) -> FastAPI:
     async def health() -> dict[str, str]:
         return {"status": "ok"}
 
+    add_page(app)
     return app
 
 
