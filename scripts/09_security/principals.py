@@ -11,7 +11,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 TICKET_SECONDS = 30.0
-MAX_TICKETS = 1_000  # that nobody has used yet
+MAX_TICKETS = 10  # of one principal that nobody has used yet
 
 
 class Principals:
@@ -52,10 +52,13 @@ class Tickets:
 
     def new(self, principal: str) -> str:
         now = time.monotonic()
-        for ticket, (_, end) in list(self.waiting.items()):
-            if end > now and len(self.waiting) < MAX_TICKETS:
-                break
-            del self.waiting[ticket]
+        self.waiting = {
+            ticket: (owner, end) for ticket, (owner, end) in self.waiting.items() if end > now
+        }
+        own = [ticket for ticket, (owner, _) in self.waiting.items() if owner == principal]
+        if len(own) >= MAX_TICKETS:
+            # Its own oldest one: nobody can push out a ticket of somebody else.
+            del self.waiting[own[0]]
         ticket = secrets.token_urlsafe(32)
         self.waiting[ticket] = (principal, now + TICKET_SECONDS)
         return ticket
