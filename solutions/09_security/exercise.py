@@ -40,7 +40,7 @@ HEARTBEAT_SECONDS = 15.0
 MAX_BODY = 4 * 1024 * 1024  # bytes of one POST
 MAX_WAITING = 32  # events of one session that its reader has not taken yet
 MAX_STREAMS = 5  # that one principal may have open at once
-RATE = parse("100/second")  # messages that one principal may send
+RATE = parse("120 per 10 seconds")  # messages that one principal may send
 NOTES = Path(os.environ.get("NOTES") or "scripts/09_security/notes")
 
 # ---- Who is it? ---------------------------------------------------------------------------

@@ -43,6 +43,8 @@ REFUSED_BY = {
         "name-refused": "The name in ?client= is harmless, and it was refused with 400.",
         "short-body-refused": "The body has less than a hundred bytes, and it was refused with "
         "413.",
+        "one-name": "Each guest has a token, and `principal_of` gave all of them the same "
+        "name. So they share the limits of one principal.",
         "limited": f"{GUESTS} principals have one stream each, and one of them was refused "
         "with 429. Count for each principal by itself.",
         "no-reply": "The message was accepted, and its reply did not come on the session's "
@@ -56,11 +58,24 @@ REFUSED_BY = {
 )
 def allowed(lab: Lab) -> None:
     port = lab.program.port
+    streams: list[Stream] = []
     with ExitStack() as stack:
         for number in range(GUESTS):
             guest = lab.user(f"guest-{number}")
-            stream = stack.enter_context(guest.open(""))
-            expect_stream(lab, stream)
+            streams.append(stack.enter_context(guest.open("")))
+            if (
+                streams[-1].status == 429
+                and len({named(stream) for stream in streams[:2]}) == 1
+            ):
+                raise Failed(
+                    "one-name",
+                    sent=f"{streams[0].request}\n\nand the same with other tokens",
+                    received=f"{named(streams[0])}\n{named(streams[1])}\n…",
+                    at=0,
+                    wanted="another name for each token",
+                    todo=1,
+                )
+            expect_stream(lab, streams[-1])
         alice, _ = lab.users("allowed")
         session = stack.enter_context(Session.open(alice, initialize=False))
         expect_tool(lab, session, "echo", "message", "hello 日本", "hello 日本", "no-reply", 4)
@@ -79,6 +94,12 @@ def allowed(lab: Lab) -> None:
             with alice.open(path, headers) as stream:
                 expect_stream(lab, stream)
     post_from_own_page(lab, alice)
+
+
+def named(stream: Stream) -> str:
+    """How the server greets the client of this stream: it says the principal's name."""
+    greeting = stream.event(lambda event: event.type == "connected")
+    return greeting.data.partition("\n")[0] if greeting is not None else ""
 
 
 def post_from_own_page(lab: Lab, alice: User) -> None:
