@@ -56,6 +56,8 @@ async def stolen(lesson: SimpleNamespace, name: str, victim: Any, times: int) ->
     """How many of so many secrets the malicious server got."""
     attack = lesson.attacks[name]
     async with lesson.scene.scene(victim, attack.create) as there:
+        if name == "rug_pull":
+            await attack.first_day(there)
         return sum([(await attack.once(there)).succeeded for _ in range(times)])
 
 

@@ -79,6 +79,7 @@ class SecureAgent:
             MCPServerSse(
                 {"url": url, "timeout": 10},
                 name=name,
+                cache_tools_list=True,
                 client_session_timeout_seconds=30,
                 tool_filter=self.may_have,
                 require_approval=self.needs_person(name),
@@ -94,7 +95,7 @@ class SecureAgent:
         self._left_out = set[str]()
 
     def may_have(self, context: ToolFilterContext, tool: mcp_types.Tool) -> bool:
-        """Whether the model sees this tool. Asked before each step: a list may change."""
+        """Whether the model sees this tool. Asked about each tool, before each step."""
         server = context.server_name
         if "allow-list" not in self.without and tool.name not in self.policy.get(server, {}):
             self.leave_out(f"{server}: {tool.name} is not on the list")
@@ -125,6 +126,8 @@ class SecureAgent:
         return asked
 
     async def ask(self, request: str) -> str:
+        for server in self.servers:
+            server.invalidate_tools_cache()  # they may have other tools since the last request
         hooks = ShowCalls(self.tell)
         result = await Runner.run(self.agent, request, context=Run(), hooks=hooks)
         while result.interruptions:
