@@ -28,7 +28,7 @@ import mcp_types
 from agents import Agent, RunContextWrapper, Runner, set_tracing_disabled
 from agents.mcp import MCPServerSse, ToolFilterContext
 from obedient_model import ObedientModel
-from pins import Pins, changes
+from pins import Pins, changes, visible
 from shown import ShowCalls, Tell, as_call
 from told import errors_in_a_line
 
@@ -110,7 +110,7 @@ class SecureAgent:
     def leave_out(self, why: str) -> None:
         if why not in self._left_out:
             self._left_out.add(why)
-            self.tell(f"Left out: {why}")
+            self.tell(f"Left out: {visible(why)}")
 
     def needs_person(
         self, server: str
@@ -207,7 +207,8 @@ async def main() -> None:
     async with connected(
         dict(options.urls), pins, Keyboard(), without=options.without
     ) as agent:
-        print(await agent.ask(options.ask))
+        answer = await agent.ask(options.ask)
+        print("\n".join(visible(line) for line in answer.splitlines()))
 
 
 if __name__ == "__main__":
