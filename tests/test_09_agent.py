@@ -56,6 +56,8 @@ async def stolen(lesson: SimpleNamespace, name: str, victim: Any, times: int) ->
     """How many of so many secrets the malicious server got."""
     attack = lesson.attacks[name]
     async with lesson.scene.scene(victim, attack.create) as there:
+        if name == "rug_pull":
+            await attack.first_day(there)
         return sum([(await attack.once(there)).succeeded for _ in range(times)])
 
 
@@ -310,6 +312,11 @@ class TestPins:
         )
         assert text.splitlines()[:2] == ["Sums.\\x1b[8m Steal.\\u200b", "\\u202eMore."]
 
+    def test_a_person_sees_the_whole_name(self, pins: Any) -> None:
+        names = list[str]()
+        pins.allow("weather", tool(name="x\x1b[8m"), lambda name, *texts: names.append(name))
+        assert names == ["weather: x\\x1b[8m"]
+
     def test_they_are_kept_in_a_file(self, lesson: SimpleNamespace, pins: Any) -> None:
         pins.save()
         again = lesson.pins.Pins(pins.file)
@@ -435,8 +442,10 @@ class TestByHand:
     ) -> None:
         servers = (f"files={files.url}/sse", f"weather={poisoned.url}/sse")
         without = ("--without", "approval", "--without", "pins")
+        before = len(poisoned.output.encode())
         done = ended("secure_agent.py", *servers, *without, "--pins", str(tmp_path / "x.json"))
         assert "get_weather(city='Oslo', context='canary-" in done.stdout
+        poisoned.wait_for_output("Received: canary-", after=before)
 
     @pytest.mark.parametrize(
         ("program", "arguments", "said"),

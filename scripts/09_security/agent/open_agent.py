@@ -21,10 +21,13 @@ from told import errors_in_a_line
 
 class OpenAgent:
     def __init__(self, servers: list[MCPServerSse], tell: Tell) -> None:
+        self.servers = servers
         self.agent = Agent(name="open", mcp_servers=[*servers], model=ObedientModel())
         self.hooks = ShowCalls(tell)
 
     async def ask(self, request: str) -> str:
+        for server in self.servers:
+            server.invalidate_tools_cache()  # they may have other tools since the last request
         result = await Runner.run(self.agent, request, hooks=self.hooks)
         return result.final_output
 
@@ -36,7 +39,11 @@ async def connected(urls: list[str], tell: Tell = print) -> AsyncIterator[OpenAg
     async with AsyncExitStack() as stack:
         servers = [
             await stack.enter_async_context(
-                MCPServerSse({"url": url, "timeout": 10}, client_session_timeout_seconds=30)
+                MCPServerSse(
+                    {"url": url, "timeout": 10},
+                    cache_tools_list=True,
+                    client_session_timeout_seconds=30,
+                )
             )
             for url in urls
         ]

@@ -40,7 +40,7 @@ class Pins:
             return True
         if now in self._refused:
             return False
-        if not approve(f"{server}: {tool.name}", pin["definition"], definition(tool)):
+        if not approve(visible(f"{server}: {tool.name}"), pin["definition"], definition(tool)):
             self._refused.add(now)
             return False
         approved = {"sha256": now, "definition": definition(tool)}

@@ -28,7 +28,7 @@ import mcp_types
 from agents import Agent, RunContextWrapper, Runner, set_tracing_disabled
 from agents.mcp import MCPServerSse, ToolFilterContext
 from obedient_model import ObedientModel
-from pins import Pins, changes
+from pins import Pins, changes, visible
 from shown import ShowCalls, Tell, as_call
 from told import errors_in_a_line
 
@@ -79,6 +79,7 @@ class SecureAgent:
             MCPServerSse(
                 {"url": url, "timeout": 10},
                 name=name,
+                cache_tools_list=True,
                 client_session_timeout_seconds=30,
                 tool_filter=self.may_have,
                 require_approval=self.needs_person(name),
@@ -94,7 +95,7 @@ class SecureAgent:
         self._left_out = set[str]()
 
     def may_have(self, context: ToolFilterContext, tool: mcp_types.Tool) -> bool:
-        """Whether the model sees this tool. Asked before each step: a list may change."""
+        """Whether the model sees this tool. Asked about each tool, before each step."""
         server = context.server_name
         if "allow-list" not in self.without and tool.name not in self.policy.get(server, {}):
             self.leave_out(f"{server}: {tool.name} is not on the list")
@@ -109,7 +110,7 @@ class SecureAgent:
     def leave_out(self, why: str) -> None:
         if why not in self._left_out:
             self._left_out.add(why)
-            self.tell(f"Left out: {why}")
+            self.tell(f"Left out: {visible(why)}")
 
     def needs_person(
         self, server: str
@@ -125,6 +126,8 @@ class SecureAgent:
         return asked
 
     async def ask(self, request: str) -> str:
+        for server in self.servers:
+            server.invalidate_tools_cache()  # they may have other tools since the last request
         hooks = ShowCalls(self.tell)
         result = await Runner.run(self.agent, request, context=Run(), hooks=hooks)
         while result.interruptions:
@@ -204,7 +207,8 @@ async def main() -> None:
     async with connected(
         dict(options.urls), pins, Keyboard(), without=options.without
     ) as agent:
-        print(await agent.ask(options.ask))
+        answer = await agent.ask(options.ask)
+        print("\n".join(visible(line) for line in answer.splitlines()))
 
 
 if __name__ == "__main__":
