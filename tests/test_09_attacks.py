@@ -6,12 +6,14 @@ each cure is taken out of a copy of the secure server, and the attack must succe
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ from typing import Any
 import pytest
 
 from tests.folder_modules import modules_in
-from tests.parts import INSTALL, require
+from tests.parts import CHROMIUM_FLAGS, INSTALL, require
 from workshop.course import ROOT
 
 pytestmark = pytest.mark.usefixtures("warm")
@@ -137,6 +139,54 @@ async def test_origin_alone_does_not_stop_rebinding(tmp_path: Path) -> None:
     assert finding.evidence == "a page of rebound.example, POST /message: 403"
 
 
+@pytest.mark.parametrize("own", [True, False], ids=["another address", "127.0.0.1"])
+async def test_chromium_keeps_pages_from_another_address_away(
+    own: bool, servers: dict[str, Customers], tmp_path: Path
+) -> None:
+    """The open server lets any page read its answers: here only the browser refuses."""
+    browser = require("chromium")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(
+                ("192.0.2.1", 9)
+            )  # sends nothing, and chooses an address to send from
+            address = probe.getsockname()[0] if own else "127.0.0.1"
+        except OSError:
+            pytest.skip("this machine has no address but 127.0.0.1")
+    server = servers["open"]("foreign_origin")
+    url = f"{server.url}/sse?token={server.alice}"
+    page = f"""<script>
+        fetch("{url}").then((answer) => answer.status, String)
+            .then((body) => fetch("/said", {{ method: "POST", body }}));
+        </script>"""
+    said: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+            if head.startswith("post"):
+                length = int(head.partition("content-length:")[2].split()[0])
+                said.set_result((await reader.readexactly(length)).decode())
+            lines = f"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {len(page)}"
+            writer.write(f"{lines}\r\nConnection: close\r\n\r\n{page}".encode())
+        writer.close()
+
+    async with await asyncio.start_server(answer, address, 0) as site:
+        port = site.sockets[0].getsockname()[1]
+        process = await asyncio.create_subprocess_exec(
+            *(browser, *CHROMIUM_FLAGS, f"--user-data-dir={tmp_path}"),
+            f"http://{address}:{port}/",
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+        try:
+            got = await asyncio.wait_for(said, 60)
+        finally:
+            process.terminate()
+            await process.wait()
+    assert got == ("TypeError: Failed to fetch" if own else "200")
+
+
 @contextmanager
 def secure_server_with(edits: Sequence[Edit], folder: Path, attack: str) -> Iterator[Any]:
     """A copy of the secure server in which something is changed, for this attack."""
@@ -211,7 +261,7 @@ CURES = [
     Without(
         "a comparison that takes as long for a wrong token",
         "timing",
-        "right characters cost ",
+        "right letters cost +",
         (
             ("principals.py", DIGEST, SLOW),
             ("principals.py", "hashlib.sha256(token.strip()).digest()", "token.strip()"),

@@ -6,7 +6,9 @@ local server, on the same PORT: to the browser this is still the site that the p
 the page may call a tool and read the reply, and no CORS header is asked for.
 
 A SOCKS proxy plays the attacker's name server: the browser leaves it to such a proxy to find
-the address of a name.
+the address of a name. Behind it, Chromium also doesn't see that the new address is a local one.
+Without a proxy, Chromium 156 lets no page from another address send requests to 127.0.0.1
+unless its user allows it. A server can't count on every browser to do that.
 """
 
 import asyncio

@@ -24,7 +24,9 @@ AGAINST = "server"
 CASE = ""
 CLAIMED = False  # that it succeeds against the open server
 ROUNDS = 300
-SURE = 5.0  # standard errors: by chance once in millions of runs
+# Without a difference, three times come in the order of the guesses in one round of six: in 50
+# of 300, and in more than 85 once in six million runs, whatever the noise is.
+IN_ORDER = 85
 
 
 async def attack(server: Server) -> Finding:
@@ -37,21 +39,25 @@ async def attack(server: Server) -> Finding:
     guesses = {
         right: guess_with(right, token) for right in (0, len(token) // 2, len(token) - 1)
     }
-    times: dict[int, list[float]] = {right: [] for right in guesses}
+    rounds: list[tuple[float, ...]] = []
     try:
         for _ in range(ROUNDS):
             # In a new order each time: what slows the machine down slows them all alike.
-            for right in random.sample(list(guesses), len(guesses)):
-                times[right].append(await time_to_refuse(reader, writer, guesses[right]))
+            times = {
+                right: await time_to_refuse(reader, writer, guesses[right])
+                for right in random.sample(list(guesses), len(guesses))
+            }
+            rounds.append(tuple(times[right] for right in guesses))
     finally:
         writer.close()
-    none, half, most = times.values()
-    longer = (statistics.median(most) - statistics.median(none)) * 1e6
-    noise = (error(none) ** 2 + error(most) ** 2) ** 0.5 * 1e6
-    grows = statistics.median(none) < statistics.median(half) < statistics.median(most)
-    if longer > SURE * noise and grows:
-        return Finding(True, f"right characters cost {longer:.1f} µs, noise {noise:.1f} µs")
-    return Finding(False, f"not measurable: {longer:+.1f} µs in noise of ±{noise:.1f} µs")
+    in_order = sum(none < half < most for none, half, most in rounds)
+    longer = [(most - none) * 1e6 for none, _, most in rounds]
+    cost = statistics.median(longer)
+    noise = statistics.median(abs(each - cost) for each in longer)
+    measured = f"{cost:+.1f} µs in noise of {noise:.0f} µs, in order {in_order} of {ROUNDS}"
+    if in_order > IN_ORDER:
+        return Finding(True, f"right letters cost {measured}")
+    return Finding(False, f"not measurable: {measured}")
 
 
 def guess_with(right: int, token: str) -> str:
@@ -60,7 +66,7 @@ def guess_with(right: int, token: str) -> str:
 
 
 async def time_to_refuse(reader: StreamReader, writer: StreamWriter, guess: str) -> float:
-    """Seconds from a request to the whole answer, on a kept connection."""
+    """Seconds from a request to the head of its answer, on a kept connection."""
     host, port = writer.get_extra_info("peername")[:2]
     head = f"GET /sse HTTP/1.1\r\nHost: {host}:{port}\r\nAuthorization: Bearer {guess}\r\n\r\n"
     began = time.perf_counter()
@@ -72,12 +78,3 @@ async def time_to_refuse(reader: StreamReader, writer: StreamWriter, guess: str)
         raise Refused(f"a wrong token: {status}")
     await reader.readexactly(int(answer.lower().partition(b"content-length:")[2].split()[0]))
     return took
-
-
-def error(times: list[float]) -> float:
-    """The standard error of their median. A few very slow answers don't change it much."""
-    median = statistics.median(times)
-    deviation = statistics.median(abs(each - median) for each in times)
-    # 1.4826 makes of it what a standard deviation is without the slow ones, 1.2533 the
-    # error of a median of what is that of a mean.
-    return 1.2533 * 1.4826 * deviation / len(times) ** 0.5
