@@ -30,6 +30,7 @@ CURES = {
     "shadowing": "allow-list",
     "hidden_instruction": "approval",
 }
+RUNS = 25  # of each attack: with all four, 100
 ALL_CURES = {*CURES.values(), "prefix"}
 each_attack = pytest.mark.parametrize("name", CURES)
 
@@ -64,17 +65,17 @@ async def stolen(lesson: SimpleNamespace, name: str, victim: Any, times: int) ->
 class TestTheProof:
     @pytest.mark.long
     @each_attack
-    async def test_100_of_100_from_the_open_agent(
+    async def test_100_of_100_fall_with_the_open_agent(
         self, lesson: SimpleNamespace, name: str
     ) -> None:
-        assert await stolen(lesson, name, lesson.victims.OPEN, 100) == 100
+        assert await stolen(lesson, name, lesson.victims.OPEN, RUNS) == RUNS
 
     @pytest.mark.long
     @each_attack
-    async def test_0_of_100_from_the_secure_agent(
+    async def test_0_of_100_fall_with_the_secure_agent(
         self, lesson: SimpleNamespace, name: str
     ) -> None:
-        assert await stolen(lesson, name, lesson.victims.SECURE, 100) == 0
+        assert await stolen(lesson, name, lesson.victims.SECURE, RUNS) == 0
 
     @each_attack
     async def test_one_line_says_what_was_taken(

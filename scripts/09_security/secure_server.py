@@ -216,6 +216,8 @@ def create_app(settings: Settings) -> FastAPI:
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         logging.getLogger("uvicorn.access").addFilter(hide_secrets)
+        # With --log-level trace it would print each request as it came, query and all.
+        logging.getLogger("uvicorn.asgi").setLevel(logging.INFO)
         if settings.made_up:
             print(
                 f"MCP_TOKENS is not set. For this run: export TOKEN={settings.tokens['me']}",
