@@ -6,9 +6,12 @@ each cure is taken out of a copy of the secure server, and the attack must succe
 
 from __future__ import annotations
 
+import json
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +19,7 @@ from typing import Any
 import pytest
 
 from tests.folder_modules import modules_in
-from tests.parts import require
+from tests.parts import INSTALL, require
 from workshop.course import ROOT
 
 pytestmark = pytest.mark.usefixtures("warm")
@@ -35,8 +38,8 @@ EVIDENCE = {
     "rebinding": ("a stream, POST called a tool", "GET /sse: 421, POST /message: 421"),
     "rebinding_page": ("arrived: read Welcome.", "GET /sse: 421"),
     "foreign_origin": (
-        "GET (readable), POST (readable)",
-        "GET /sse: 403, POST /message: 403",
+        "GET (readable), preflight: 200, POST (readable)",
+        "GET /sse: 403, preflight: 403, POST /message: 403",
     ),
     "cross_site_post": (
         "as a page: on Alice's stream",
@@ -52,6 +55,7 @@ names = ["event_stream", "attacks", *LAB, *(f"attacks.{name}" for name in EVIDEN
 modules = modules_in(FOLDER, names)
 started = modules["attacks.lab"].started
 
+Edit = tuple[str, str, str]  # a file, what is in it once, what replaces that
 Customers = Callable[[str], Any]  # attacks.target.Server for an attack, by its name
 
 
@@ -93,6 +97,60 @@ async def test_it_fails_against_the_secure_server(
     assert EVIDENCE[attack][1] in finding.evidence
 
 
+async def test_without_a_browser_the_page_is_not_tried(
+    servers: dict[str, Customers], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    with pytest.raises(modules["attacks.target"].NotTried, match=INSTALL["chromium"]):
+        await modules["attacks.rebinding_page"].attack(servers["open"]("rebinding_page"))
+
+
+@pytest.mark.parametrize("attack", ["path_escape", "second_command", "secrets_in_logs"])
+async def test_what_needs_the_lab_is_not_tried_elsewhere(
+    attack: str, servers: dict[str, Customers]
+) -> None:
+    target = modules["attacks.target"]
+    with pytest.raises(target.NotTried):
+        server = servers["open"](attack)
+        await modules[f"attacks.{attack}"].attack(
+            target.Server(server.url, server.alice, server.mallory)
+        )
+
+
+def test_the_program_says_it_as_json() -> None:
+    done = subprocess.run(
+        [sys.executable, FOLDER / "attack.py", "path_escape", "--json"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    (found,) = json.loads(done.stdout)
+    assert (found["attack"], found["case"]) == ("path_escape", "CVE-2025-53110")
+    assert (found["open"]["succeeded"], found["secure"]["succeeded"]) == (True, False)
+
+
+async def test_origin_alone_does_not_stop_rebinding(tmp_path: Path) -> None:
+    """Within its own site, a browser says Origin with a POST, and not with a GET."""
+    host_check = ("door.py", "if len(hosts) != 1 or", "if False and")
+    with secure_server_with((host_check,), tmp_path, "rebinding_page") as server:
+        finding = await result_of("rebinding_page", server)
+    assert finding.evidence == "a page of rebound.example, POST /message: 403"
+
+
+@contextmanager
+def secure_server_with(edits: Sequence[Edit], folder: Path, attack: str) -> Iterator[Any]:
+    """A copy of the secure server in which something is changed, for this attack."""
+    for file in FOLDER.glob("*.py"):
+        shutil.copy(file, folder)
+    for name, old, new in edits:
+        file = folder / name
+        source = file.read_text(encoding="utf-8")
+        assert source.count(old) == 1, f"{name} has no longer one {old!r}"
+        file.write_text(source.replace(old, new), encoding="utf-8")
+    with started(folder / "secure_server.py", [attack]) as customers:
+        yield customers(attack)
+
+
 @dataclass(frozen=True)
 class Without:
     """The secure server without a cure, and the attack that succeeds then."""
@@ -100,7 +158,7 @@ class Without:
     cure: str
     attack: str
     evidence: str
-    edits: tuple[tuple[str, str, str], ...]  # file, what is there once, what replaces it
+    edits: Sequence[Edit]
 
 
 SHELL = (
@@ -119,6 +177,23 @@ OWNER = ("secure_server.py", "if session is None or session.principal != princip
 REPLY = """        reply = await answer(message, session.client)
         if reply is not None:
 """
+# With 20 µs for each right character, the attack on time must see something: it is not blind.
+SLOW = """def slow_compare(token: bytes, given: bytes) -> bool:
+    for ours, theirs in zip(token, given):
+        if ours != theirs:
+            return False
+        end = time.perf_counter() + 20e-6
+        while time.perf_counter() < end:
+            pass
+    return len(token) == len(given)
+
+
+def digest(token: str) -> bytes:
+    return token.encode()
+"""
+DIGEST = """def digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode()).digest()
+"""
 RESOLVED = "path = (folder / name).resolve()"
 CURES = [
     Without(
@@ -131,6 +206,16 @@ CURES = [
                 "if principal is None:",
                 'principal = principal or "x"\n' + 12 * " " + "if not principal:",
             ),
+        ),
+    ),
+    Without(
+        "a comparison that takes as long for a wrong token",
+        "timing",
+        "right characters cost ",
+        (
+            ("principals.py", DIGEST, SLOW),
+            ("principals.py", "hashlib.sha256(token.strip()).digest()", "token.strip()"),
+            ("principals.py", "hmac.compare_digest(", "slow_compare("),
         ),
     ),
     Without(
@@ -214,15 +299,28 @@ CURES = [
         (("door.py", 'self.check(scope) if scope["type"] == "http" else None', "None"),),
     ),
     Without(
+        # Host and Origin agree: both name the attacker's site.
+        "names known beforehand",
+        "rebinding_page",
+        "read Welcome.",
+        (
+            (
+                "door.py",
+                "if len(hosts) != 1 or",
+                "own |= {hosts[0].decode()}\n        if not hosts or",
+            ),
+        ),
+    ),
+    Without(
         "Origin at GET",
         "foreign_origin",
-        "GET (not readable), POST /message: 403",
+        "GET (not readable), preflight: 403, POST /message: 403",
         (("door.py", "if origins:", 'if origins and scope["method"] != "GET":'),),
     ),
     Without(
         "Origin at POST",
         "foreign_origin",
-        "POST (not readable), GET /sse: 403",
+        "POST (not readable), GET /sse: 403, preflight: 403",
         (("door.py", "if origins:", 'if origins and scope["method"] != "POST":'),),
     ),
     Without(
@@ -285,16 +383,7 @@ CURES = [
     "without", CURES, ids=lambda without: f"{without.attack}: {without.cure}"
 )
 async def test_it_succeeds_again_without_the_cure(without: Without, tmp_path: Path) -> None:
-    folder = tmp_path / "09_security"
-    folder.mkdir()
-    for file in FOLDER.glob("*.py"):
-        shutil.copy(file, folder)
-    for name, old, new in without.edits:
-        file = folder / name
-        source = file.read_text(encoding="utf-8")
-        assert source.count(old) == 1, f"{name} has no longer one {old!r}"
-        file.write_text(source.replace(old, new), encoding="utf-8")
-    with started(folder / "secure_server.py", [without.attack]) as customers:
-        finding = await result_of(without.attack, customers(without.attack))
+    with secure_server_with(without.edits, tmp_path, without.attack) as server:
+        finding = await result_of(without.attack, server)
     assert finding.succeeded, finding
     assert without.evidence in finding.evidence

@@ -16,7 +16,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import uvicorn
-from door import allowed
 from mcp.server import MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 from serving import prepare, url_of
@@ -72,7 +71,7 @@ def main() -> None:
         url = url_of(options.host, options.port)
         print(f"Serving MCP on {url}/sse. In another terminal:")
         print("  uv run scripts/09_security/agent/poisoned_server.py", flush=True)
-        app = create(home, options.notes_only).sse_app(transport_security=allowed())
+        app = create(home, options.notes_only).sse_app()
         uvicorn.run(
             app,
             host=options.host,

@@ -27,4 +27,4 @@ def create(receive: Callable[[str], object]) -> MCPServer:
 
 
 if __name__ == "__main__":
-    serve_malicious(create, port=8069)
+    serve_malicious(create, port=8109)

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 import uvicorn
-from door import allowed
 from mcp.server import MCPServer
 from serving import begin
 
@@ -18,7 +17,7 @@ def serve_malicious(create: Create, port: int, ask: str = "") -> None:
         "  http://127.0.0.1:8029/sse {url}",
         port=port,
     )
-    app = create(receive).sse_app(transport_security=allowed())
+    app = create(receive).sse_app()
     uvicorn.run(app, host=host, port=port, timeout_graceful_shutdown=1, log_level="warning")
 
 

