@@ -122,7 +122,7 @@ def main() -> None:
     host, port = begin(
         "uv run scripts/09_security/identity/oauth_server.py",
         port=8079,
-        path="/.well-known/oauth-authorization-server",
+        path="",
         what="sign-in",
     )
     app = create_app(url_of(host, port), settings)
