@@ -5,12 +5,42 @@ from __future__ import annotations
 import base64
 import hashlib
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from urllib.parse import parse_qs, urlsplit
 
 import httpx2
 
+from tests.conftest import ROOT
+from workshop.running import free_port, running
+
+IDENTITY = ROOT / "scripts/09_security/identity"
 SCOPE = "diary"
+
+
+@dataclass
+class Lab:
+    """An authorization server, and two servers that believe it. Their URLs, by what they do."""
+
+    issuer: str
+    diary: str
+    broken: str
+
+
+@contextmanager
+def laboratory() -> Iterator[Lab]:
+    """Start the three of them on free ports."""
+    ports = [free_port() for _ in range(3)]
+    urls = Lab(*(f"http://127.0.0.1:{port}" for port in ports))
+    authorization = {"OAUTH_RESOURCES": f"{urls.diary},{urls.broken}"}
+    believing = {"OAUTH_ISSUER": urls.issuer}
+    with (
+        running(IDENTITY / "authorization_server.py", port=ports[0], env=authorization),
+        running(IDENTITY / "oauth_server.py", port=ports[1], env=believing),
+        running(IDENTITY / "resource_broken.py", port=ports[2], env=believing),
+    ):
+        yield urls
 
 
 @dataclass

@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tests.conftest import ROOT
 from tests.folder_modules import modules_in
-from tests.oauth_by_hand import ByHand, query_of
+from tests.oauth_by_hand import ByHand, Lab, laboratory, query_of
 from workshop.checks.mcp_session import handshake, request
 from workshop.running import Program, environment, free_port, running
 
@@ -296,26 +296,9 @@ def test_bad_input_for_api_keys_gets_one_line(
 # --- OAuth ------------------------------------------------------------------------------
 
 
-@dataclass
-class Lab:
-    """An authorization server, and two servers that believe it. Their URLs, by what they do."""
-
-    issuer: str
-    diary: str
-    broken: str
-
-
 @pytest.fixture(scope="module")
 def lab(warm: None) -> Iterator[Lab]:
-    ports = [free_port() for _ in range(3)]
-    urls = Lab(*(f"http://127.0.0.1:{port}" for port in ports))
-    authorization = {"OAUTH_RESOURCES": f"{urls.diary},{urls.broken}"}
-    believing = {"OAUTH_ISSUER": urls.issuer}
-    with (
-        running(IDENTITY / "authorization_server.py", port=ports[0], env=authorization),
-        running(IDENTITY / "oauth_server.py", port=ports[1], env=believing),
-        running(IDENTITY / "resource_broken.py", port=ports[2], env=believing),
-    ):
+    with laboratory() as urls:
         yield urls
 
 

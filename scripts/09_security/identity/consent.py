@@ -10,7 +10,8 @@ HEADERS = {
     "Cache-Control": "no-store",
     # No page may show this one in a frame, to make the user click on what they don't see.
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-    "Referrer-Policy": "no-referrer",
+    # Not `no-referrer`: with it, browsers send the form with `Origin: null`.
+    "Referrer-Policy": "same-origin",
 }
 
 PAGE = """<!doctype html>

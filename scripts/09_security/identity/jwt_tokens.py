@@ -106,10 +106,12 @@ def main() -> None:
     issuer = Issuer("http://127.0.0.1:8079")
     tea = Trust(issuer.url, "http://127.0.0.1:8069", keys_in(issuer.jwks()))
     token = issuer.token("alice", "http://127.0.0.1:8069")
-    print("The token:     ", token[:24] + "…", len(token), "characters")
-    print("Its header:    ", jwt.get_unverified_header(token))
-    print("What it says:  ", jwt.decode(token, options={"verify_signature": False}))
-    print("Proven:        ", verify(token, tea).name)
+    print(f"The token:      {token[:40]}… ({len(token)} characters)")
+    print(f"Its header:     {jwt.get_unverified_header(token)}")
+    print("What it says, to anybody:")
+    for name, value in jwt.decode(token, options={"verify_signature": False}).items():
+        print(f"  {name:13} {value}")
+    print(f"Proven:         {verify(token, tea).name}")
     for what, refused in {
         "For another:": issuer.token("alice", "http://127.0.0.1:8089"),
         "Too old:": issuer.token("alice", "http://127.0.0.1:8069", seconds=-60),

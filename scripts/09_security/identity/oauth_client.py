@@ -70,12 +70,15 @@ class Browser:
             yield
 
     async def receive(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        target = (await reader.readline()).decode("latin-1").split(" ")[1:2]
-        url = urlsplit(target[0] if target else "")
+        try:
+            head = await reader.readuntil(b"\r\n\r\n")
+        except (asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            writer.close()  # browsers open connections that they then do not use
+            return
+        url = urlsplit(head.split(b" ")[1].decode("latin-1"))
         if url.path == "/callback" and not self.result.done():
-            self.result.set_result(
-                {name: value[0] for name, value in parse_qs(url.query).items()}
-            )
+            query = parse_qs(url.query)
+            self.result.set_result({name: values[0] for name, values in query.items()})
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nConnection: close\r\n\r\n")
         writer.write(BACK)
         await writer.drain()
@@ -170,7 +173,7 @@ def main() -> None:
         print(asyncio.run(call_tool(chosen.url, chosen.approve)))
     except KeyboardInterrupt:
         sys.exit(130)
-    except (Exception, ExceptionGroup) as error:
+    except Exception as error:
         sys.exit(f"{chosen.url}: {reason(error)}")
 
 
