@@ -45,6 +45,7 @@ STREAMS: dict[str, str | None] = {
     "06_sdk_server/prefix_twice_broken.py": "/calculator/sse",
     "07_sdk_client/browser/serve.py": None,
     "08_agent/model_server.py": None,
+    "09_security/open_server.py": "/sse?token=your-secret-token",
 }
 # What the program needs to be told; {url} is a server that never says more.
 ARGUMENTS = {
