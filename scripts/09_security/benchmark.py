@@ -92,7 +92,7 @@ class Client:
 
 
 def serve_without_checks(port: int) -> None:
-    """The same app, without what `put_in_front` puts there and with limits that never say no."""
+    """The same app, without what `put_in_front` puts there, and with nothing counted."""
     sys.argv = ["secure_server.py", "--port", str(port)]
 
     import secure_server
@@ -215,9 +215,7 @@ def main() -> None:
         serve_without_checks(chosen.without_checks)
         return
     with running(PROGRAMS[0]) as with_checks, running(PROGRAMS[1]) as without:
-        kept = asyncio.run(
-            compare([with_checks, without], chosen.rounds, chosen.seconds)
-        )
+        kept = asyncio.run(compare([with_checks, without], chosen.rounds, chosen.seconds))
     if chosen.insist and not kept:
         sys.exit("The target was missed.")
 
