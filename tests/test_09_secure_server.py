@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import socket
 import ssl
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,8 +22,11 @@ import pytest
 from agents.mcp import MCPServerSse
 
 from tests.conftest import ROOT
+from tests.folder_modules import modules_in
 from tests.parts import missing, require
-from workshop.running import HOST, Program, environment, running
+from workshop.checks.engine import check_url
+from workshop.checks.lesson_05 import suite
+from workshop.running import HOST, Program, environment, free_port, running
 
 pytestmark = pytest.mark.usefixtures("warm")
 
@@ -392,3 +398,368 @@ def test_the_redirect_leads_to_the_server(tmp_path: Path) -> None:
         answer = client.get(f"{redirect.url}/health", follow_redirects=True)
         assert answer.status_code == 200 and answer.url == f"{server.url}/health"
         assert redirect.stop() < 2 and redirect.process.returncode == 0
+
+
+# --- What else comes to the door ----------------------------------------------------------
+
+
+def asked(port: int, *lines: str | bytes, host: str | None = None, seconds: float = 5) -> str:
+    """What comes back for a request of these lines, until the end or the first event."""
+    name = f"{HOST}:{port}" if host is None else host
+    given = [line if isinstance(line, bytes) else line.encode() for line in lines]
+    given[1:1] = [f"Host: {name}".encode()] if name else []
+    with socket.create_connection((HOST, port), timeout=seconds) as connection:
+        connection.sendall(b"\r\n".join((*given, b"Connection: close", b"", b"")))
+        answer = b""
+        while b"Hello" not in answer and (data := connection.recv(65_536)):
+            answer += data
+    return answer.decode("latin-1")
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
+    with secured(False, tmp_path_factory.mktemp("plain") / "none") as server:
+        yield server.program
+
+
+BEARER = f"Authorization: {ALICE['Authorization']}"
+STREAM = "GET /sse HTTP/1.1"
+
+
+@pytest.mark.parametrize(
+    ("lines", "status"),
+    [
+        ((STREAM, BEARER), 200),
+        ((STREAM, BEARER.replace("Bearer", "bEARER")), 200),
+        ((STREAM, BEARER, BEARER), 401),
+        ((STREAM, BEARER, "authorization: Bearer x"), 401),
+        ((STREAM, "Authorization: Bearer"), 401),
+        ((STREAM, "Authorization: Bearer "), 401),
+        ((STREAM, "Authorization:"), 401),
+        ((STREAM, b"Authorization: Bearer \xc3\xa9\xff"), 401),
+        ((STREAM, BEARER.replace("Bearer", "Basic")), 401),
+        ((STREAM, BEARER[:-1]), 401),
+        ((STREAM, BEARER + "a"), 401),
+        ((f"GET /sse?token={TOKENS['alice']} HTTP/1.1",), 401),
+        (("HEAD /sse HTTP/1.1", BEARER), 405),
+        (("OPTIONS /message HTTP/1.1", BEARER), 405),
+        (("OPTIONS /message HTTP/1.1",), 401),
+        (("OPTIONS * HTTP/1.1", BEARER), 404),
+        (("CONNECT evil.example:80 HTTP/1.1", BEARER), 400),
+        (("GET @evil.example/sse HTTP/1.1", BEARER), 400),
+        (("GET http://evil.example HTTP/1.1", BEARER), 400),
+        ((b"GET /\xff HTTP/1.1", BEARER), 400),
+        (("GET /%ff%00 HTTP/1.1", BEARER), 404),
+        (("GET /sse/ HTTP/1.1", BEARER), 404),
+        (("GET //sse HTTP/1.1", BEARER), 404),
+        (("GET /docs HTTP/1.1", BEARER), 404),
+        (("GET /openapi.json HTTP/1.1", BEARER), 404),
+        ((f"GET /sse?{'ticket=a&' * 5000} HTTP/1.1",), 401),
+        ((f"GET /sse?ticket={'a' * 60_000} HTTP/1.1",), 401),
+        (("GET /sse?client=a%0Ab HTTP/1.1", BEARER), 400),
+        (("GET /sse?client=a%00b HTTP/1.1", BEARER), 400),
+        (("POST /message?session_id=%ff HTTP/1.1", BEARER), 415),
+        (("POST /sse HTTP/1.1", BEARER), 405),
+        (("GET /message HTTP/1.1", BEARER), 405),
+        (("GET /ticket HTTP/1.1", BEARER), 405),
+        ((STREAM, BEARER, "Origin: null"), 403),
+        ((STREAM, BEARER, "Origin: "), 403),
+        ((STREAM, BEARER, "Host: 127.0.0.1"), 421),
+    ],
+)
+def test_odd_requests(plain: Program, lines: tuple[str | bytes, ...], status: int) -> None:
+    before = len(plain.output)
+    answer = asked(plain.port, *lines)
+    assert answer.startswith(f"HTTP/1.1 {status} "), answer
+    assert "Traceback" not in plain.output[before:]
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+def test_a_request_without_a_host(plain: Program, version: str) -> None:
+    answer = asked(plain.port, f"GET /sse HTTP/{version}", BEARER, host="")
+    assert answer.startswith("HTTP/1.1 421 ")
+
+
+def test_a_ticket_opens_one_stream_and_nothing_else(plain: Program) -> None:
+    def ticket() -> str:
+        return httpx2.post(f"{plain.url}/ticket", headers=ALICE).json()["ticket"]
+
+    def status(line: str, *more: str) -> str:
+        return asked(plain.port, f"{line} HTTP/1.1", *more)[9:12]
+
+    mine = ticket()
+    assert status(f"GET /sse?ticket={mine}") == "200"
+    assert status(f"GET /sse?ticket={mine}") == "401"
+    # It is a ticket for a stream: not for messages, nor for another ticket.
+    mine = ticket()
+    assert status(f"POST /message?ticket={mine}") == "401"
+    assert status(f"POST /ticket?ticket={mine}") == "401"
+    assert status(f"HEAD /sse?ticket={mine}") == "401"
+    assert status(f"GET /sse?ticket={mine}&ticket={mine}") == "401"
+    assert status(f"GET /sse?Ticket={mine}") == "401"
+    assert status(f"GET /sse?ticket={mine}", "Authorization: Bearer wrong") == "401"
+    assert status(f"GET /sse?%74icket={mine}") == "200"
+    assert f"{mine[:8]}" not in plain.output
+
+
+def folder_module(name: str) -> Any:
+    return modules_in(FOLDER, [name])[name]
+
+
+def test_a_ticket_is_too_old_after_half_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    principals = folder_module("principals")
+    now = 1000.0
+    monkeypatch.setattr(principals.time, "monotonic", lambda: now)
+    tickets = principals.Tickets()
+    one, two = tickets.new("alice"), tickets.new("alice")
+    now += 29.9
+    assert tickets.use(one) == "alice"
+    now += 0.1
+    assert tickets.use(two) is None
+    # What nobody uses is thrown away, and there are never too many.
+    many = [tickets.new("alice") for _ in range(2 * principals.MAX_TICKETS)]
+    assert len(tickets.waiting) == principals.MAX_TICKETS
+    assert tickets.use(many[0]) is None and tickets.use(many[-1]) == "alice"
+    now += 60
+    tickets.new("alice")
+    assert len(tickets.waiting) == 1
+
+
+def test_pipelined_requests_are_answered_in_order(plain: Program) -> None:
+    head = f"GET /health HTTP/1.1\r\nHost: {HOST}:{plain.port}\r\n"
+    with socket.create_connection((HOST, plain.port), timeout=5) as connection:
+        connection.sendall(f"{head}\r\n{head}\r\n{head}Connection: close\r\n\r\n".encode())
+        answer = b"".join(iter(lambda: connection.recv(65_536), b""))
+    assert answer.count(b"HTTP/1.1 200 ") == 3
+
+
+# --- What is in the environment -----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ({"MCP_TOKENS": "alice"}, "MCP_TOKENS is NAME:TOKEN, with commas between several"),
+        ({"MCP_TOKENS": f":{'a' * 40}"}, "MCP_TOKENS is NAME:TOKEN, with commas"),
+        ({"MCP_TOKENS": "alice:short"}, "the token of 'alice' has fewer than 32 characters"),
+        ({"MCP_TOKENS": f"alice:{'é' * 40}"}, "the token of 'alice' "),
+        ({"MCP_TOKENS": f"a:{'x' * 40},a:{'y' * 40}"}, "the name or the token of 'a' twice"),
+        ({"MCP_TOKENS": f"a:{'x' * 40},b:{'x' * 40}"}, "the name or the token of 'b' twice"),
+        ({"RATE_OPENS": "often"}, "RATE_OPENS is a rate such as 60/minute, not 'often'"),
+        ({"MAX_STREAMS": "0"}, "MAX_STREAMS is a number of 1 or more, not '0'"),
+        ({"MAX_STREAMS": "nan"}, "MAX_STREAMS is a number of 1 or more, not 'nan'"),
+        ({"ALLOWED_ORIGINS": "*"}, "'*' is not an origin"),
+        ({"ALLOWED_ORIGINS": "null"}, "'null' is not an origin"),
+    ],
+)
+def test_settings_that_make_no_sense(
+    monkeypatch: pytest.MonkeyPatch, setting: dict[str, str], said: str
+) -> None:
+    settings = folder_module("settings")
+    with pytest.raises(SystemExit, match=re.escape(said)) as left:
+        settings.Settings.from_environment(setting)
+    # What is printed may be kept in a log: no token is in it.
+    assert not re.search("[xy]{40}|short\\b", str(left.value).replace("fewer", ""))
+
+
+def test_settings_do_not_show_tokens() -> None:
+    settings = folder_module("settings")
+    made = settings.Settings.from_environment(ENVIRONMENT)
+    assert TOKENS["alice"] not in repr(made)
+
+
+# --- Started in other ways ----------------------------------------------------------------
+
+
+@contextmanager
+def by_uvicorn(tmp_path: Path, *options: str) -> Iterator[Program]:
+    port = free_port()
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "uvicorn", "secure_server:app", "--port", str(port)),
+            *("--app-dir", str(FOLDER), "--http", "connection:Connection", *options),
+        ],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=environment(ENVIRONMENT),
+    )
+    program = Program(process, port)
+    try:
+        program.wait_until_listening(seconds=60)
+        yield program
+    finally:
+        program.stop()
+        assert process.stdout
+        process.stdout.close()
+
+
+def test_from_another_folder_behind_a_prefix(tmp_path: Path) -> None:
+    with by_uvicorn(tmp_path, "--root-path", "/tools") as program:
+        assert httpx2.get(f"{program.url}/health").status_code == 200
+        assert httpx2.get(f"{program.url}/").status_code == 200
+        ticket = httpx2.post(f"{program.url}/ticket", headers=ALICE).json()["ticket"]
+        answer = asked(program.port, f"GET /sse?ticket={ticket} HTTP/1.1")
+        assert "data: /tools/message?session_id=" in answer
+        assert asked(program.port, STREAM)[9:12] == "401"
+        # The first proxy on this machine is believed: but never what is in Host.
+        assert asked(program.port, STREAM, BEARER, host="evil.example")[9:12] == "421"
+        assert program.stop() < 2
+
+
+def test_behind_a_proxy_that_ends_tls(tmp_path: Path) -> None:
+    """The page's origin is https, what reaches us is http: the origin has to be named."""
+    host = {"ALLOWED_HOSTS": "tools.example"}
+    origin = {**ALICE, "Host": "tools.example", "Origin": "https://tools.example"}
+    with secured(False, tmp_path / "none", env=host) as server:
+        assert server.client(origin).get("/health").status_code == 403
+    host["ALLOWED_ORIGINS"] = "https://tools.example"
+    with secured(False, tmp_path / "none", env=host) as server:
+        assert server.client(origin).get("/health").status_code == 200
+
+
+def test_over_ipv6(tmp_path: Path) -> None:
+    if not has_ipv6():
+        pytest.skip("This machine has no ::1.")
+    port = free_port()
+    command = [sys.executable, str(FOLDER / "secure_server.py"), "--host", "::1"]
+    process = subprocess.Popen(
+        [*command, "--port", str(port)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=environment(ENVIRONMENT),
+    )
+    program = Program(process, port)
+    try:
+        program.wait_for_output("startup complete", seconds=60)
+        assert f"Serving MCP on http://[::1]:{port}/sse." in program.output
+        url = f"http://[::1]:{port}/health"
+        assert httpx2.get(url).status_code == 200
+        assert httpx2.get(url, headers={"Host": f"127.0.0.1:{port}"}).status_code == 200
+        assert httpx2.get(url, headers={"Host": "[::2]"}).status_code == 421
+    finally:
+        assert program.stop() < 2
+        assert process.stdout
+        process.stdout.close()
+
+
+def has_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+def test_without_httptools_no_server_starts(tmp_path: Path) -> None:
+    """h11 would call none of the methods that limit a head."""
+    status, printed = run_any(
+        "import sys; sys.modules['httptools'] = None; sys.argv = ['x', '--port', '0']\n"
+        f"sys.path.insert(0, {str(FOLDER)!r}); import secure_server"
+    )
+    assert status == 1 and "httptools" in printed.splitlines()[-1]
+
+
+def run_any(code: str) -> tuple[int, str]:
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+# --- Nothing is left ----------------------------------------------------------------------
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="it reads /proc")
+def test_a_thousand_sessions_leave_nothing_behind(tmp_path: Path) -> None:
+    limits = {"RATE_OPENS": "10000/second", "MAX_STREAMS": "50"}
+    with secured(False, tmp_path / "none", env=limits) as server:
+        port, pid = server.program.port, server.program.process.pid
+
+        def files() -> int:
+            return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+
+        asked(port, STREAM, BEARER)
+        before = files()
+        for number in range(1000):
+            # Some leave before the answer, some in its middle, some after the first event.
+            connection = socket.create_connection((HOST, port), timeout=10)
+            head = f"{STREAM}\r\nHost: {HOST}:{port}\r\n{BEARER}\r\n\r\n"
+            connection.sendall(head.encode())
+            if number % 3 == 1:
+                connection.recv(20)
+            elif number % 3 == 2:
+                came = b""
+                while b"Hello" not in came:
+                    came += connection.recv(4096) or pytest.fail(repr(came))
+            connection.close()
+        deadline = time.monotonic() + 10
+        while files() > before and time.monotonic() < deadline:
+            time.sleep(0.02)  # between two looks
+        assert files() <= before
+        # Of the limit on open streams nothing is taken: all can be had again.
+        with ExitStack() as streams:
+            for _ in range(50):
+                connection = streams.enter_context(
+                    socket.create_connection((HOST, port), timeout=10)
+                )
+                head = f"{STREAM}\r\nHost: {HOST}:{port}\r\n{BEARER}\r\n\r\n"
+                connection.sendall(head.encode())
+                assert connection.recv(12) == b"HTTP/1.1 200"
+            assert asked(port, STREAM, BEARER)[9:12] == "429"
+        assert server.program.stop() < 2
+        assert "Traceback" not in server.program.output
+
+
+def test_it_leaves_while_a_tls_client_takes_nothing(tmp_path: Path) -> None:
+    with secured(True, tmp_path / "certificates") as server:
+        port = server.program.port
+        assert isinstance(server.trust, ssl.SSLContext)
+        raw = socket.create_connection((HOST, port), timeout=10)
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        with server.trust.wrap_socket(raw, server_hostname=HOST) as stream:
+            head = f"{STREAM}\r\nHost: {HOST}:{port}\r\n{BEARER}\r\n\r\n"
+            stream.sendall(head.encode())
+            came = b""
+            while b"Hello" not in came:
+                came += stream.recv(4096)
+            endpoint = came.partition(b"data: ")[2].partition(b"\n")[0].decode()
+            with server.client(ALICE) as client:
+                ask = {"jsonrpc": "2.0", "method": "initialize"}
+                params = {"protocolVersion": "2024-11-05"}
+                client.post(endpoint, json={**ask, "id": 0, "params": params})
+                call = {"name": "echo", "arguments": {"message": "x" * 2_000_000}}
+                for number in range(1, 4):
+                    message = {"jsonrpc": "2.0", "id": number, "method": "tools/call"}
+                    client.post(endpoint, json={**message, "params": call})
+            assert server.program.stop() < 2
+            assert server.program.process.returncode == 0
+
+
+# --- The protocol, and what the checks cost -----------------------------------------------
+
+
+def test_it_passes_the_protocols_checks(tmp_path: Path) -> None:
+    limits = {"RATE_OPENS": "1000/second", "RATE_MESSAGES": "1000/second", "MAX_STREAMS": "99"}
+    with secured(False, tmp_path / "none", env=limits) as server:
+        report = check_url(suite, f"{server.url}/sse", ALICE)
+    assert report.ok, report.as_json()
+    assert report.ids("waiting") == [] and len(report.results) >= 20
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="it reads /proc")
+@pytest.mark.quiet
+def test_the_checks_cost_little() -> None:
+    """In a short run. What takes processor time from it may spoil a run: then again."""
+    printed = ""
+    for _ in range(4):
+        status, said = run(
+            *(sys.executable, str(FOLDER / "benchmark.py"), "--rounds", "5"),
+            *("--seconds", "0.2", "--assert"),
+        )
+        assert all(len(line) <= 80 for line in said.splitlines())
+        if status == 0:
+            return
+        printed += said
+    pytest.fail(f"Not as fast as promised:\n{printed}")

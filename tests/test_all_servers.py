@@ -46,7 +46,15 @@ STREAMS: dict[str, str | None] = {
     "07_sdk_client/browser/serve.py": None,
     "08_agent/model_server.py": None,
     "09_security/open_server.py": "/sse?token=your-secret-token",
+    "09_security/redirect.py": None,
+    "09_security/identity/oauth_server.py": None,
+    "09_security/identity/authorization_server.py": None,
+    "09_security/identity/resource_broken.py": None,
 }
+# The token that each of them is given, in the environment, for somebody called "test".
+TOKEN = "test" * 8
+# What opens the stream of a server that wants to know who asks.
+HEADERS = {"09_security/secure_server.py": {"Authorization": f"Bearer {TOKEN}"}}
 # What the program needs to be told; {url} is a server that never says more.
 ARGUMENTS = {
     "03_event_hub/faulty_proxy.py": ("--target", "{url}"),
@@ -73,8 +81,11 @@ NEEDS_GRACE = (
 WAITS_FOR_STREAMS = ("first_server.py",)
 CUTS_STREAMS_OFF = ("guarded_server.py", "messages_server.py", "sessions_server.py")
 
+# As people write them: nothing turns the signal into an end with status 0.
+AS_PEOPLE_WRITE_THEM = ("open_server.py",)
+
 # Apps with a heartbeat of their own, faster with HEARTBEAT_SECONDS in the environment.
-HAVE_HEARTBEATS = ("05_sse_server/sse_server.py",)
+HAVE_HEARTBEATS = ("05_sse_server/sse_server.py", "09_security/secure_server.py")
 
 # Programs that are no servers, with what makes them wait: for a server that says nothing
 # more, or for more on their standard input.
@@ -127,6 +138,7 @@ CLIENTS: dict[str, list[tuple[str, ...]]] = {
         ("scripts/trace_turn.py", "{url}/sse"),
         ("solutions/exercise.py", "{url}/sse"),
     ],
+    "09_security": [("scripts/sdk_client.py", "{url}/sse")],
     "11_docker": [("scripts/what_it_can_do.py", "{url}/sse")],
 }
 
@@ -170,7 +182,7 @@ def start(
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        env=environment({"HEARTBEAT_SECONDS": "0.5"}),
+        env=environment({"HEARTBEAT_SECONDS": "0.5", "MCP_TOKENS": f"test:{TOKEN}"}),
         cwd=cwd,
         preexec_fn=ignore_interrupts if sigint_ignored else None,
     )
@@ -226,10 +238,12 @@ class SilentHandler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def opened(port: int, path: str, *, host: str | None = None) -> Iterator[int]:
+def opened(
+    port: int, path: str, headers: dict[str, str] = SSE, *, host: str | None = None
+) -> Iterator[int]:
     """The status of a GET whose answer is left open meanwhile."""
     with closing(http.client.HTTPConnection(HOST, port, timeout=10)) as connection:
-        connection.request("GET", path, headers=SSE | ({"Host": host} if host else {}))
+        connection.request("GET", path, headers=headers | ({"Host": host} if host else {}))
         # Of its own, it would close the connection.
         with closing(connection.getresponse()) as response:
             yield response.status
@@ -310,9 +324,14 @@ class Server:
     arguments: tuple[str, ...]
 
     @property
+    def headers(self) -> dict[str, str]:
+        """What to send with a GET of the stream."""
+        return SSE | HEADERS.get(f"{self.path.parent.name}/{self.path.name}", {})
+
+    @property
     def untidy(self) -> bool:
         """Whether it may die of the signal, and print a traceback."""
-        untidy = (*WAITS_FOR_STREAMS, *CUTS_STREAMS_OFF)
+        untidy = (*WAITS_FOR_STREAMS, *CUTS_STREAMS_OFF, *AS_PEOPLE_WRITE_THEM)
         return self.path.stem.endswith("_broken") or self.path.name in untidy
 
 
@@ -346,7 +365,7 @@ def look_at_server(
         if not arguments and not answers_at_once(port):
             wrong.append(f"an answer takes longer than {AT_ONCE * 1000:.0f} ms")
         if server.stream is not None:
-            status = streams.enter_context(opened(port, server.stream))
+            status = streams.enter_context(opened(port, server.stream, server.headers))
             if status != 200:
                 wrong.append(f"GET {server.stream}: {status}")
         if server.path.name in WAITS_FOR_STREAMS:
@@ -456,10 +475,10 @@ def answers_and_leaves(program: Program, server: Server) -> list[str]:
     stream = server.stream or "/"
     for name in ("127.0.0.1", "localhost"):
         host = f"{name}:{program.port}"
-        with opened(program.port, stream, host=host) as status:
+        with opened(program.port, stream, server.headers, host=host) as status:
             if status != 200:
                 wrong.append(f"Host: {host} gets {status}")
-    with opened(program.port, stream):
+    with opened(program.port, stream, server.headers):
         ends = told_to_leave(program, signal.SIGTERM, may_die=True, may_trace=server.untidy)
     return wrong + ends
 
@@ -473,7 +492,8 @@ def look_at_app(server: Server) -> list[str]:
         wrong: list[str] = []
         statuses: list[int] = []
         for program in (by_itself, by_uvicorn):
-            with opened(program.port, server.stream or "/", host="evil.example") as status:
+            stream = server.stream or "/"
+            with opened(program.port, stream, server.headers, host="evil.example") as status:
                 statuses.append(status)
             with opened(program.port, "/no-such-page?session_id=OPENSESAME"):
                 pass
@@ -491,7 +511,7 @@ def look_at_app(server: Server) -> list[str]:
 def hears(program: Program, server: Server, word: bytes) -> bool:
     """Whether a line with the word comes on the stream."""
     with closing(http.client.HTTPConnection(HOST, program.port, timeout=5)) as connection:
-        connection.request("GET", server.stream or "/", headers=SSE)
+        connection.request("GET", server.stream or "/", headers=server.headers)
         with closing(connection.getresponse()) as response:
             try:
                 return any(word in line for line in response)

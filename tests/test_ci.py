@@ -37,8 +37,11 @@ def test_env_example_lists_every_setting_with_its_default() -> None:
         name
         for path in sources("scripts", "solutions", "workshop", "tests")
         for name in re.findall(
-            # (`number` is how lesson 11's settings read one.)
-            r"""(?:environ(?:\.get\(|\[)|getenv\(|\b(?:whole_)?number\()\s*["'](\w+)""",
+            # (`number` is how lesson 11's settings read one. Those of lesson 09 name the
+            # environment first.)
+            r"""(?:environ(?:\.get\(|\[)|getenv\(|\b(?:whole_)?number\("""
+            r"""|\b(?:rate|number)\(environment,|\bread_tokens\(environment\.get\()"""
+            r"""\s*["'](\w+)""",
             path.read_text(encoding="utf-8"),
         )
     } - of_others

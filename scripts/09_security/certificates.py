@@ -40,10 +40,9 @@ def certificate(folder: Path, *names: str) -> Certificate:
         check(files, *names)
     except OSError as error:  # an SSLError is one, too
         sys.exit(f"Cannot use a certificate in {folder}: {error.strerror or error}")
-    except (ValueError, InvalidSignature) as error:
+    except ValueError as error:
         # It may be somebody's own, so nothing is overwritten.
-        why = str(error) or "ca.pem did not sign server.pem"
-        sys.exit(f"The certificate in {folder} is of no use: {why}. Remove it for a new one")
+        sys.exit(f"The certificate in {folder} is of no use: {error}. Remove it for a new one")
     return files
 
 
@@ -75,12 +74,14 @@ def make(folder: Path, *names: str) -> None:
 
 
 def check(files: Certificate, *names: str) -> None:
-    """Raises OSError, ValueError or InvalidSignature for what no client would accept."""
+    """Raises OSError or ValueError for what no client would accept."""
     ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(files.chain, files.key)
     issued = x509.load_pem_x509_certificate(files.chain.read_bytes())
-    issued.verify_directly_issued_by(
-        x509.load_pem_x509_certificate(files.authority.read_bytes())
-    )
+    authority = x509.load_pem_x509_certificate(files.authority.read_bytes())
+    try:
+        issued.verify_directly_issued_by(authority)
+    except (ValueError, InvalidSignature):
+        raise ValueError("ca.pem did not sign server.pem") from None
     if issued.not_valid_after_utc < datetime.now(UTC):
         raise ValueError(f"it ended on {issued.not_valid_after_utc:%Y-%m-%d}")
     certified = issued.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
