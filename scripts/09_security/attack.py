@@ -15,8 +15,8 @@ import asyncio
 import importlib
 import json
 import sys
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -128,20 +128,37 @@ async def attack_both(
     names: list[str], told: Callable[[str, str, Finding | str], None]
 ) -> None:
     with ExitStack() as stack:
-        against_servers = [name for name in names if load(name).AGAINST == "server"]
+        share_a_server = [
+            name for name in names if load(name).AGAINST == "server" and not alone(name)
+        ]
         servers: dict[str, Callable[[str], Server]] = {}
-        if against_servers:
+        if share_a_server:
             for target in (OPEN, SECURE):
                 program = HERE / f"{target}_server.py"
-                servers[target] = stack.enter_context(started(program, against_servers))
+                servers[target] = stack.enter_context(started(program, share_a_server))
         for name in names:
             for target in (OPEN, SECURE):
-                match load(name).AGAINST:
-                    case "client":
-                        victim = HERE / f"{target}_client.py"
-                    case _:
-                        victim = servers[target](name)
-                told(name, target, await result_of(load(name), victim))
+                with victim(name, target, servers) as attacked:
+                    told(name, target, await result_of(load(name), attacked))
+
+
+def alone(name: str) -> bool:
+    """Whether an attack wants a server of its own: it then says why."""
+    return getattr(load(name), "ALONE", False)
+
+
+@contextmanager
+def victim(
+    name: str, target: str, servers: Mapping[str, Callable[[str], Server]]
+) -> Iterator[Server | Path]:
+    """What an attack is aimed at: the open one or the secure one."""
+    if load(name).AGAINST == "client":
+        yield HERE / f"{target}_client.py"  # the attack starts it
+    elif alone(name):
+        with started(HERE / f"{target}_server.py", [name]) as server_for:
+            yield server_for(name)
+    else:
+        yield servers[target](name)
 
 
 async def attack_url(
