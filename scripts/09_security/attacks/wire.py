@@ -50,13 +50,17 @@ class Wire:
         await self.reader.readexactly(int(headers.get("content-length", "0")))
         return int(status.split()[1]), headers
 
-    async def post(
-        self, session_id: str, message: object, token: str
-    ) -> tuple[int, dict[str, str]]:
+    def message(self, session_id: str, message: object, token: str) -> bytes:
+        """A whole POST."""
         body = json.dumps(message).encode()
         lines = ("Content-Type: application/json", f"Content-Length: {len(body)}")
         path = f"/message?session_id={quote(session_id)}"
-        await self.send(self.head("POST", path, *lines, token=token) + b"\r\n" + body)
+        return self.head("POST", path, *lines, token=token) + b"\r\n" + body
+
+    async def post(
+        self, session_id: str, message: object, token: str
+    ) -> tuple[int, dict[str, str]]:
+        await self.send(self.message(session_id, message, token))
         return await self.answer()
 
     async def open_stream(self, token: str) -> str:
