@@ -75,8 +75,8 @@ class Wire:
         assert found
         return found[0].decode()
 
-    async def trickle(self, seconds: float) -> str | None:
-        """Send a byte now and then. Returns how the server answered, or None: it still waits.
+    async def trickle(self, seconds: float, piece: bytes = b"a") -> str | None:
+        """Send a piece now and then. Returns how the server answered, or None: it still waits.
 
         If it closed the connection without a word, the answer is "closed".
         """
@@ -84,7 +84,7 @@ class Wire:
         with suppress(TimeoutError, ConnectionError):
             async with asyncio.timeout(seconds):
                 while not line.done():
-                    await self.send(b"a")
+                    await self.send(piece)
                     await asyncio.wait((line,), timeout=BYTE_SECONDS)
         if not line.done():
             line.cancel()
