@@ -310,7 +310,7 @@ async def test_more_streams_than_a_process_may_have_files(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """On most machines 1024, until somebody raises it. Then memory is the limit."""
-    streams = 2_000
+    streams = 1_200
     soft, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = streams + 500
     if most != resource.RLIM_INFINITY and most < needed:
@@ -329,7 +329,7 @@ async def test_more_streams_than_a_process_may_have_files(
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, most))
     assert finding.succeeded
     found = re.fullmatch(
-        r"2000 streams for one customer: memory \+(\d+) KiB for each", finding.evidence
+        r"1200 streams for one customer: memory \+(\d+) KiB for each", finding.evidence
     )
     assert found, finding
     assert 10 < int(found[1]) < 100
