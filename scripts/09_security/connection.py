@@ -11,13 +11,14 @@ import asyncio
 from typing import Any
 
 from settings import Settings
-from uvicorn.protocols.http.auto import AutoHTTPProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HEAD_SECONDS = Settings.from_environment().head_seconds
 MAX_HEAD = 64 * 1024  # bytes
 
-# Based on httptools, which calls the `on_…` methods as it parses.
-HttpProtocol: Any = AutoHTTPProtocol
+# It calls the `on_…` methods as it parses. uvicorn's other protocol, h11, has none of them:
+# where httptools is missing, this import fails, and no server starts without its limits.
+HttpProtocol: Any = HttpToolsProtocol
 
 
 class Connection(HttpProtocol):

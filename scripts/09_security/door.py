@@ -75,9 +75,8 @@ class StayWithHttps:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_with_header(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(raw=message["headers"])["Strict-Transport-Security"] = (
-                    "max-age=31536000"
-                )
+                # Of the message, so that it gets a list of its own: answers share theirs.
+                MutableHeaders(scope=message)["Strict-Transport-Security"] = "max-age=31536000"
             await send(message)
 
         over_tls = scope["type"] == "http" and scope["scheme"] == "https"

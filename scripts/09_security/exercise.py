@@ -1,76 +1,438 @@
-"""Exercise 09: send each event as soon as it is made.
+"""Lesson 09, the exercise: a server that works and is open to everybody. Close its holes.
 
-GET /sse?interval=SECONDS   three events: `one`, `two` and `three` (default: 0.25 seconds)
+Do the TODOs in order, each where the lesson says so. The checks are attacks. After each TODO,
+see which of them still succeed:
+
+    uv run workshop check 09
 """
-
-# REPLACE: this exercise. CONTRIBUTING.md, "The exercise", explains the marks.
 
 from __future__ import annotations
 
 import argparse
+import asyncio
+import contextlib
 import errno
+import json
+import logging
+import os
+import re
+import secrets
 import signal
+import socket
 import sys
-import time
-from collections.abc import Iterator
-from contextlib import suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import parse_qs, urlsplit
+from asyncio.subprocess import PIPE, STDOUT
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import uvicorn
+from fastapi import Depends, FastAPI, HTTPException, Request
+from fastapi.responses import Response, StreamingResponse
+from limits import parse
+from limits.storage import MemoryStorage
+from limits.strategies import MovingWindowRateLimiter
+from starlette.types import Receive, Scope, Send
+
+Message = dict[str, Any]
+
+HEARTBEAT_SECONDS = 15.0
+MAX_BODY = 4 * 1024 * 1024  # bytes of one POST
+MAX_WAITING = 32  # events of one session that its reader has not taken yet
+MAX_STREAMS = 5  # that one principal may have open at once
+RATE = parse("120 per 10 seconds")  # messages that one principal may send
+NOTES = Path(os.environ.get("NOTES") or "scripts/09_security/notes")
+
+# ---- Who is it? ---------------------------------------------------------------------------
 
 
-def words(interval: float) -> Iterator[str]:
-    """Three words, `interval` seconds apart."""
-    for word in ("one", "two", "three"):
-        yield word
-        time.sleep(interval)
+def read_tokens() -> dict[str, str]:
+    """From MCP_TOKENS=alice:TOKEN,bob:TOKEN: the token of each name. Or one for this run."""
+    given = os.environ.get("MCP_TOKENS") or f"me:{secrets.token_urlsafe(32)}"
+    entries = (entry.strip().partition(":") for entry in given.split(","))
+    return {name: token for name, _, token in entries}
 
 
-def event(word: str) -> str:
-    """One event of an event stream whose data is `word`."""
-    # TODO 1: Write the event in the format of an event stream. A reader must see
-    # where it ends.
-    return word
+TOKENS = read_tokens()
 
 
-class Handler(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        url = urlsplit(self.path)
-        if url.path != "/sse":
-            self.send_error(404)
+def principal_of(request: Request) -> str:
+    """The name of whoever sends this request. Raises HTTPException."""
+    # TODO 1: A request needs a header `Authorization: Bearer TOKEN` with one of TOKENS. Return
+    # whose token it is. The answer to any other request is 401, with a header
+    # `WWW-Authenticate: Bearer`. Compare with secrets.compare_digest, and compare bytes: `==`
+    # takes the longer the more of a token is right, and of strings compare_digest takes ASCII
+    # only. (`headers=` of HTTPException is a dict.)
+    return "everybody"
+
+
+# ---- Whose session is it? -----------------------------------------------------------------
+
+
+class Session:
+    """One client: its id, whose it is, and the events that wait for its stream."""
+
+    def __init__(self, principal: str) -> None:
+        # TODO 2: Give the session an id that nobody can guess.
+        self.id = str(len(sessions) + 1)
+        self.principal = principal
+        self.waiting: asyncio.Queue[bytes | None] = asyncio.Queue()  # None ends the stream
+        sessions[self.id] = self
+
+    def close(self) -> None:
+        """From now on POST does not find this session, and its stream ends."""
+        sessions.pop(self.id, None)
+        while not self.waiting.empty():
+            self.waiting.get_nowait()  # nobody will read it any more
+        self.waiting.put_nowait(None)
+
+
+sessions: dict[str, Session] = {}
+
+
+def session_of_post(session_id: str, principal: str) -> Session:
+    """The session that a message is for. Raises HTTPException."""
+    session = sessions.get(session_id)
+    # TODO 3: An id may be found in a log or over a shoulder. To anyone but the principal who
+    # opened the session, it must look like an id that does not exist: the same 404.
+    if session is None:
+        raise HTTPException(404, "No such session: open GET /sse again")
+    return session
+
+
+def session_of_stream(session_id: str, principal: str) -> Session:
+    """The session that a new stream carries."""
+    # (TODO 3) And no id that comes from outside may open a session again: two readers of one
+    # session get a part of its events each. A new stream has a new session.
+    # A client that has lost its connection goes on with its session.
+    return sessions.get(session_id) or Session(principal)
+
+
+# ---- Whose answer is it? ------------------------------------------------------------------
+
+
+async def reply_on_stream(message: Message, session: Session) -> None:
+    """Answer a message that came in this session."""
+    # TODO 4: `asked_by` says whose a reply is by the id of its request. But each client counts
+    # its requests from 1. Send the reply to the session that the message came in: then nobody
+    # needs `asked_by`, below, any more.
+    asked_by[message.get("id")] = session
+    reply = await answer(message)
+    if reply is not None:
+        send(asked_by[reply["id"]], encode_event("message", json.dumps(reply)))
+
+
+asked_by: dict[Any, Session] = {}  # which session a request came in, by the request's id
+background: set[asyncio.Task[None]] = set()
+
+
+def in_background(message: Message, session: Session) -> None:
+    """Answer the message, however long that takes."""
+    task = asyncio.create_task(reply_on_stream(message, session))
+    # The event loop does not keep a task alive: we have to hold a reference.
+    background.add(task)
+    task.add_done_callback(background.discard)
+
+
+# ---- Where does it come from? -------------------------------------------------------------
+
+
+def own_hosts(request: Request) -> set[str]:
+    """What the Host header may say: this machine's own names, with the port they came to."""
+    port = request.scope["server"][1]
+    return {f"127.0.0.1:{port}", f"localhost:{port}", f"[::1]:{port}"}
+
+
+def guard(request: Request) -> None:
+    """Runs before every endpoint. Raises HTTPException for a request it does not let in."""
+    # TODO 5: A page on the web can make its visitor's browser send requests to this server,
+    # also under a name of its own. Refuse a Host that is not in own_hosts(request) with 421,
+    # and an Origin other than http:// and one of these hosts with 403. No Origin at all is
+    # fine: only browsers send it.
+
+
+def expect_json(request: Request) -> None:
+    """Raises HTTPException for a POST that says that it is something else."""
+    # TODO 6: A page may send text/plain to any server, and the browser does not ask the server
+    # first. For application/json it does. Refuse every other Content-Type with 415; what comes
+    # after a semicolon does not matter.
+
+
+# ---- What goes out ------------------------------------------------------------------------
+
+
+def encode_event(kind: str, data: str, event_id: str = "") -> bytes:
+    """One event as bytes. Raises ValueError for an id that would end its line."""
+    # TODO 7: A line ends with CR LF, with CR or with LF, and what comes next is another field.
+    # Data may have such line ends: give each line of it a `data:` of its own. An id may not:
+    # raise ValueError for one with CR, LF or NUL in it. (str.splitlines splits at more.)
+    lines = [f"data: {data}"]
+    if event_id:
+        lines.insert(0, f"id: {event_id}")
+    return "\n".join([f"event: {kind}", *lines, "\n"]).encode()
+
+
+async def events(session: Session, greeting: bytes) -> AsyncIterator[bytes]:
+    """What goes out on the session's stream, event by event."""
+    yield encode_event("endpoint", f"/message?session_id={session.id}")
+    yield greeting
+    while True:
+        try:
+            async with asyncio.timeout(HEARTBEAT_SECONDS):
+                event = await session.waiting.get()
+        except TimeoutError:
+            yield b": heartbeat\n\n"
+            continue
+        if event is None:
             return
-        interval = float(parse_qs(url.query).get("interval", ["0.25"])[0])
-        self.send_response(200)
-        self.send_header("Content-Type", "text/event-stream")
-        self.end_headers()
-        with suppress(ConnectionError):  # the client has left
-            # TODO 2: Send each event as soon as its word is there.
-            late_lump = "".join(event(word) for word in words(interval))
-            self.wfile.write(late_lump.encode())
+        yield event
 
-    def log_message(self, format: str, *args: object) -> None: ...
+
+# ---- How much? ----------------------------------------------------------------------------
+
+
+async def read_body(request: Request) -> bytes:
+    """The body of a POST. Raises HTTPException for one that is too long."""
+    # TODO 8: A body need not say how long it will be, and need not end. Count while it comes
+    # in, `async for piece in request.stream()`, and refuse one over MAX_BODY with 413.
+    return await request.body()
+
+
+def send(session: Session, event: bytes) -> None:
+    """Queue an event for the session's stream."""
+    # TODO 9: A client that asks and never reads must not fill the memory. If MAX_WAITING
+    # events are waiting already (`session.waiting.qsize()`), close the session instead.
+    session.waiting.put_nowait(event)
+
+
+class EventStream(StreamingResponse):
+    """The answer to GET /sse: it lasts as long as its client listens."""
+
+    media_type = "text/event-stream"
+
+    def __init__(self, session: Session, greeting: bytes) -> None:
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        super().__init__(events(session, greeting), headers=headers)
+        self.session = session
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # (TODO 9) Nor must one that opens a stream and leaves, again and again. However the
+        # stream ends, close its session. Here, and not in `events`: for a client that left
+        # before the first byte, a generator never starts, and its `finally` never runs.
+        await super().__call__(scope, receive, send)
+
+
+def limit_streams(principal: str) -> None:
+    """Raises HTTPException if this principal may not open one more stream now."""
+    # TODO 10: Each stream has its session in `sessions`. A principal who has MAX_STREAMS of
+    # them gets 429 with a header `Retry-After: 1`. Others must not notice.
+
+
+window = MovingWindowRateLimiter(MemoryStorage())
+
+
+def limit_messages(principal: str) -> None:
+    """Raises HTTPException if this principal may not send one more message now."""
+    # (TODO 10) One who has sent as many messages as RATE allows gets the same.
+    # `window.hit(RATE, principal)` counts one more, and says whether there was room for it.
+
+
+# ---- What the log knows -------------------------------------------------------------------
+
+
+def hide_secrets(record: logging.LogRecord) -> bool:
+    """Runs before a line of the access log is written. False would leave the line out."""
+    # TODO 11: The log shows each request with its whole URL, and so the id of each session.
+    # Put "…" in the place of every value in a query: what comes after a "=", up to the next
+    # "&". `record.args` is a tuple; its strings are the client, the method, the URL and the
+    # version of HTTP. Don't look for names: `%73ession_id` is `session_id`, too.
+    return True
+
+
+# ---- What a tool may do -------------------------------------------------------------------
+
+
+def note_path(name: str) -> Path:
+    """The file of a note. Raises ValueError for a name that leads out of the folder NOTES."""
+    # TODO 12: `..`, an absolute path and a symbolic link all lead out of the folder. Find the
+    # file that is really meant (Path.resolve), and ask whether it is in there
+    # (Path.is_relative_to). As strings, "/notes-private" begins with "/notes".
+    return NOTES / name
+
+
+async def count_lines(name: str) -> str:
+    """What `wc -l` prints about a note."""
+    note_path(name)
+    # TODO 13: A shell reads the name as a part of a command. Start `wc` without one:
+    # asyncio.create_subprocess_exec takes the program and each argument by itself. And a name
+    # that begins with a dash is an option, unless `--` comes before it.
+    counting = await asyncio.create_subprocess_shell(
+        f"wc -l {name}", cwd=NOTES, stdout=PIPE, stderr=STDOUT
+    )
+    printed, _ = await counting.communicate()
+    return printed.decode("utf-8", "replace")
+
+
+# ---- The server. Nothing is missing from here on ------------------------------------------
+
+
+async def open_stream(request: Request) -> Response:
+    """The answer to GET /sse."""
+    principal = principal_of(request)
+    limit_streams(principal)
+    client = request.query_params.get("client", "you")
+    note = NOTES / "welcome.txt"
+    welcome = note.read_bytes().decode("utf-8", "replace") if note.is_file() else "Welcome."
+    try:
+        greeting = encode_event(
+            "connected", f"Hello, {client}. You are {principal}.\n{welcome}", f"{client}-1"
+        )
+    except ValueError as error:
+        raise HTTPException(400, f"In ?client=: {error}") from error
+    session = session_of_stream(request.query_params.get("session_id", ""), principal)
+    return EventStream(session, greeting)
+
+
+async def receive_message(request: Request) -> Response:
+    """The answer to POST /message. The reply goes out on the session's stream."""
+    principal = principal_of(request)
+    limit_messages(principal)
+    expect_json(request)
+    body = await read_body(request)
+    session = session_of_post(request.query_params.get("session_id", ""), principal)
+    try:
+        message = json.loads(body)
+    except ValueError as error:
+        raise HTTPException(400, "Not JSON") from error
+    if not isinstance(message, dict) or not isinstance(message.get("method"), str):
+        raise HTTPException(400, "Not a message of JSON-RPC")
+    in_background(message, session)
+    return Response(status_code=202)
+
+
+async def answer(message: Message) -> Message | None:
+    """The reply to a message, or None if it is a notification."""
+    if "id" not in message:
+        return None
+    reply = {"jsonrpc": "2.0", "id": message["id"]}
+    match message["method"]:
+        case "initialize":
+            result = {
+                "protocolVersion": "2024-11-05",
+                "capabilities": {"tools": {}},
+                "serverInfo": {"name": "guarded-exercise", "version": "1.0.0"},
+            }
+        case "ping":
+            result = {}
+        case "tools/list":
+            result = {"tools": [listing(name) for name in TOOLS]}
+        case "tools/call":
+            result = await call_tool(message.get("params"))
+        case method:
+            return reply | {"error": {"code": -32601, "message": f"Not found: {method}"}}
+    return reply | {"result": result}
+
+
+def listing(name: str) -> Message:
+    argument, kind, _ = TOOLS[name]
+    schema = {"type": "object", "properties": {argument: {"type": kind}}}
+    return {"name": name, "inputSchema": schema | {"required": [argument]}}
+
+
+async def call_tool(params: Any) -> Message:
+    try:
+        argument, _, run = TOOLS[params["name"]]
+        text, failed = await run(params["arguments"][argument]), False
+    except ValueError as error:
+        text, failed = str(error), True
+    except Exception as error:
+        # Nobody wrote its text for strangers: it may hold a path.
+        text, failed = f"The tool failed: {type(error).__name__}", True
+    return {"content": [{"type": "text", "text": text}], "isError": failed}
+
+
+async def echo(message: str) -> str:
+    return message
+
+
+async def wait(seconds: float) -> str:
+    await asyncio.sleep(seconds)
+    return f"Waited {seconds} s"
+
+
+async def read_note(name: str) -> str:
+    return note_path(name).read_text(encoding="utf-8")
+
+
+# Each tool takes one argument: its name, and its type in JSON.
+TOOLS: dict[str, tuple[str, str, Callable[..., Awaitable[str]]]] = {
+    "echo": ("message", "string", echo),
+    "wait": ("seconds", "number", wait),
+    "read_note": ("name", "string", read_note),
+    "count_lines": ("name", "string", count_lines),
+}
+
+
+@contextlib.asynccontextmanager
+async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    """From before the first request to after the last one."""
+    if "MCP_TOKENS" not in os.environ:
+        print(f"MCP_TOKENS is not set. The token for this run: {TOKENS['me']}", flush=True)
+    logging.getLogger("uvicorn.access").addFilter(hide_secrets)
+    loop = asyncio.get_running_loop()
+    uvicorns_own = {
+        number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)
+    }
+
+    def end_streams() -> None:
+        for session in list(sessions.values()):
+            session.close()
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        loop.call_soon_threadsafe(end_streams)  # uvicorn waits for all responses to end
+        handler = uvicorns_own[signal.Signals(number)]
+        if callable(handler):
+            handler(number, frame)
+
+    for number in uvicorns_own:
+        signal.signal(number, leave)
+    yield
+    for number, handler in uvicorns_own.items():
+        signal.signal(number, handler)
+
+
+app = FastAPI(dependencies=[Depends(guard)], openapi_url=None, lifespan=lifespan)
+app.get("/sse")(open_stream)
+app.post("/message")(receive_message)
+
+
+@app.get("/health")
+async def health() -> dict[str, str]:
+    return {"status": "ok"}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8009)
-    options = parser.parse_args()
-
-    # SIGTERM ends the program as Ctrl-C does. Ctrl-C needs the handler too: a shell script
-    # that starts a program with `&` makes it ignore SIGINT.
-    for end in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(end, signal.default_int_handler)
+    arguments = parser.parse_args()
+    # Name the protocol: only then does asyncio turn off Nagle's algorithm (lesson 03).
+    listener = socket.socket(proto=socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        server = ThreadingHTTPServer((options.host, options.port), Handler)
+        listener.bind((arguments.host, arguments.port))
     except OSError as error:
         if error.errno != errno.EADDRINUSE:
             raise
-        sys.exit(f"Port {options.port} is in use. Choose another: --port {options.port + 1}")
-    url = f"http://{options.host}:{options.port}"
-    print(f"Listening on {url} (Ctrl-C stops it). In another terminal, type:")
-    print(f"  curl -N {url}/sse", flush=True)
-    with suppress(KeyboardInterrupt):
-        server.serve_forever()
+        port = arguments.port
+        sys.exit(f"Port {port} is in use. Choose another: --port {port + 1}")
+    url = f"http://{arguments.host}:{arguments.port}"
+    print(f"Serving MCP on {url}/sse. In another terminal:", flush=True)
+    print(f'  curl -N -H "Authorization: Bearer $TOKEN" {url}/sse', flush=True)
+    # uvicorn raises the signal once more when it is done. Stopping when told is no failure.
+    for told_to_leave in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(told_to_leave, lambda *_: sys.exit(0))
+    uvicorn.Server(uvicorn.Config(app)).run(sockets=[listener])
 
 
 if __name__ == "__main__":
