@@ -6,8 +6,12 @@ its cure is taken out: nothing else would have stopped it.
 
 from __future__ import annotations
 
+import asyncio
 import re
+import resource
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -18,6 +22,7 @@ import pytest
 
 from tests.folder_modules import modules_in
 from workshop.course import ROOT
+from workshop.running import environment
 
 pytestmark = pytest.mark.usefixtures("warm")
 
@@ -39,8 +44,8 @@ AGAINST_SERVERS = {
         r"20 of 20 closed: HTTP/1.1 408 Request Timeout",
     ),
     "slow_reader": (
-        r"60 MiB wait for a client that does not read: memory \+(\d+) MiB",
-        r"dropped after \d+ replies of 3 MiB: 404",
+        r"48 MiB wait for a client that does not read: memory \+(\d+) MiB",
+        r"dropped after \d+ calls of 3 MiB: 404",
     ),
     "hoarded_sessions": (
         r"300 sessions without a client take messages",
@@ -170,11 +175,12 @@ def server(warm: None) -> Iterator[Callable[[str, str], Any]]:
         servers: dict[str, Callable[[str], Any]] = {}
 
         def of(target: str, name: str) -> Any:
-            if target not in servers:
-                program = FOLDER / f"{target}_server.py"
-                customers = [*AGAINST_SERVERS, "kept"]
-                servers[target] = stack.enter_context(started(program, customers))
-            return servers[target](name)
+            which = f"{target}_server.py"
+            alone = name if getattr(MODULES[f"attacks.{name}"], "ALONE", False) else ""
+            if which + alone not in servers:
+                start = started(FOLDER / which, list(AGAINST_SERVERS))
+                servers[which + alone] = stack.enter_context(start)
+            return servers[which + alone](name)
 
         yield of
 
@@ -187,8 +193,9 @@ async def test_it_succeeds_on_the_open_server(
     assert finding.succeeded, finding
     found = re.fullmatch(AGAINST_SERVERS[name][0], finding.evidence)
     assert found, finding
+    assert len(finding.evidence) <= 70
     # What it was sent, it keeps.
-    assert all(int(mib) > 40 for mib in found.groups())
+    assert all(int(mib) > 30 for mib in found.groups())
 
 
 @pytest.mark.parametrize("name", AGAINST_SERVERS)
@@ -200,6 +207,7 @@ async def test_it_fails_on_the_secure_server(
     finding = await attack(name).attack(target)
     assert not finding.succeeded, finding
     assert re.fullmatch(AGAINST_SERVERS[name][1], finding.evidence), finding
+    assert len(finding.evidence) <= 70
     assert psutil.Process(target.pid).memory_info().rss - before < 48 * MIB
 
 
@@ -209,7 +217,8 @@ async def test_it_succeeds_on_the_open_client(name: str) -> None:
     assert finding.succeeded, finding
     found = re.fullmatch(AGAINST_CLIENTS[name][0], finding.evidence)
     assert found, finding
-    assert all(int(mib) > 40 for mib in found.groups())
+    assert len(finding.evidence) <= 70
+    assert all(int(mib) > 30 for mib in found.groups())
 
 
 @pytest.mark.parametrize("name", AGAINST_CLIENTS)
@@ -217,6 +226,7 @@ async def test_it_fails_on_the_secure_client(name: str) -> None:
     finding = await attack(name).attack(FOLDER / "secure_client.py")
     assert not finding.succeeded, finding
     assert re.fullmatch(AGAINST_CLIENTS[name][1], finding.evidence), finding
+    assert len(finding.evidence) <= 70
 
 
 @pytest.mark.parametrize("cure", CURES)
@@ -240,3 +250,248 @@ def without(edits: list[Edit], tmp_path: Path) -> Path:
         assert text.count(old) == 1, f"{old!r} is not once in {file}"
         (folder / file).write_text(text.replace(old, new), "utf-8")
     return folder
+
+
+# --- The server -------------------------------------------------------------------------
+
+HEALTH = ("GET", "/health")
+POST = ("POST", "/message", "Content-Length: 1000000")
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "piece"),
+    [
+        (HEALTH, b"GET /health HTTP/1.1\r\nX-Slow: ", b"a"),
+        (HEALTH, b"GET /hea", b""),
+        (HEALTH, b"\r\n", b"\r\n"),
+        (HEALTH, b"\r\n", b""),
+        # Answered at once. The rest of its body may still come, but not for ever.
+        (POST, b"a", b"a"),
+        (POST, b"a", b""),
+    ],
+    ids=[
+        "a slow head",
+        "half a head",
+        "empty lines",
+        "one empty line",
+        "the body of a refused request",
+        "a byte of it",
+    ],
+)
+async def test_nor_is_a_kept_connection_held(
+    first: tuple[str, ...], then: bytes, piece: bytes, server: Callable[[str, str], Any]
+) -> None:
+    target = server("secure", "slow_head")
+    async with wire.connected(target) as kept:
+        await kept.send(kept.head(*first) + b"\r\n")
+        status, headers = await kept.answer()
+        assert status == (200 if first == HEALTH else 401)
+        assert "connection" not in headers
+        await kept.send(then)
+        # uvicorn's own limit, of five seconds, ended when that came.
+        assert await kept.trickle(target.patience, piece) == "HTTP/1.1 408 Request Timeout"
+
+
+async def test_a_refused_message_says_when_to_try_again(
+    server: Callable[[str, str], Any],
+) -> None:
+    target = server("secure", "flood")
+    async with wire.connected(target) as one:
+        message = one.message("none", {}, target.mallory)
+        await one.send(message * 200)
+        answers = [await one.answer() for _ in range(200)]
+    refused = [headers for status, headers in answers if status == 429]
+    assert refused
+    assert all(headers["retry-after"] == "1" for headers in refused)
+
+
+@pytest.mark.long
+async def test_more_streams_than_a_process_may_have_files(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On most machines 1024, until somebody raises it. Then memory is the limit."""
+    streams = 1_200
+    soft, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = streams + 500
+    if most != resource.RLIM_INFINITY and most < needed:
+        pytest.skip(f"A process may have {most} open files here: `ulimit -Hn {needed}`")
+    monkeypatch.setattr(attack("many_streams"), "STREAMS", streams)
+    with started(FOLDER / "open_server.py", ["many_streams"]) as server_for:
+        target = server_for("many_streams")
+        process = psutil.Process(target.pid)
+        if not hasattr(process, "rlimit"):
+            pytest.skip("Only Linux sets the limit of another process.")
+        process.rlimit(psutil.RLIMIT_NOFILE, (max(soft, needed), most))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, needed), most))
+        try:
+            finding = await attack("many_streams").attack(target)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, most))
+    assert finding.succeeded
+    found = re.fullmatch(
+        r"1200 streams for one customer: memory \+(\d+) KiB for each", finding.evidence
+    )
+    assert found, finding
+    assert 10 < int(found[1]) < 100
+
+
+async def test_streams_use_up_what_others_need() -> None:
+    with started(FOLDER / "open_server.py", ["many_streams"]) as server_for:
+        target = server_for("many_streams")
+        process = psutil.Process(target.pid)
+        if not hasattr(process, "rlimit"):
+            pytest.skip("Only Linux sets the limit of another process.")
+        _, most = process.rlimit(psutil.RLIMIT_NOFILE)
+        process.rlimit(psutil.RLIMIT_NOFILE, (200, most))
+        finding = await attack("many_streams").attack(target)
+    assert finding.succeeded
+    assert re.fullmatch(r"after 1\d\d streams, Alice gets no answer", finding.evidence)
+
+
+# --- The clients ------------------------------------------------------------------------
+
+client = MODULES["secure_client"]
+HERE = "http://127.0.0.1:8019"
+
+
+@pytest.mark.parametrize("target", ["open", "secure"])
+@pytest.mark.parametrize("program", ["open_client.py", "secure_client.py"])
+def test_the_clients_work(program: str, target: str, server: Callable[[str, str], Any]) -> None:
+    at = server(target, "slow_head")
+    printed = run_client(program, f"{at.url}/sse", at.alice)
+    assert printed == "Tools: echo, wait, read_note, count_lines\necho: Hello\n"
+
+
+def run_client(program: str, url: str, token: str) -> str:
+    return subprocess.run(
+        [sys.executable, str(FOLDER / program), url, "--token", token],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        timeout=60,
+        env=environment(),
+    ).stdout
+
+
+@pytest.mark.parametrize(
+    ("told", "url"),
+    [
+        ("/message?session_id=1", f"{HERE}/message?session_id=1"),
+        ("message", f"{HERE}/message"),
+        (f"{HERE}/message", f"{HERE}/message"),
+        ("HTTP://127.0.0.1:8019/message", f"{HERE}/message"),
+        # Not what they look like: the request goes to us.
+        ("http:evil", f"{HERE}/evil"),
+        ("http:/evil", f"{HERE}/evil"),
+        ("///evil/message", f"{HERE}/evil/message"),
+        ("/.//evil", f"{HERE}//evil"),
+    ],
+)
+def test_an_endpoint_on_the_same_origin_is_taken(told: str, url: str) -> None:
+    endpoint = client.endpoint_of(client.httpx2.URL(f"{HERE}/sse"), told)
+    assert str(endpoint) == url
+    assert endpoint.netloc == b"127.0.0.1:8019"
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        "//evil/message",
+        "//evil:8019/message",
+        "////evil/message",
+        "http://127.0.0.1/message",
+        "http://127.0.0.1:8020/message",
+        "https://127.0.0.1:8019/message",
+        "http://localhost:8019/message",
+        "http://127.0.0.1:8019@evil/message",
+        "http://127.0.0.1:8019.evil/message",
+        "http://alice:secret@127.0.0.1:8019/message",
+        "http://2130706433:8019/message",
+        "http://[::ffff:127.0.0.1]:8019/message",
+        "\\\\evil/message",
+        "/\\evil/message",
+        "http://127.0.0.1:8019\\@evil/message",
+        "h\nttp://evil/message",
+        "http://evil\t/message",
+        "/a message",
+        "file:///etc/passwd",
+        "javascript:1",
+    ],
+)
+def test_an_endpoint_elsewhere_is_refused(told: str) -> None:
+    with pytest.raises(client.Refused):
+        client.endpoint_of(client.httpx2.URL(f"{HERE}/sse"), told)
+
+
+async def refusal_at(answers: Callable[[str, str], bytes], client: Path) -> tuple[str, int]:
+    """How a client leaves a server that answers GET and POST so, and what elsewhere gets."""
+    got = asyncio.Event()
+    count = 0
+
+    async def collect(request: Any, writer: asyncio.StreamWriter) -> None:
+        nonlocal count
+        count += 1
+        got.set()
+
+    async with evil.evil_server(collect) as collector:
+
+        async def answer(request: Any, writer: asyncio.StreamWriter) -> None:
+            writer.write(answers(request[0].split()[0], collector))
+            await writer.drain()
+            await asyncio.Event().wait()
+
+        async with (
+            evil.evil_server(answer) as url,
+            evil.client_of(url, client) as victim,
+        ):
+            return await victim.refusal(got), count
+
+
+def moved(status: str, collector: str) -> bytes:
+    return f"HTTP/1.1 {status}\r\nLocation: {collector}/x\r\nContent-Length: 0\r\n\r\n".encode()
+
+
+def get_is_moved(method: str, collector: str) -> bytes:
+    return moved("302 Found", collector)
+
+
+def post_is_moved(method: str, collector: str) -> bytes:
+    if method == "POST":
+        return moved("307 Temporary Redirect", collector)
+    return evil.STREAM + b"event: endpoint\ndata: /message\n\n"
+
+
+@pytest.mark.parametrize("answers", [get_is_moved, post_is_moved])
+async def test_a_redirect_is_not_followed(answers: Callable[[str, str], bytes]) -> None:
+    method = "GET" if answers is get_is_moved else "POST"
+    line, count = await refusal_at(answers, FOLDER / "secure_client.py")
+    assert line.startswith(f"Refused: {method} is answered with a redirect to 'http://127.")
+    assert count == 0
+    # The open one goes there.
+    line, count = await refusal_at(answers, FOLDER / "open_client.py")
+    assert (line, count) == ("", 1)
+
+
+async def test_a_compressed_stream_is_refused() -> None:
+    def compressed(method: str, collector: str) -> bytes:
+        return evil.STREAM.replace(b"\r\n\r\n", b"\r\nContent-Encoding: gzip\r\n\r\n")
+
+    line, _ = await refusal_at(compressed, FOLDER / "secure_client.py")
+    assert line == "Refused: the stream is compressed, although we did not ask for that"
+
+
+@pytest.mark.parametrize(
+    ("after", "refusal"),
+    [
+        (b"", "Refused: no endpoint within 1 s"),
+        (b"event: endpoint\ndata: /message\n\n", "Refused: no answer to a message within 1 s"),
+    ],
+)
+async def test_waiting_has_an_end(after: bytes, refusal: str, tmp_path: Path) -> None:
+    folder = without([("secure_client.py", "SECONDS = 10.0", "SECONDS = 1.0")], tmp_path)
+
+    def silent(method: str, collector: str) -> bytes:
+        return evil.STREAM + after if method == "GET" else b""
+
+    line, _ = await refusal_at(silent, folder / "secure_client.py")
+    assert line == refusal

@@ -88,17 +88,24 @@ async def result_of(name: str, target: Any) -> Finding | NotTried:
 
 
 def started_servers(stack: ExitStack, names: list[str]) -> dict[str, ForAttack]:
-    """The open and the secure server, for those of the attacks that are aimed at servers."""
-    attacks = [name for name in names if load(name).AGAINST == "server"]
+    """The open and the secure server, for those of the attacks that can share them."""
+    attacks = [n for n in names if load(n).AGAINST == "server" and not is_alone(n)]
     return {
         which: stack.enter_context(started(HERE / f"{which}_server.py", attacks))
         for which in ((OPEN, SECURE) if attacks else ())
     }
 
 
-def target_of(name: str, which: str, servers: dict[str, ForAttack]) -> Any:
+def is_alone(name: str) -> bool:
+    """Whether an attack wants a server of its own: it says why."""
+    return getattr(load(name), "ALONE", False)
+
+
+def target_of(stack: ExitStack, name: str, which: str, servers: dict[str, ForAttack]) -> Any:
     """What this attack is aimed at, in its open or in its secure version."""
     match load(name).AGAINST:
+        case "server" if is_alone(name):
+            return stack.enter_context(started(HERE / f"{which}_server.py", [name]))(name)
         case "server":
             return servers[which](name)
         case "client":
@@ -117,7 +124,7 @@ async def attack_both(names: list[str], tell: Tell) -> None:
         servers = started_servers(stack, names)
         for name in names:
             # Both at once: an attack waits for most of its time.
-            targets = [target_of(name, which, servers) for which in (OPEN, SECURE)]
+            targets = [target_of(stack, name, which, servers) for which in (OPEN, SECURE)]
             found = await asyncio.gather(*(result_of(name, target) for target in targets))
             tell(name, dict(zip((OPEN, SECURE), found, strict=True)))
 

@@ -7,6 +7,7 @@ import argparse
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urljoin
 
@@ -65,7 +66,8 @@ def main() -> None:
     parser.add_argument("url", help="the event stream, such as http://127.0.0.1:8009/sse")
     parser.add_argument("--token", required=True)
     chosen = parser.parse_args()
-    asyncio.run(run(chosen.url, chosen.token))
+    with suppress(KeyboardInterrupt):  # Ctrl-C
+        asyncio.run(run(chosen.url, chosen.token))
 
 
 if __name__ == "__main__":

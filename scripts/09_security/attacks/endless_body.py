@@ -12,6 +12,9 @@ from attacks.wire import MIB, connected, grown, memory
 
 AGAINST = "server"
 CASE = "CVE-2026-109527"
+# It needs a server of its own: later attacks measure memory, too, and this one's would become
+# free at some time meanwhile.
+ALONE = True
 
 SENT = 64  # MiB, and then the attack is over. The message is not
 

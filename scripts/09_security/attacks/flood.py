@@ -21,6 +21,7 @@ CASE = ""
 
 SECONDS = 1.0
 CONNECTIONS = 4
+AT_ONCE = 25  # messages on each
 OPENS = 100
 
 
@@ -65,9 +66,14 @@ async def flood(
     answers: Counter[int] = Counter()
     async with connected(server) as wire:
         while time.monotonic() < end:
-            message = call(next(numbers), "echo", message="x")
-            status, _ = await wire.post(session_id, message, server.mallory)
-            answers[status] += 1
+            calls = [call(next(numbers), "echo", message="x") for _ in range(AT_ONCE)]
+            # One after another, without waiting for the answers in between.
+            await wire.send(
+                b"".join(wire.message(session_id, each, server.mallory) for each in calls)
+            )
+            for _ in calls:
+                status, _ = await wire.answer()
+                answers[status] += 1
     return answers
 
 

@@ -1,9 +1,11 @@
-"""Breaks: the server's memory and its open files, with one customer's streams.
+"""Breaks: the server for everybody else, with one customer's streams.
 
 A limit on how often one may open a stream would not help: a stream that stays was opened once.
+Each takes memory and an open file, and of those a process may have 1024 on many a machine.
 With STREAMS in the environment, Mallory opens that many.
 """
 
+import asyncio
 import os
 from contextlib import AsyncExitStack
 
@@ -19,23 +21,40 @@ STREAMS = int(os.environ.get("STREAMS", "500"))
 
 async def attack(server: Server) -> Finding:
     before = memory(server.pid)
-    refused = ""
     async with AsyncExitStack() as stack:
-        for number in range(1, STREAMS + 1):
-            wire = await stack.enter_async_context(connected(server))
-            try:
-                await wire.open_stream(server.mallory)
-            except Refused as answer:
-                refused = f"stream {number}: {str(answer).rpartition(' ')[2]}"
-                break
+        opened, end = await open_many(server, stack)
         after = memory(server.pid)
-        async with server.open(server.alice) as alice:
-            await alice.initialize()
-            await alice.send(call(1, "echo", message="Still there?"))
-            await alice.reply(1)
-    if refused:
-        return Finding(False, f"{refused}; Alice gets in, and her reply")
+        served = await alice_is_served(server)
+    if not served:
+        return Finding(True, f"after {opened} streams, Alice gets no answer")
+    if end:
+        return Finding(False, f"stream {opened + 1}: {end}; Alice gets in, and her reply")
     grew = ""
     if before and after:
         grew = f": memory +{(after - before) // 1024 // STREAMS} KiB for each"
     return Finding(True, f"{STREAMS} streams for one customer{grew}")
+
+
+async def open_many(server: Server, stack: AsyncExitStack) -> tuple[int, str]:
+    """How many could be opened, and how the next one ended."""
+    for opened in range(STREAMS):
+        try:
+            wire = await stack.enter_async_context(connected(server))
+            async with asyncio.timeout(server.patience):
+                await wire.open_stream(server.mallory)
+        except Refused as answer:
+            return opened, str(answer).rpartition(" ")[2]
+        except TimeoutError:
+            return opened, "no answer"
+    return STREAMS, ""
+
+
+async def alice_is_served(server: Server) -> bool:
+    try:
+        async with asyncio.timeout(server.patience), server.open(server.alice) as alice:
+            await alice.initialize()
+            await alice.send(call(1, "echo", message="Still there?"))
+            await alice.reply(1)
+    except TimeoutError:
+        return False
+    return True

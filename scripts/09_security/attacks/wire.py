@@ -50,13 +50,17 @@ class Wire:
         await self.reader.readexactly(int(headers.get("content-length", "0")))
         return int(status.split()[1]), headers
 
-    async def post(
-        self, session_id: str, message: object, token: str
-    ) -> tuple[int, dict[str, str]]:
+    def message(self, session_id: str, message: object, token: str) -> bytes:
+        """A whole POST."""
         body = json.dumps(message).encode()
         lines = ("Content-Type: application/json", f"Content-Length: {len(body)}")
         path = f"/message?session_id={quote(session_id)}"
-        await self.send(self.head("POST", path, *lines, token=token) + b"\r\n" + body)
+        return self.head("POST", path, *lines, token=token) + b"\r\n" + body
+
+    async def post(
+        self, session_id: str, message: object, token: str
+    ) -> tuple[int, dict[str, str]]:
+        await self.send(self.message(session_id, message, token))
         return await self.answer()
 
     async def open_stream(self, token: str) -> str:
@@ -71,8 +75,8 @@ class Wire:
         assert found
         return found[0].decode()
 
-    async def trickle(self, seconds: float) -> str | None:
-        """Send a byte now and then. Returns how the server answered, or None: it still waits.
+    async def trickle(self, seconds: float, piece: bytes = b"a") -> str | None:
+        """Send a piece now and then. Returns how the server answered, or None: it still waits.
 
         If it closed the connection without a word, the answer is "closed".
         """
@@ -80,7 +84,7 @@ class Wire:
         with suppress(TimeoutError, ConnectionError):
             async with asyncio.timeout(seconds):
                 while not line.done():
-                    await self.send(b"a")
+                    await self.send(piece)
                     await asyncio.wait((line,), timeout=BYTE_SECONDS)
         if not line.done():
             line.cancel()
