@@ -118,7 +118,7 @@ CURES: dict[str, tuple[str, list[Edit]]] = {
         [
             (
                 "limiting.py",
-                'return self.window.hit(self.settings.messages, "messages", principal)',
+                'return await self.window.hit(self.settings.messages, "messages", principal)',
                 "return True",
             )
         ],
@@ -128,7 +128,7 @@ CURES: dict[str, tuple[str, list[Edit]]] = {
         [
             (
                 "limiting.py",
-                'if not self.window.hit(self.settings.opens, "opens", principal):',
+                'if not await self.window.hit(self.settings.opens, "opens", principal):',
                 "if False:",
             )
         ],

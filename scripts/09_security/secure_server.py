@@ -107,7 +107,7 @@ class SseTransport:
         """POST: the reply goes to the session's stream."""
         principal: str = request.scope["principal"]
         # Before the body is read: what is refused shall cost as little as possible.
-        if not self.limits.may_send(principal):
+        if not await self.limits.may_send(principal):
             return PlainTextResponse("Too many messages\n", 429, TOO_MANY)
         body = await read_body(request, self.settings.body_seconds)
         if isinstance(body, Response):
@@ -152,7 +152,7 @@ class EventStream(Response):
         if self.transport.leaving:
             await PlainTextResponse("Shutting down\n", 503)(scope, receive, send)
             return
-        give_back = self.transport.limits.take_stream(scope["principal"])
+        give_back = await self.transport.limits.take_stream(scope["principal"])
         if give_back is None:
             refusal = PlainTextResponse("Too many streams\n", 429, TOO_MANY)
             await refusal(scope, receive, send)
@@ -242,7 +242,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     @app.post("/ticket")
     async def new_ticket(request: Request) -> JSONResponse:
-        if not transport.limits.may_send(request.scope["principal"]):
+        if not await transport.limits.may_send(request.scope["principal"]):
             return JSONResponse({"error": "Too many messages"}, 429, TOO_MANY)
         ticket = tickets.new(request.scope["principal"])
         return JSONResponse(
