@@ -17,6 +17,7 @@ from mcp.client.sse import sse_client
 from mcp_types import CallToolResult, TextContent
 
 from tests.parts import missing, require
+from tests.turns import takes_less_than
 from workshop.running import Program, running
 
 pytestmark = pytest.mark.usefixtures("warm")
@@ -26,6 +27,8 @@ SERVER = ROOT / "scripts/05_sse_server/sse_server.py"
 NODE = ROOT / "tests/node"
 SESSIONS = 50
 TOOLS = ["echo", "add"]
+# Fifty at once on a busy machine: a client's own limit of 5 s is not what is tested.
+PATIENCE = 60
 
 
 @pytest.fixture(params=["event", "comment"])
@@ -45,7 +48,7 @@ def text_of(result: CallToolResult) -> str:
 
 
 async def connections(server: Program) -> int:
-    async with httpx2.AsyncClient() as client:
+    async with httpx2.AsyncClient(timeout=PATIENCE) as client:
         answer = await client.get(f"{server.url}/health")
     return answer.json()["connections"]
 
@@ -89,7 +92,7 @@ async def test_sdk_client_session(server: Program) -> None:
 
     async def one(number: int) -> None:
         async with (
-            sse_client(f"{server.url}/sse") as (read, write),
+            sse_client(f"{server.url}/sse", timeout=PATIENCE) as (read, write),
             ClientSession(read, write) as session,
         ):
             welcome = await session.initialize()
@@ -105,20 +108,27 @@ async def test_sdk_client_session(server: Program) -> None:
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
 async def test_sdk_client(server: Program, mode: str) -> None:
     together = Together(server)
-    waits: list[float] = []
 
     async def one(number: int) -> None:
-        began = time.monotonic()
-        async with Client(sse_client(f"{server.url}/sse"), mode=mode) as client:
-            waits.append(time.monotonic() - began)
+        async with Client(
+            sse_client(f"{server.url}/sse", timeout=PATIENCE), mode=mode
+        ) as client:
             await talk(client, number, together)
 
     await asyncio.gather(*(one(number) for number in range(SESSIONS)))
     assert together.seen == [SESSIONS]
-    # In mode auto it asks for server/discover first. A server that says nothing to that
-    # would cost it ten seconds.
-    assert max(waits) < 8
     await all_gone(server)
+
+
+def test_the_question_for_a_newer_revision_costs_no_time(server: Program) -> None:
+    """In mode auto it comes first. A server that says nothing to it would cost ten seconds."""
+
+    async def connected() -> float:
+        began = time.monotonic()
+        async with Client(sse_client(f"{server.url}/sse"), mode="auto"):
+            return time.monotonic() - began
+
+    assert takes_less_than(8, lambda: asyncio.run(connected()))
 
 
 async def test_openai_agents(server: Program) -> None:
@@ -130,11 +140,10 @@ async def test_openai_agents(server: Program) -> None:
 
     @asynccontextmanager
     async def connected() -> AsyncIterator[MCPServerSse]:
-        # Fifty at once on a busy machine: neither of its two limits of 5 s is what is tested.
         async with MCPServerSse(
-            {"url": f"{server.url}/sse", "timeout": 60},
+            {"url": f"{server.url}/sse", "timeout": PATIENCE},
             cache_tools_list=True,
-            client_session_timeout_seconds=60,
+            client_session_timeout_seconds=PATIENCE,
         ) as client:
             yield client
 

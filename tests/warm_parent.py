@@ -60,12 +60,14 @@ def serve(requests: socket.socket, modules: list[str]) -> None:
     """Fork for each request. Returns when nobody asks any more, and in each program."""
     atexit.register(leave)
     sys.path[0] = os.devnull  # what is beside this file is no library
+    gc.disable()  # nothing that is imported is garbage: to look for it takes a while
     for module in [*modules, *LATER]:
         # A file beside the program is no library: it is imported by the program itself.
         with contextlib.suppress(ImportError):
             if module not in LATER or module.partition(".")[0] in sys.modules:
                 importlib.import_module(module)
     gc.freeze()  # no child looks through what its parent has
+    gc.enable()
     interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
     while True:
         request, files, _, _ = socket.recv_fds(requests, MAX_REQUEST, 4)
