@@ -105,6 +105,11 @@ CHANGES = {
             "not approved",
         ),
     ],
+    "09": [
+        ("call(1, \"echo\", message=\"mine\")", "call(9, \"echo\", message=\"mine\")", "mine"),
+        ("echo I run as $(whoami)", "echo twenty-$((3 + 4))", "twenty-7"),
+        ('ATTACK = "secrets_in_logs"', 'ATTACK = "stolen_stream"', "Mallory got another session"),
+    ],
     "11": [
         ('"../README.md"])', '"../LICENSE"])', "MIT"),
         ('proxy_lab.py", "buffering", "http_10"', 'proxy_lab.py", "host"', "421"),
