@@ -18,7 +18,7 @@ from workshop.failed import Failed
 from workshop.raw_client import Answer
 from workshop.raw_stream import SOON
 
-BIG = 3_000_000  # bytes: a few of these are more than lies on the way to a reader
+BIG = 2_500_000  # bytes: a few of these are more than lies on the way to a reader
 TOO_MANY_EVENTS = 40  # more than may wait
 MAX_STREAMS = 5  # of one principal
 FLOOD = 130  # messages at once: more than one principal may send
