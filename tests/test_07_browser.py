@@ -183,7 +183,9 @@ def test_a_long_message_shows_that_there_is_more(page: Page, odd: OddServer) -> 
     connect(page, odd.url)
     text = json.dumps("word, " * 10_000)
     odd.say(text)
-    card = page.locator(".row.server .card").last
+    # Not the last one: the page asks for the tools once it is connected, and this may come
+    # before their list does.
+    card = page.locator(".row.server .card", has_text="word, ")
     more = card.get_by_role("button", name=f"show all, {len(text)} characters")
     expect(more).to_be_visible()
     folded = card.bounding_box()
@@ -574,6 +576,7 @@ def test_the_sdk_server_on_all_addresses() -> None:
 
 def test_the_page_server_leaves() -> None:
     with running(PAGE / "serve.py") as program:
+        # It listens a moment before it says so.
+        program.wait_for_output(f"--allow-origin {program.url}\n")
         program.stop(signal.SIGINT)
         assert program.process.returncode == 0
-        assert f"--allow-origin {program.url}\n" in program.output

@@ -38,7 +38,7 @@ EVENT = b"9\r\ndata: x\n\n\r\n"
 SOON = 10.0  # seconds
 
 
-limits, cloud_box = modules_in(FOLDER, ("limits", "cloud_box")).values()
+limits, cloud_box = modules_in(FOLDER, ("cloud_limits", "cloud_box")).values()
 PROFILES: dict[str, Any] = limits.load_profiles()
 
 # (platform, kind of limit) -> seconds, as the issue and the notes have them.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -41,7 +41,7 @@ def open_program(path: Path) -> Iterator[str]:
 
 
 @contextmanager
-def open_url(url: str) -> Iterator[str]:
+def open_url(url: str, headers: Mapping[str, str]) -> Iterator[str]:
     yield f"url {url}"
 
 

@@ -9,7 +9,7 @@ import importlib.metadata
 import json
 import socket
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
@@ -133,6 +133,14 @@ def check(
         str | None,
         typer.Option("--url", help="Check any server, by the URL of its event stream."),
     ] = None,
+    header: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--header",
+            metavar="'NAME: VALUE'",
+            help="With --url: send this with every request. Can be repeated.",
+        ),
+    ] = None,
     everything: Annotated[
         bool, typer.Option("--all", help="Show every failure in full, not only the first.")
     ] = False,
@@ -153,6 +161,8 @@ def check(
         raise typer.BadParameter("use it without --url and --json.", param_hint="--watch")
     if solution and url:
         raise typer.BadParameter("give either --solution or --url.", param_hint="--url")
+    if header and not url:
+        raise typer.BadParameter("use it with --url.", param_hint="--header")
     if todo is not None and url:
         raise typer.BadParameter("a server at a URL has no TODOs.", param_hint="--todo")
     if watch:
@@ -161,7 +171,14 @@ def check(
     try:
         with explained() as course, json_error(as_json):
             lesson = chosen(course, name, "check")
-            report = run_checks(course, lesson, solution=solution, url=url, todo=todo)
+            report = run_checks(
+                course,
+                lesson,
+                solution=solution,
+                url=url,
+                headers=headers_in(header or []),
+                todo=todo,
+            )
             if as_json:
                 typer.echo(report.as_json())
             else:
@@ -213,6 +230,7 @@ def run_checks(
     *,
     solution: bool = False,
     url: str | None = None,
+    headers: Mapping[str, str] | None = None,
     todo: int | None = None,
 ) -> Report:
     """Check the learner's file, the solution, or a URL. Raises CourseError.
@@ -241,7 +259,7 @@ def run_checks(
         raise no_such_todo(lesson, todo, todos_checked(suite))
     try:
         if url is not None:
-            report = check_url(suite, url)
+            report = check_url(suite, url, headers)
         else:
             report = check_program(suite, program, todo=todo)
     except Exception as error:
@@ -255,6 +273,16 @@ def run_checks(
     if url is None and not solution and todo is None:
         course.record(lesson, len(report.ids("passed")), len(report.results))
     return report
+
+
+def headers_in(lines: list[str]) -> dict[str, str]:
+    """What `--header` gave. Raises CourseError."""
+    from workshop.given_headers import read_headers
+
+    try:
+        return read_headers(lines)
+    except ValueError as error:
+        raise CourseError(f"--header: {error}.") from None
 
 
 def reach(url: str) -> None:

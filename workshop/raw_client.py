@@ -16,9 +16,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote, urljoin, urlsplit
+from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
 from workshop.failed import Failed
+from workshop.given_headers import hidden
 from workshop.raw_stream import MAX_ANSWER, SOON, Stream
 from workshop.running import Program
 
@@ -50,11 +51,21 @@ class Server:
 
     Paths are joined to `url` as a browser does it. Raises Failed with a common
     hint ("no-connection", "no-answer") when the server does not answer at all.
+
+    `headers` go with every request that does not set them itself, and to no other origin:
+    there may be a token in them. What is shown of a request hides their values.
     """
 
-    def __init__(self, url: str, program: Program | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        program: Program | None = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         self.url = url
         self.program = program
+        self.headers = dict(headers or {})
 
     def request(
         self,
@@ -122,14 +133,20 @@ class Server:
         kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
         connection = kind(target.hostname or "", target.port, timeout=seconds)
         asked = dict(headers or {})
+        given = self._given(target, asked)
         line = target.path or "/"
         if target.query:
             line += f"?{target.query}"
         # What is not allowed in a URL is escaped, as a browser does with a link's.
         line = quote(line, safe=string.punctuation)
         shown = "\n".join(
-            [f"{method} {line}", *(f"{name}: {value}" for name, value in asked.items())]
+            [
+                f"{method} {line}",
+                *(f"{name}: {value}" for name, value in asked.items()),
+                *(f"{name}: {hidden(name, value)}" for name, value in given.items()),
+            ]
         )
+        asked |= given
         if isinstance(body, bytes) and body:
             shown += "\n\n" + body[:2_000].decode("utf-8", "backslashreplace")
         began = time.monotonic()
@@ -147,6 +164,16 @@ class Server:
             connection.close()
             raise self._no_answer(error, shown) from error
         return connection, shown, began
+
+    def _given(self, target: SplitResult, asked: Mapping[str, str]) -> dict[str, str]:
+        """The server's own `headers`, as far as they go with a request to `target`."""
+        own = urlsplit(self.url)
+        if (target.scheme, target.netloc) != (own.scheme, own.netloc):
+            return {}  # an `endpoint` event may name anybody's server
+        names = {name.lower() for name in asked}
+        return {
+            name: value for name, value in self.headers.items() if name.lower() not in names
+        }
 
     @staticmethod
     def _no_answer(error: Exception, shown: str) -> Failed:

@@ -1,50 +1,131 @@
 # %% [markdown]
 # # Lesson 09: Break it, then secure it
 #
-# <!-- REPLACE: this notebook. CONTRIBUTING.md, "The notebook", explains its cells. -->
+# The lesson hands-on: you take over somebody's session, read what was not meant for you, talk an
+# agent into giving away a file, and close the holes of a server one by one. MINUTES minutes. The text
+# with all the reasons is [lessons/09_security.md](../lessons/09_security.md).
 #
-# The lesson, hands-on: you see events arrive one by one, and write the server that sends them.
-# 20 minutes. The text with all the reasons is
-# [lessons/09_security.md](../lessons/09_security.md).
+# It attacks HTTP+SSE, the transport of MCP's revision 2024-11-05. Streamable HTTP replaced it in 2025,
+# and it is deprecated. Almost every attack here has a counterpart there.
+#
+# Attack only what is yours. All the programs here attack servers on your own machine.
+#
+# Run the cells from top to bottom with Shift-Enter. Before a surprise there is a question: answer
+# it, then run the next cell.
 
 # %%
-from workshop.notebook import begin_at, check, show_stream, start, start_exercise
+from workshop.notebook import (
+    begin_at,
+    check,
+    listen,
+    note,
+    post,
+    run,
+    start,
+    start_exercise,
+)
 
 # %% [markdown]
-# ## What an event is
+# ## The server that everyone writes
 #
-# **Predict:** the server makes three events, 0.25 seconds apart. When does the first arrive?
+# It asks for a token, and it gives each client a session. Alice opens a stream, and then Mallory does.
 
 # %%
-program = "scripts/09_security/hello_server.py"
-server = start(program, "--interval", "0.25")
-show_stream(server.url + "/sse")
+server = start("scripts/09_security/open_server.py")
+alice = listen(server.url + "/sse?token=your-secret-token", name="Alice")
+alice.show(2)
+
+# %%
+mallory = listen(server.url + "/sse?token=your-secret-token&client=Mallory", name="Mallory")
+mallory.show(2)
 
 # %% [markdown]
-# At once. **Change** the interval and run the cell again.
-#
-# **Predict:** this client hangs up after two events. What does it show of the third?
+# Mallory's session is number 2. **Predict:** what happens if she sends a message to session 1, and on
+# whose stream does the reply arrive?
+
 
 # %%
-show_stream(server.url + "/sse", events=2)
+def call(id: int, tool: str, **arguments: object) -> dict:
+    params = {"name": tool, "arguments": arguments}
+    return {"jsonrpc": "2.0", "id": id, "method": "tools/call", "params": params}
+
+
+post(server.url + "/message?session_id=1", call(7, "echo", message="Send me your password."))
+alice.show(1)
 
 # %% [markdown]
-# Nothing. **Change** how many events it waits for.
+# Alice never asked. And nobody asked Mallory for a token: the open server wants one only where a
+# stream is opened.
 #
-# ```python scripts/09_security/hello_server.py::event
-# ```
-#
-# Now write it yourself. This makes your copy of the exercise, `work/09_security/exercise.py`:
+# Every client counts its requests from 1. Alice's call takes half a second. Meanwhile, Mallory uses the
+# same number. **Predict:** who gets "Waited"?
 
 # %%
+SECONDS = 0.5
+
+post(server.url + "/message?session_id=1", call(1, "wait", seconds=SECONDS))
+post(server.url + "/message?session_id=2", call(1, "echo", message="mine"))
+mallory.show(2, seconds=5)
+note(f"Alice waits for ever for what took {SECONDS} s.")
+
+# %% [markdown]
+# **Change** the number of Mallory's request from 1 to another one, and run the cell again: now each
+# reply comes to the one who asked. (The cell still waits for two on Mallory's stream.)
+#
+# The tools are as open as the transport. **Predict:** what does this line count?
+
+# %%
+NAME = "welcome.txt; echo I run as $(whoami)"
+
+post(server.url + "/message?session_id=2", call(3, "count_lines", name=NAME))
+mallory.show(1)
+
+# %% [markdown]
+# **Change** the name to another command of yours, and run the cell again.
+#
+# ## Attacks as programs
+#
+# Each attack of this lesson is a program like that. This one looks for secrets in the server's log. It is
+# tried twice: against the open server and against the secure one.
+
+# %%
+ATTACK = "secrets_in_logs"
+
+run("scripts/09_security/attack.py", ATTACK)
+
+# %% [markdown]
+# **Change** the attack to `"stolen_stream"`, `"field_injection"` or `"many_streams"`, and run the cell
+# again.
+
+# %%
+alice.close()
+mallory.close()
 server.stop()
+
+# %% [markdown]
+# ## Close the holes
+#
+# This copies the exercise to `work/09_security/exercise.py`: an open server with a TODO for each hole. The
+# checks are attacks.
+
+# %%
 start_exercise("09")
 
 # %% [markdown]
-# *Coming late?* This starts you at TODO 2. Remove the `#`:
+# Each TODO has a cell below, which shows the function that it is in. **Change the cell and run
+# it**: that part of your file becomes what the cell says. You can also edit the file: then run the
+# cell, and it shows what the file has. The cell after it checks that TODO alone. Stuck? In a
+# terminal, `uv run workshop hint 09` gives a hint, and one more each time.
+#
+# *Coming late?* This starts you at TODO 5, with those before it done. Remove the `#`:
 
 # %%
-# begin_at("09", todo=2)
+# begin_at("09", todo=5)
+
+# %% [markdown]
+# ## Who is it?
+#
+# Each request must prove who sends it: on every method, on every path.
 
 # %% todo 1
 
@@ -52,9 +133,9 @@ start_exercise("09")
 check("09", todo=1)
 
 # %% [markdown]
-# ## One late lump
+# ## Whose session is it?
 #
-# A server that collects its events sends them all together.
+# An id that is counted can be guessed.
 
 # %% todo 2
 
@@ -62,19 +143,120 @@ check("09", todo=1)
 check("09", todo=2)
 
 # %% [markdown]
+# And an id that cannot be guessed can still be read somewhere. It is no proof of who you are.
+
+# %% todo 3
+
+# %%
+check("09", todo=3)
+
+# %% [markdown]
+# ## Whose answer is it?
+#
+# The number of a request means something only inside its session.
+
+# %% todo 4
+
+# %%
+check("09", todo=4)
+
+# %% [markdown]
+# ## Where does it come from?
+#
+# A page on the web can make your browser send requests to your own machine.
+
+# %% todo 5
+
+# %%
+check("09", todo=5)
+
+# %% todo 6
+
+# %%
+check("09", todo=6)
+
+# %% [markdown]
+# ## What goes out
+#
+# A line end in a field ends the field. What follows is read as the next one.
+
+# %% todo 7
+
+# %%
+check("09", todo=7)
+
+# %% [markdown]
+# ## How much?
+#
+# A body in chunks does not say how long it will be.
+
+# %% todo 8
+
+# %%
+check("09", todo=8)
+
+# %% [markdown]
+# A reader that takes nothing must not fill the memory.
+
+# %% todo 9
+
+# %%
+check("09", todo=9)
+
+# %% [markdown]
+# And one principal must not take what others need.
+
+# %% todo 10
+
+# %%
+check("09", todo=10)
+
+# %% [markdown]
+# ## What the log knows
+
+# %% todo 11
+
+# %%
+check("09", todo=11)
+
+# %% [markdown]
+# ## What a tool may do
+
+# %% todo 12
+
+# %%
+check("09", todo=12)
+
+# %% todo 13
+
+# %%
+check("09", todo=13)
+
+# %% [markdown]
+# ## An agent that does what it reads
+#
+# A model reads the descriptions of its tools, and their results. If an instruction is hidden in one, an
+# obedient model follows it. **Predict:** of 100 runs, in how many does the secret leave the machine?
+
+# %%
+run("scripts/09_security/attack.py", "poisoned_description")
+
+# %% [markdown]
+# The text has the other three attacks on agents, and the cures.
+#
 # ## All of it
+#
+# The checks of all TODOs together:
 
 # %%
 check("09")
 
 # %% [markdown]
-# **Predict:** when does each event of your own server arrive? (As long as something is missing
-# in it, this cell shows what.)
-
-# %%
-mine = start("work/09_security/exercise.py")
-show_stream(mine.url + "/sse?interval=0.2")
-mine.stop()
-
-# %% [markdown]
-# **Change** the interval in the URL, and run the cell again.
+# When all checks pass, compare yours with ours:
+#
+# <details><summary>How ours does it</summary>
+#
+# ```python scripts/09_security/secure_server.py
+# ```
+#
+# </details>

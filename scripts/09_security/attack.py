@@ -25,8 +25,6 @@ import httpx2
 from attacks.finding import Finding
 from attacks.lab import LabError, started
 from attacks.target import NotTried, Refused, Server
-from rich.console import Console
-from rich.table import Table
 
 HERE = Path(__file__).parent
 
@@ -61,96 +59,129 @@ ATTACKS = [
         "rug_pull",
         "shadowing",
         "hidden_instruction",
+        "jwt_wrong_algorithm",
+        "jwt_wrong_audience",
+        "jwt_expired",
+        "jwt_wrong_key",
+        "jwt_lying_kid",
+        "token_for_another",
     ]
     if (HERE / "attacks" / f"{name}.py").is_file()  # until all are written
 ]
 OPEN, SECURE = "open", "secure"
+
+Findings = dict[str, Finding | NotTried]  # by what was attacked
+Tell = Callable[[str, Findings], None]
+ForAttack = Callable[[str], Server]  # a server, with an Alice and a Mallory for an attack
 
 
 def load(name: str) -> ModuleType:
     return importlib.import_module(f"attacks.{name}")
 
 
-async def result_of(attack: ModuleType, target: Any) -> Finding | str:
-    """What came of an attack, or why it was not tried."""
+async def result_of(name: str, target: Any) -> Finding | NotTried:
+    """What came of an attack, or why nothing did."""
     try:
-        return await attack.attack(target)
+        return await load(name).attack(target)
     except NotTried as reason:
-        return str(reason)
+        return reason
     except (Refused, TimeoutError, httpx2.HTTPError, OSError) as error:
-        # What an attack expects of any server did not happen: it proves nothing either way.
-        return f"broke off: {type(error).__name__} {error}".strip()
+        # Something went wrong that the attack did not expect: it proves nothing either way.
+        return NotTried(f"broke off: {type(error).__name__} {error}".strip())
 
 
-class Report:
-    """The findings, by attack and by what was attacked."""
+def started_servers(stack: ExitStack, names: list[str]) -> dict[str, ForAttack]:
+    """The open and the secure server, for those of the attacks that are aimed at servers."""
+    attacks = [name for name in names if load(name).AGAINST == "server"]
+    return {
+        which: stack.enter_context(started(HERE / f"{which}_server.py", attacks))
+        for which in ((OPEN, SECURE) if attacks else ())
+    }
 
-    def __init__(self) -> None:
-        self.findings: dict[str, dict[str, Finding | str]] = {}
 
-    def add(self, attack: str, target: str, finding: Finding | str) -> None:
-        self.findings.setdefault(attack, {})[target] = finding
+def target_of(name: str, which: str, servers: dict[str, ForAttack]) -> Any:
+    """What this attack is aimed at, in its open or in its secure version."""
+    match load(name).AGAINST:
+        case "server":
+            return servers[which](name)
+        case "client":
+            return HERE / f"{which}_client.py"
+        case "agent":
+            from agent import victims
 
-    def as_json(self) -> list[dict[str, Any]]:
-        return [
+            return victims.OPEN if which == OPEN else victims.SECURE
+        case _:
+            return load(name).OPEN if which == OPEN else load(name).SECURE
+
+
+async def attack_both(names: list[str], tell: Tell) -> None:
+    """Make each attack on what is open and on what is secure."""
+    with ExitStack() as stack:
+        servers = started_servers(stack, names)
+        for name in names:
+            tell(
+                name,
+                {
+                    which: await result_of(name, target_of(name, which, servers))
+                    for which in (OPEN, SECURE)
+                },
+            )
+
+
+async def attack_url(names: list[str], url: str, tokens: list[str], tell: Tell) -> None:
+    """Make each attack that is aimed at servers on this one."""
+    server = Server(url.rstrip("/").removesuffix("/sse"), tokens[0], tokens[1])
+    for name in names:
+        tell(name, {url: await result_of(name, server)})
+
+
+def word(name: str, finding: Finding | NotTried) -> str:
+    if isinstance(finding, NotTried):
+        return "not tried"
+    if finding.succeeded:
+        return "succeeds"
+    return "fails" if getattr(load(name), "CLAIMED", True) else "not measured"
+
+
+def evidence(finding: Finding | NotTried) -> str:
+    return finding.evidence if isinstance(finding, Finding) else str(finding)
+
+
+def show_row(name: str, findings: Findings) -> None:
+    """One line of the table of all attacks."""
+    words = "".join(f"{word(name, finding):14}" for finding in findings.values())
+    print(f"{name:22}{words}{load(name).CASE}".rstrip(), flush=True)
+
+
+def show_evidence(name: str, findings: Findings) -> None:
+    """One attack, and what came of it."""
+    first_line = (load(name).__doc__ or "").partition("\n")[0]
+    print(f"{name}: {first_line[0].lower()}{first_line[1:]}")
+    for which, finding in findings.items():
+        print(f"  {which:8}{word(name, finding):10}{evidence(finding)}", flush=True)
+    if load(name).CASE:
+        print(f"  It retells {load(name).CASE}.")
+
+
+def as_json(all_findings: dict[str, Findings]) -> str:
+    return json.dumps(
+        [
             {
-                "attack": attack,
-                "case": load(attack).CASE,
-                **{
-                    target: {"succeeded": finding.succeeded, "evidence": finding.evidence}
-                    if isinstance(finding, Finding)
-                    else {"not_tried": finding}
-                    for target, finding in found.items()
+                "attack": name,
+                "case": load(name).CASE,
+                "findings": {
+                    which: {"result": word(name, finding), "evidence": evidence(finding)}
+                    for which, finding in findings.items()
                 },
             }
-            for attack, found in self.findings.items()
-        ]
-
-    def as_table(self) -> Table:
-        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-        targets = list(next(iter(self.findings.values())))
-        for heading in ("Attack", *targets, "The published case"):
-            table.add_column(heading)
-        for attack, found in self.findings.items():
-            table.add_row(
-                attack, *(in_a_word(found[target]) for target in targets), load(attack).CASE
-            )
-        return table
+            for name, findings in all_findings.items()
+        ],
+        indent=2,
+        ensure_ascii=False,
+    )
 
 
-def in_a_word(finding: Finding | str) -> str:
-    if isinstance(finding, str):
-        return "not tried"
-    return "[red]succeeds[/]" if finding.succeeded else "[green]fails[/]"
-
-
-async def attack_both(
-    names: list[str], told: Callable[[str, str, Finding | str], None]
-) -> None:
-    with ExitStack() as stack:
-        against_servers = [name for name in names if load(name).AGAINST == "server"]
-        servers: dict[str, Callable[[str], Server]] = {}
-        if against_servers:
-            for target in (OPEN, SECURE):
-                program = HERE / f"{target}_server.py"
-                servers[target] = stack.enter_context(started(program, against_servers))
-        for name in names:
-            for target in (OPEN, SECURE):
-                told(name, target, await result_of(load(name), servers[target](name)))
-
-
-async def attack_url(
-    names: list[str],
-    url: str,
-    tokens: list[str],
-    told: Callable[[str, str, Finding | str], None],
-) -> None:
-    for name in names:
-        server = Server(url.rstrip("/").removesuffix("/sse"), tokens[0], tokens[1])
-        told(name, url, await result_of(load(name), server))
-
-
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description="Attack servers, clients and agents.")
     parser.add_argument("name", nargs="?", default="all", help="an attack, or all of them")
     parser.add_argument("--url", help="attack this server instead. It must be yours")
@@ -159,7 +190,7 @@ def main() -> None:
         nargs=2,
         default=["", ""],
         metavar=("ALICE", "MALLORY"),
-        help="for --url: tokens of two of its users. The second one attacks the first",
+        help="for --url: the tokens of two users. The second one attacks the first",
     )
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
     chosen = parser.parse_args()
@@ -169,30 +200,36 @@ def main() -> None:
     if chosen.url:
         names = [name for name in names if load(name).AGAINST == "server"]
         if not names:
-            parser.error(f"{chosen.name} is not aimed at servers")
+            parser.error(f"{chosen.name} is not aimed at a server")
 
-    report = Report()
+    all_findings: dict[str, Findings] = {}
 
-    def told(name: str, target: str, finding: Finding | str) -> None:
-        report.add(name, target, finding)
-        if chosen.json:
-            return
-        print(f"{name}, {target}: {finding}")
+    def tell(name: str, findings: Findings) -> None:
+        all_findings[name] = findings
+        if not chosen.json:
+            show = show_evidence if in_detail else show_row
+            show(name, findings)
 
+    in_detail = len(names) == 1 or chosen.url is not None
+    if not in_detail and not chosen.json:
+        print(f"{'attack':22}{OPEN:14}{SECURE:14}the published case")
     try:
         if chosen.url:
-            asyncio.run(attack_url(names, chosen.url, chosen.tokens, told))
+            asyncio.run(attack_url(names, chosen.url, chosen.tokens, tell))
         else:
-            asyncio.run(attack_both(names, told))
+            asyncio.run(attack_both(names, tell))
     except LabError as error:
         sys.exit(str(error))
     except KeyboardInterrupt:
-        sys.exit(130)
+        return 130
     if chosen.json:
-        print(json.dumps(report.as_json(), indent=2))
-    else:
-        Console().print(report.as_table())
+        print(as_json(all_findings))
+    # For a script: an attack on what should withstand it has succeeded.
+    held = [
+        found for findings in all_findings.values() for found in list(findings.values())[-1:]
+    ]
+    return int(any(isinstance(found, Finding) and found.succeeded for found in held))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

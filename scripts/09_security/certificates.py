@@ -4,11 +4,19 @@ Nobody else trusts that authority, so each client has to be told: it is the file
 """
 
 import os
+import shutil
+import ssl
 import sys
+import tempfile
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import trustme
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+
+OWN_NAMES = ("127.0.0.1", "::1", "localhost")
 
 
 @dataclass(frozen=True)
@@ -21,22 +29,62 @@ class Certificate:
 
 
 def certificate(folder: Path, *names: str) -> Certificate:
-    """The certificate in this folder: made on the first run, for localhost and `names`."""
-    files = Certificate(folder / "ca.pem", folder / "server.pem", folder / "server.key")
-    if all(file.is_file() for file in (files.authority, files.chain, files.key)):
-        return files
+    """The certificate in this folder: made on the first run, for this machine and `names`.
+
+    Exits if it cannot be made or used.
+    """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        if not folder.exists() or not any(folder.iterdir()):
+            make(folder, *OWN_NAMES, *names)
+        files = files_in(folder)
+        check(files, *names)
+    except OSError as error:  # an SSLError is one, too
+        sys.exit(f"Cannot use a certificate in {folder}: {error.strerror or error}")
+    except (ValueError, InvalidSignature) as error:
+        # It may be somebody's own, so nothing is overwritten.
+        why = str(error) or "ca.pem did not sign server.pem"
+        sys.exit(f"The certificate in {folder} is of no use: {why}. Remove it for a new one")
+    return files
+
+
+def files_in(folder: Path) -> Certificate:
+    return Certificate(folder / "ca.pem", folder / "server.pem", folder / "server.key")
+
+
+def make(folder: Path, *names: str) -> None:
+    """Make the files beside the folder, then move them there: all of them, or none."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = Path(tempfile.mkdtemp(prefix=f"{folder.name}-", dir=folder.parent))
+    try:
+        files = files_in(unfinished)
         authority = trustme.CA()
         # The authority's own key is thrown away: nobody can make a second certificate with it.
         authority.cert_pem.write_to_path(files.authority)
-        issued = authority.issue_cert("127.0.0.1", "::1", "localhost", *names)
+        issued = authority.issue_cert(*names)
         files.chain.write_bytes(b"".join(part.bytes() for part in issued.cert_chain_pems))
         # Made with these rights, not given them afterwards: there is no moment in between.
-        with os.fdopen(
-            os.open(files.key, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb"
-        ) as f:
-            f.write(issued.private_key_pem.bytes())
-    except OSError as error:
-        sys.exit(f"Cannot make a certificate in {folder}: {error.strerror}")
-    return files
+        descriptor = os.open(files.key, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(issued.private_key_pem.bytes())
+        unfinished.chmod(0o755)  # other users may read ca.pem
+        if folder.exists():
+            folder.rmdir()  # it is empty
+        unfinished.rename(folder)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def check(files: Certificate, *names: str) -> None:
+    """Raises OSError, ValueError or InvalidSignature for what no client would accept."""
+    ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(files.chain, files.key)
+    issued = x509.load_pem_x509_certificate(files.chain.read_bytes())
+    issued.verify_directly_issued_by(
+        x509.load_pem_x509_certificate(files.authority.read_bytes())
+    )
+    if issued.not_valid_after_utc < datetime.now(UTC):
+        raise ValueError(f"it ended on {issued.not_valid_after_utc:%Y-%m-%d}")
+    certified = issued.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    known = {str(name.value).lower() for name in certified}
+    for name in names:
+        if name not in known:
+            raise ValueError(f"it is not for {name}")

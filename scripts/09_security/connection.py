@@ -10,13 +10,15 @@ before the head is complete. Started without `running.py`, say so on the command
 import asyncio
 from typing import Any
 
-from uvicorn.protocols.http.auto import AutoHTTPProtocol
+from settings import Settings
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-HEAD_SECONDS = 5.0  # from the first byte, or from connecting, to the empty line
+HEAD_SECONDS = Settings.from_environment().head_seconds
 MAX_HEAD = 64 * 1024  # bytes
 
-# Based on httptools, which calls the `on_…` methods as it parses.
-HttpProtocol: Any = AutoHTTPProtocol
+# It calls the `on_…` methods as it parses. uvicorn's other protocol, h11, has none of them:
+# where httptools is missing, this import fails, and no server starts without its limits.
+HttpProtocol: Any = HttpToolsProtocol
 
 
 class Connection(HttpProtocol):
@@ -26,14 +28,19 @@ class Connection(HttpProtocol):
         super().connection_made(transport)
         self.head_bytes = 0
         self.head_is_complete = False
-        self.head_limit = self.loop.call_later(HEAD_SECONDS, self.head_took_too_long)
+        self.head_limit: asyncio.TimerHandle | None = None
+        self.limit_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.head_limit.cancel()
+        self.end_limit()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         self.head_bytes += len(data)
+        # With the first byte uvicorn stops its own clock, although that need not begin a
+        # request: it may be an empty line, or the body of a request that was answered early.
+        if not self.is_answering():
+            self.limit_head()
         super().data_received(data)
         if not self.head_is_complete and self.head_bytes > MAX_HEAD:
             self.refuse(b"431 Request Header Fields Too Large")
@@ -43,16 +50,27 @@ class Connection(HttpProtocol):
         if self.head_is_complete:  # on a kept connection: the next request
             self.head_is_complete = False
             self.head_bytes = 0
-            self.head_limit = self.loop.call_later(HEAD_SECONDS, self.head_took_too_long)
 
     def on_headers_complete(self) -> None:
         self.head_is_complete = True
-        self.head_limit.cancel()
-        answering = self.cycle and not self.cycle.response_complete
-        if answering and self.cycle.scope["path"].endswith("/sse"):
+        self.end_limit()
+        if self.is_answering() and self.cycle.scope["path"].endswith("/sse"):
             # It would wait for the stream's end, and the stream not learn that its client left.
             raise ValueError("A request behind an open stream")  # uvicorn closes: 400
         super().on_headers_complete()
+
+    def is_answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def limit_head(self) -> None:
+        """From now on a head may take this long. What has begun, goes on."""
+        if self.head_limit is None:
+            self.head_limit = self.loop.call_later(HEAD_SECONDS, self.head_took_too_long)
+
+    def end_limit(self) -> None:
+        if self.head_limit is not None:
+            self.head_limit.cancel()
+            self.head_limit = None
 
     def head_took_too_long(self) -> None:
         self.refuse(b"408 Request Timeout")

@@ -13,7 +13,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 JSON_TYPE = "application/json"
 MAX_BODY = 4 * 1024 * 1024  # bytes of one POST
-BODY_SECONDS = 10.0  # for all of it
 LINGER_SECONDS = 1.0  # how long a refused client may go on sending
 
 
@@ -76,9 +75,8 @@ class StayWithHttps:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_with_header(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(raw=message["headers"])["Strict-Transport-Security"] = (
-                    "max-age=31536000"
-                )
+                # Of the message, so that it gets a list of its own: answers share theirs.
+                MutableHeaders(scope=message)["Strict-Transport-Security"] = "max-age=31536000"
             await send(message)
 
         over_tls = scope["type"] == "http" and scope["scheme"] == "https"
@@ -103,7 +101,7 @@ def put_in_front(
     app.add_middleware(StayWithHttps)
 
 
-async def read_body(request: Request) -> bytes | Response:
+async def read_body(request: Request, seconds: float) -> bytes | Response:
     """The body of a POST, or what refuses it: 415, 413 if it is too long, 408 if too slow."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip()
     if kind.lower() != JSON_TYPE:
@@ -111,14 +109,14 @@ async def read_body(request: Request) -> bytes | Response:
         return Refusal(415, f"Send Content-Type: {JSON_TYPE}\n")
     body = bytearray()
     try:
-        async with asyncio.timeout(BODY_SECONDS):
+        async with asyncio.timeout(seconds):
             async for chunk in request.stream():
                 body += chunk
                 # Count while it comes in: chunks need not say how many there will be.
                 if len(body) > MAX_BODY:
                     return Refusal(413, f"A message may have at most {MAX_BODY} bytes\n")
     except TimeoutError:
-        return Refusal(408, f"A message may take at most {BODY_SECONDS:g} s to send\n")
+        return Refusal(408, f"A message may take at most {seconds:g} s to send\n")
     except ClientDisconnect:
         raise HTTPException(400) from None  # nobody is there to read it
     except asyncio.CancelledError:

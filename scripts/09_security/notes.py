@@ -11,21 +11,24 @@ ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
 
 
 def note(folder: Path, name: str) -> Path:
-    """The file of a note. Raises ValueError for a name that leads out of the folder.
+    """The file of a note. Raises ValueError if there is none, or it is not in the folder.
 
     `resolve` follows `..` and symbolic links to the file that is really meant. To compare the
     paths as strings would not do: "/notes-private" begins with "/notes".
     """
-    path = (folder / name).resolve()
-    if not path.is_relative_to(folder.resolve()):
-        raise ValueError("there is no such note")
-    return path
+    try:
+        path = (folder / name).resolve()
+        if path.is_relative_to(folder.resolve()) and path.is_file():
+            return path
+    except (OSError, ValueError):
+        # A name that no file can have, such as a very long one. What the system says of it
+        # quotes the name, and would be in the log.
+        pass
+    raise ValueError("there is no such note")
 
 
 def read_note(folder: Path, name: str) -> str:
     path = note(folder, name)
-    if not path.is_file():
-        raise ValueError("there is no such note")
     with path.open("rb") as file:
         text = file.read(MAX_NOTE + 1)
     if len(text) > MAX_NOTE:
@@ -36,8 +39,6 @@ def read_note(folder: Path, name: str) -> str:
 async def count_lines(folder: Path, name: str) -> str:
     """What `wc -l` says of a note: a program of its own, without a shell to read the name."""
     path = note(folder, name)
-    if not path.is_file():
-        raise ValueError("there is no such note")
     counting = await asyncio.create_subprocess_exec(
         # `--` ends the options: a name that begins with a dash is a name.
         *("wc", "-l", "--", str(path)),

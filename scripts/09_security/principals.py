@@ -11,7 +11,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 TICKET_SECONDS = 30.0
-MAX_TICKETS = 1_000  # that nobody has used yet
+MAX_TICKETS = 10  # of one principal that nobody has used yet
 
 
 class Principals:
@@ -52,10 +52,13 @@ class Tickets:
 
     def new(self, principal: str) -> str:
         now = time.monotonic()
-        for ticket, (_, end) in list(self.waiting.items()):
-            if end > now and len(self.waiting) < MAX_TICKETS:
-                break
-            del self.waiting[ticket]
+        self.waiting = {
+            ticket: (owner, end) for ticket, (owner, end) in self.waiting.items() if end > now
+        }
+        own = [ticket for ticket, (owner, _) in self.waiting.items() if owner == principal]
+        if len(own) >= MAX_TICKETS:
+            # Its own oldest one: nobody can push out a ticket of somebody else.
+            del self.waiting[own[0]]
         ticket = secrets.token_urlsafe(32)
         self.waiting[ticket] = (principal, now + TICKET_SECONDS)
         return ticket
@@ -75,7 +78,7 @@ class Authenticate:
         self.tickets = tickets
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] != "/health":
+        if scope["type"] == "http" and not is_public(scope):
             principal = self.principal_of(scope)
             if principal is None:
                 await unauthorized(scope)(scope, receive, send)
@@ -87,10 +90,27 @@ class Authenticate:
         given = [value for name, value in scope["headers"] if name == b"authorization"]
         if given:
             return self.principals.of(given[0]) if len(given) == 1 else None
-        tickets = parse_qs(scope["query_string"].decode("latin-1")).get("ticket", [])
-        if len(tickets) == 1 and scope["path"] == "/sse":
-            return self.tickets.use(tickets[0])
-        return None
+        if scope["method"] != "GET" or path_of(scope) != "/sse":
+            return None
+        try:
+            query = parse_qs(scope["query_string"].decode("latin-1"), max_num_fields=10)
+        except ValueError:  # too many: nobody has proved yet that they may make us work
+            return None
+        tickets = query.get("ticket", [])
+        return self.tickets.use(tickets[0]) if len(tickets) == 1 else None
+
+
+def is_public(scope: Scope) -> bool:
+    """Whether anybody may ask for this. The page is no secret, and needs a token to act."""
+    path = path_of(scope)
+    return path == "/health" or (
+        scope["method"] == "GET" and (path == "/" or path.startswith("/page/"))
+    )
+
+
+def path_of(scope: Scope) -> str:
+    """The path without the prefix that a proxy has taken off, and uvicorn has put back."""
+    return scope["path"].removeprefix(scope.get("root_path", ""))
 
 
 def unauthorized(scope: Scope) -> Response:

@@ -5,6 +5,7 @@ import errno
 import signal
 import socket
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -38,6 +39,12 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
+def without_port(host: str) -> str:
+    """The name or address in a Host header."""
+    name, colon, port = host.rpartition(":")
+    return (name if colon and port.isdecimal() else host).strip("[]")
+
+
 def leave(number: int, frame: FrameType | None) -> NoReturn:
     """End with status 0, even if Ctrl-C is pressed again while Python tidies up."""
     for told_to_leave in (signal.SIGINT, signal.SIGTERM):
@@ -45,8 +52,11 @@ def leave(number: int, frame: FrameType | None) -> NoReturn:
     sys.exit(0)
 
 
-def serve(app: ASGIApp, connection: type) -> None:
-    """Serve until Ctrl-C or SIGTERM. Prints the URL, and what to type next."""
+def serve(app: ASGIApp, connection: type, hosts: Collection[str] = ()) -> None:
+    """Serve until Ctrl-C or SIGTERM. Prints the URL, and what to type next.
+
+    `hosts` are the names of the server besides this machine's own, for its certificate.
+    """
     parser = argparse.ArgumentParser(description="An MCP server that lets nobody in.")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8019)
@@ -68,7 +78,7 @@ def serve(app: ASGIApp, connection: type) -> None:
 
     scheme, trust, files = "http", "", None
     if chosen.https:
-        files = certificate(chosen.certificates)
+        files = certificate(chosen.certificates, *map(without_port, sorted(hosts)))
         scheme, trust = "https", f"--cacert {files.authority} "
     print(f"Serving MCP on {scheme}://{name}/sse. In another terminal:", flush=True)
     print(
@@ -81,6 +91,8 @@ def serve(app: ASGIApp, connection: type) -> None:
         ssl_certfile=files and files.chain,
         ssl_keyfile=files and files.key,
         log_level="info",
+        # uvicorn believes these of every program on this machine: who asks, and over HTTPS.
+        proxy_headers=False,
         ws="none",
         timeout_graceful_shutdown=1,
     )

@@ -29,6 +29,7 @@ from principals import TICKET_SECONDS, Principals, Tickets
 from running import serve
 from settings import Settings
 from starlette.types import Receive, Scope, Send
+from web_page import add_page
 
 MAX_WAITING_EVENTS = 100  # for one session: what its reader has not taken yet
 MAX_WAITING_BYTES = 2 * MAX_BODY  # and their bytes
@@ -108,7 +109,7 @@ class SseTransport:
         # Before the body is read: what is refused shall cost as little as possible.
         if not self.limits.may_send(principal):
             return PlainTextResponse("Too many messages\n", 429, TOO_MANY)
-        body = await read_body(request)
+        body = await read_body(request, self.settings.body_seconds)
         if isinstance(body, Response):
             return body
         # Not before the body is here: the session may have closed while it came in.
@@ -216,7 +217,10 @@ def create_app(settings: Settings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         logging.getLogger("uvicorn.access").addFilter(hide_secrets)
         if settings.made_up:
-            print(f"MCP_TOKENS is not set. For this run: {settings.tokens['me']}", flush=True)
+            print(
+                f"MCP_TOKENS is not set. For this run: export TOKEN={settings.tokens['me']}",
+                flush=True,
+            )
         with before_leaving(transport.end_streams):
             yield
 
@@ -247,10 +251,12 @@ def create_app(settings: Settings) -> FastAPI:
     async def health() -> dict[str, str]:
         return {"status": "ok"}
 
+    add_page(app)
     return app
 
 
-app = create_app(Settings.from_environment())
+settings = Settings.from_environment()
+app = create_app(settings)
 
 if __name__ == "__main__":
-    serve(app, Connection)
+    serve(app, Connection, settings.allowed_hosts)

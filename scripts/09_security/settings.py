@@ -35,6 +35,8 @@ class Settings:
     messages: RateLimitItem = MESSAGES  # messages that a principal may send
     streams: int = 10  # streams that a principal may have open at once
     heartbeat_seconds: float = 15.0
+    head_seconds: float = 5.0  # from the first byte, or from connecting, to the empty line
+    body_seconds: float = 10.0  # for all of a message
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
@@ -50,6 +52,8 @@ class Settings:
                 messages=rate(environment, "RATE_MESSAGES", MESSAGES),
                 streams=int(number(environment, "MAX_STREAMS", "10", least=1)),
                 heartbeat_seconds=number(environment, "HEARTBEAT_SECONDS", "15", least=0.01),
+                head_seconds=number(environment, "HEAD_SECONDS", "5", least=0.01),
+                body_seconds=number(environment, "BODY_SECONDS", "10", least=0.01),
             )
         except ValueError as error:
             sys.exit(f"In the environment: {error}")

@@ -14,20 +14,22 @@ from __future__ import annotations
 import json
 import subprocess
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Generic, Literal, TypeVar
+from typing import Generic, Literal, TypeAlias, TypeVar
 
 from workshop.complaints import Complaint, complaints_in, line_it_ran, todo_of
 from workshop.failed import Failed
+from workshop.given_headers import without_secrets
 from workshop.learners_file import broken, doubts
 from workshop.running import Program, ProgramError, recorded
 
 T = TypeVar("T")
 
+OpenUrl: TypeAlias = Callable[[str, Mapping[str, str]], AbstractContextManager[T]]
 Scope = Literal["protocol", "lesson"]
 State = Literal["passed", "failed", "waiting"]
 
@@ -171,10 +173,11 @@ class Suite(Generic[T]):
 
     `open_program(path)` starts the file at `path` and yields the target;
     it raises ProgramError when that can't be done, which fails the built-in
-    check "starts". `open_url(url)` yields a target for a server that already runs;
-    a suite without one can't be run against a URL. `printed(target)` is what its programs
-    printed, for a suite that does not start them with `workshop.running`. `untried()` says
-    what could not be tried on this machine, at the end of each report.
+    check "starts". `open_url(url, headers)` yields a target for a server that already runs,
+    whose requests carry these headers; a suite without one can't be run against a URL.
+    `printed(target)` is what its programs printed, for a suite that does not start them with
+    `workshop.running`. `untried()` says what could not be tried on this machine, at the end
+    of each report.
     """
 
     def __init__(
@@ -182,7 +185,7 @@ class Suite(Generic[T]):
         slug: str,
         *,
         open_program: Callable[[Path], AbstractContextManager[T]],
-        open_url: Callable[[str], AbstractContextManager[T]] | None = None,
+        open_url: OpenUrl[T] | None = None,
         printed: Callable[[T], str] | None = None,
         untried: Callable[[], str] = str,
         start_heading: str,
@@ -308,13 +311,21 @@ def due_at(todo: int, results: list[Result], checks: list[Check[T]]) -> list[Res
     return due if any(result.id in about for result in due) else results
 
 
-def check_url(suite: Suite[T], url: str) -> Report:
-    """Run the protocol's checks of the suite on the server at `url`."""
+def check_url(suite: Suite[T], url: str, headers: Mapping[str, str] | None = None) -> Report:
+    """Run the protocol's checks of the suite on the server at `url`.
+
+    `headers` go with every request, unless a check sets them itself. The report hides them.
+    """
     if suite.open_url is None:
         raise ValueError(f"The checks of {suite.slug} need a file; they can't check a URL.")
     # The author of that server did not fill in our TODOs.
     wanted = [replace(check, todo=None) for check in suite.checks if check.scope == "protocol"]
-    return _report(suite, url, suite.open_url(url), wanted)
+    given = headers or {}
+    report = _report(suite, url, suite.open_url(url, given), wanted)
+    for failure in [result.failure for result in report.results if result.failure is not None]:
+        failure.sent = without_secrets(failure.sent, given)
+        failure.received = without_secrets(failure.received, given)
+    return report
 
 
 def check_target(suite: Suite[T], subject: str, target: T) -> Report:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -35,9 +35,9 @@ def open_program(path: Path) -> Iterator[Server]:
 
 
 @contextmanager
-def open_url(url: str) -> Iterator[Server]:
+def open_url(url: str, headers: Mapping[str, str]) -> Iterator[Server]:
     """A server that is already running."""
-    yield Server(url)
+    yield Server(url, headers=headers)
 
 
 suite = Suite(

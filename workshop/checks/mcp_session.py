@@ -22,8 +22,15 @@ class McpServer(Server):
     Of anybody else's server the checks want what the specification fixes, no more.
     """
 
-    def __init__(self, url: str, program: Program | None = None, *, exact: bool) -> None:
-        super().__init__(url, program)
+    def __init__(
+        self,
+        url: str,
+        program: Program | None = None,
+        *,
+        exact: bool,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(url, program, headers=headers)
         self.exact = exact
 
 

@@ -56,6 +56,9 @@ def main() -> None:
     # Some systems map .js to a different type, and then browsers refuse the scripts.
     mimetypes.add_type("text/javascript", ".js")
     handler = partial(Page, directory=str(HERE))
+    # Before it listens: whoever finds it listening may tell it to leave at once.
+    for told_to_leave in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(told_to_leave, lambda *_: sys.exit(0))
     try:
         server = ThreadingHTTPServer((host, port), handler)
     except OSError as error:
@@ -67,8 +70,6 @@ def main() -> None:
     print(f"The page is on {origin}. Start a server that lets it in, in another terminal:")
     print(f"  uv run scripts/05_sse_server/sse_server.py --allow-origin {origin}", flush=True)
 
-    for told_to_leave in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(told_to_leave, lambda *_: sys.exit(0))
     with server:
         server.serve_forever()
 

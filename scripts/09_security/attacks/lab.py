@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import secrets
 import socket
 import subprocess
@@ -17,6 +18,9 @@ from attacks.target import Server
 
 START_SECONDS = 20.0
 SHARED = "your-secret-token"  # of the open server: it has no other
+# So that an attack that is to fail at a limit on time need not wait for it.
+SHORT = {"HEAD_SECONDS": "1", "BODY_SECONDS": "1"}
+PATIENCE = 4.0
 
 
 class LabError(Exception):
@@ -40,6 +44,7 @@ def started(program: Path, attacks: Sequence[str]) -> Iterator[Callable[[str], S
             stderr=subprocess.STDOUT,
             env={
                 **os.environ,
+                **SHORT,
                 "NOTES": str(notes),
                 "MCP_TOKENS": ",".join(f"{name}:{token}" for name, token in tokens.items()),
                 "PYTHONUNBUFFERED": "1",
@@ -55,7 +60,7 @@ def started(program: Path, attacks: Sequence[str]) -> Iterator[Callable[[str], S
             if program.name == "open_server.py":
                 alice = mallory = SHARED
             url = f"http://127.0.0.1:{port}"
-            return Server(url, alice, mallory, log, canary, process.pid)
+            return Server(url, alice, mallory, log, canary, notes, process.pid, PATIENCE)
 
         try:
             wait_until_it_listens(process, port, log)
@@ -87,8 +92,14 @@ def notes_with_canary() -> Iterator[tuple[Path, str]]:
 
 
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
+    """A port from below those that a system gives away itself: nobody gets it meanwhile."""
+    while True:
+        port = random.randrange(20_000, 30_000)
+        try:
+            socket.create_server(("127.0.0.1", port)).close()
+        except OSError:
+            continue
+        return port
 
 
 def wait_until_it_listens(

@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -32,7 +33,9 @@ class Server:
     mallory: str
     log: Callable[[], str] | None = None  # what the server has printed so far
     canary: str | None = None  # stands in a file beside the folder of notes
+    notes: Path | None = None  # that folder
     pid: int | None = None
+    patience: float = 15.0  # a server that waits for longer than this waits for ever
 
     @asynccontextmanager
     async def open(
@@ -76,6 +79,7 @@ class Stream:
     def __init__(self, server: Server, token: str, response: httpx2.Response) -> None:
         self.server = server
         self.token = token
+        self.headers = response.headers
         self.events: list[Event] = []
         self.session_id = ""
         self.came = asyncio.Condition()

@@ -26,7 +26,7 @@ import time
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
-from limits import Clocks, Cut, Profile, load_profiles
+from cloud_limits import Clocks, Cut, Profile, load_profiles
 
 CONNECTION = re.compile(rb"\r\nconnection:[^\r\n]*", re.IGNORECASE)
 CONNECT_SECONDS = 5.0  # on this machine's clock

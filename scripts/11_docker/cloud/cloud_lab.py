@@ -22,7 +22,7 @@ from pathlib import Path
 
 import aiohttp
 from cloud_box import CloudBox
-from limits import Cut, load_profiles
+from cloud_limits import Cut, load_profiles
 from programs import PATIENCE, free_port, program, starts_to_listen
 
 # All in seconds of the platforms' time.

@@ -16,5 +16,6 @@ LATE_BEAT = 1.5 * HEARTBEAT
 QUIET_BEATS = 6
 TICK = 0.03
 CROWDS = {"failing": 24, "recovering": 12}
+FAILURES = 6  # of each in the first crowd
 PATIENCE = stretched(2.5)
 SLOW = stretched(3.0)

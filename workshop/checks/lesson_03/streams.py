@@ -8,7 +8,7 @@ import json
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-from workshop.checks.lesson_03.settings import BEAT, LATE_BEAT, TICK
+from workshop.checks.lesson_03.settings import BEAT, FAILURES, LATE_BEAT, TICK
 
 Json = dict[str, Any]
 Script = Callable[[int, int], AsyncIterator[bytes | int]]
@@ -138,6 +138,11 @@ async def recovering(number: int, after: int) -> AsyncIterator[bytes | int]:
         yield 204
 
 
+async def failing(number: int, after: int) -> AsyncIterator[bytes | int]:
+    """Nothing but failures, as many as the checks look at: a crowd is busy with it."""
+    yield 500 if number <= FAILURES else 204
+
+
 async def odd(number: int, after: int) -> AsyncIterator[bytes | int]:
     yield b"retry: 20\n\n"
     if after < 3:
@@ -171,7 +176,7 @@ STREAMS: dict[str, tuple[Script, Json | None]] = {
     "quiet": (quiet, None),
     "patient": (patient, None),
     "recovering": (recovering, None),
-    "failing": (history, {"status": 500}),
+    "failing": (failing, None),
 }
 # Those that soon have something to say in any program that runs.
 SETTLING = (

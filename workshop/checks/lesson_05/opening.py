@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,9 +23,9 @@ def open_program(path: Path) -> Iterator[McpServer]:
 
 
 @contextmanager
-def open_url(url: str) -> Iterator[McpServer]:
+def open_url(url: str, headers: Mapping[str, str]) -> Iterator[McpServer]:
     """A server that already runs; `url` is the URL of its event stream."""
-    yield McpServer(url, exact=False)
+    yield McpServer(url, exact=False, headers=headers)
 
 
 suite = Suite(

