@@ -28,7 +28,7 @@ REFUSED_BY = {
 @suite.check(
     "allowed",
     "What is allowed still works, for several users side by side",
-    read="Who is it?",
+    read="The server that everyone writes",
     rule="this course",
     why="A server that refuses everything is secure, and nobody uses it.",
     hints={
