@@ -32,15 +32,17 @@ from fastapi.responses import Response, StreamingResponse
 from limits import parse
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
+from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 Message = dict[str, Any]
 
 HEARTBEAT_SECONDS = 15.0
 MAX_BODY = 4 * 1024 * 1024  # bytes of one POST
-MAX_WAITING = 32  # events of one session that its reader has not taken yet
+BODY_SECONDS = 10.0  # for all of it
+MAX_WAITING = 10  # events of one session that its reader has not taken yet
 MAX_STREAMS = 5  # that one principal may have open at once
-RATE = parse("120 per 10 seconds")  # messages that one principal may send
+RATE = parse("130 per 10 seconds")  # requests of one principal: messages and new streams
 NOTES = Path(os.environ.get("NOTES") or "scripts/09_security/notes")
 
 # ---- Who is it? ---------------------------------------------------------------------------
@@ -307,13 +309,13 @@ def limit_streams(principal: str) -> None:
 window = MovingWindowRateLimiter(MemoryStorage())
 
 
-def limit_messages(principal: str) -> None:
-    """Raises HTTPException if this principal may not send one more message now."""
-    # (TODO 10) One who has sent as many messages as RATE allows gets the same.
+def limit_requests(principal: str) -> None:
+    """Raises HTTPException if this principal may not make one more request now."""
+    # (TODO 10) One who has made as many requests as RATE allows gets the same.
     # `window.hit(RATE, principal)` counts one more, and says whether there was room for it.
     # --- solution
     if not window.hit(RATE, principal):
-        raise HTTPException(429, "Too many messages", headers={"Retry-After": "1"})
+        raise HTTPException(429, "Too many requests", headers={"Retry-After": "1"})
     # --- end
 
 
@@ -379,6 +381,7 @@ async def count_lines(name: str) -> str:
 async def open_stream(request: Request) -> Response:
     """The answer to GET /sse."""
     principal = principal_of(request)
+    limit_requests(principal)
     limit_streams(principal)
     client = request.query_params.get("client", "you")
     note = NOTES / "welcome.txt"
@@ -396,9 +399,15 @@ async def open_stream(request: Request) -> Response:
 async def receive_message(request: Request) -> Response:
     """The answer to POST /message. The reply goes out on the session's stream."""
     principal = principal_of(request)
-    limit_messages(principal)
+    limit_requests(principal)
     expect_json(request)
-    body = await read_body(request)
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            body = await read_body(request)
+    except TimeoutError as error:
+        raise HTTPException(408, "Too slow", headers={"Connection": "close"}) from error
+    except ClientDisconnect as error:
+        raise HTTPException(400) from error  # nobody is there to read it
     session = session_of_post(request.query_params.get("session_id", ""), principal)
     try:
         message = json.loads(body)

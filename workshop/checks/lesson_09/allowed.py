@@ -28,7 +28,7 @@ REFUSED_BY = {
 @suite.check(
     "allowed",
     "What is allowed still works, for several users side by side",
-    read="Who is it?",
+    read="The server that everyone writes",
     rule="this course",
     why="A server that refuses everything is secure, and nobody uses it.",
     hints={
@@ -63,10 +63,8 @@ def allowed(lab: Lab) -> None:
         for number in range(GUESTS):
             guest = lab.user(f"guest-{number}")
             streams.append(stack.enter_context(guest.open("")))
-            if (
-                streams[-1].status == 429
-                and len({named(stream) for stream in streams[:2]}) == 1
-            ):
+            limited = streams[-1].status == 429 and number >= 2
+            if limited and named(streams[0]) == named(streams[1]):
                 raise Failed(
                     "one-name",
                     sent=f"{streams[0].request}\n\nand the same with other tokens",

@@ -18,10 +18,10 @@ from workshop.failed import Failed
 from workshop.raw_client import Answer
 from workshop.raw_stream import SOON
 
-BIG = 3_000_000  # bytes: a few of these are more than lies on the way to a reader
-TOO_MANY_EVENTS = 40  # more than may wait
+BIG = 2_500_000  # bytes: a few of these are more than lies on the way to a reader
+TOO_MANY_EVENTS = 16  # more than may wait
 MAX_STREAMS = 5  # of one principal
-FLOOD = 130  # messages at once: more than one principal may send
+FLOOD = 140  # messages at once: more than one principal may send
 BURST = 70  # messages at once: as many as a lively client may well send
 TOO_MANY = "HTTP status 429, with a header Retry-After"
 
@@ -158,7 +158,7 @@ def many_streams(lab: Lab) -> None:
     todo=9,
     after=("hoarded-sessions",),
     read="How much?",
-    rule="CWE-770: no limit. This course: at most 32 events wait for a session",
+    rule="CWE-770: no limit. This course: at most 10 events wait for a session",
     why="What nobody reads waits in memory: one client could take all of it.",
     hints={
         "unbounded": f"{TOO_MANY_EVENTS} replies and more wait, nobody reads, and the server "

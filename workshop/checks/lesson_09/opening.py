@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import secrets
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from workshop.checks.engine import Suite
 from workshop.checks.mcp_session import McpServer
 from workshop.patience import stretched
-from workshop.raw_client import Answer
-from workshop.raw_stream import SOON, Stream
 from workshop.running import Program, running
 
 # Somebody has written the note that greets each client. U+2028 is no line end.
@@ -24,31 +22,10 @@ class User(McpServer):
     """The server as one principal sees it: each request carries this principal's token."""
 
     def __init__(self, program: Program, name: str, token: str) -> None:
-        super().__init__(f"{program.url}/sse", program, exact=True)
+        proof = {"Authorization": f"Bearer {token}"}
+        super().__init__(f"{program.url}/sse", program, exact=True, headers=proof)
         self.name = name
         self.token = token
-
-    def request(
-        self,
-        method: str,
-        path: str,
-        body: bytes | Iterable[bytes] | None = None,
-        headers: Mapping[str, str] | None = None,
-        *,
-        seconds: float = SOON,
-        finish: bool = True,
-    ) -> Answer:
-        asked = {**self.proof, **(headers or {})}
-        return super().request(method, path, body, asked, seconds=seconds, finish=finish)
-
-    def open(
-        self, path: str, headers: Mapping[str, str] | None = None, *, seconds: float = SOON
-    ) -> Stream:
-        return super().open(path, {**self.proof, **(headers or {})}, seconds=seconds)
-
-    @property
-    def proof(self) -> dict[str, str]:
-        return {"Authorization": f"Bearer {self.token}"}
 
 
 class Lab:
@@ -112,4 +89,4 @@ def notes_and_canary() -> Iterator[tuple[Path, str]]:
         yield Path(name) / "door/notes", canary
 
 
-suite = Suite("09_security", open_program=open_program, start_heading="Who is it?")
+suite = Suite("09_security", open_program=open_program, start_heading="Run it")
