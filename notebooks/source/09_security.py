@@ -2,7 +2,7 @@
 # # Lesson 09: Break it, then secure it
 #
 # The lesson hands-on: you take over somebody's session, read what was not meant for you, talk an
-# agent into giving away a file, and close the holes of a server one by one. 180 minutes. The text
+# agent into giving away a file, and close the holes of a server one by one. 175 minutes. The text
 # with all the reasons is [lessons/09_security.md](../lessons/09_security.md).
 #
 # It attacks HTTP+SSE, the transport of MCP's revision 2024-11-05. Streamable HTTP replaced it in 2025,
