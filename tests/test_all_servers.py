@@ -54,7 +54,10 @@ STREAMS: dict[str, str | None] = {
 # The token that each of them is given, in the environment, for somebody called "test".
 TOKEN = "test" * 8
 # What opens the stream of a server that wants to know who asks.
-HEADERS = {"09_security/secure_server.py": {"Authorization": f"Bearer {TOKEN}"}}
+HEADERS = {
+    f"09_security/{program}": {"Authorization": f"Bearer {TOKEN}"}
+    for program in ("exercise.py", "secure_server.py")
+}
 # What the program needs to be told; {url} is a server that never says more.
 ARGUMENTS = {
     "03_event_hub/faulty_proxy.py": ("--target", "{url}"),
@@ -138,7 +141,14 @@ CLIENTS: dict[str, list[tuple[str, ...]]] = {
         ("scripts/trace_turn.py", "{url}/sse"),
         ("solutions/exercise.py", "{url}/sse"),
     ],
-    "09_security": [("scripts/sdk_client.py", "{url}/sse")],
+    "09_security": [
+        ("scripts/open_client.py", "{url}/sse", "--token", "x"),
+        ("scripts/secure_client.py", "{url}/sse", "--token", "x"),
+        ("scripts/sdk_client.py", "{url}/sse"),
+        ("scripts/agent/open_agent.py", "{url}/sse"),
+        ("scripts/agent/secure_agent.py", "files={url}/sse"),
+        ("scripts/identity/oauth_client.py", "{url}/sse"),
+    ],
     "11_docker": [("scripts/what_it_can_do.py", "{url}/sse")],
 }
 

@@ -79,7 +79,9 @@ def defaults() -> dict[str, int]:
 
 
 def takes_a_port(program: Path) -> bool:
-    """Whether the program, or a file that it imports, adds an argument `--port`."""
+    """Whether it is a program, and it, or a file that it imports, adds an argument `--port`."""
+    if "__main__" not in program.read_text("utf-8"):
+        return False
     texts = (path.read_text("utf-8") for path in (program, *companions(program)))
     return any(re.search(r"add_argument\(\s*\"--port\"", text) for text in texts)
 

@@ -38,7 +38,7 @@ async def talk(url: str, token: str, trust: ssl.SSLContext | None) -> None:
 
     transport = sse_client(
         url,
-        headers={"Authorization": f"Bearer {token}"},
+        headers={"Authorization": f"Bearer {token}"} if token else {},
         httpx_client_factory=http_client,
     )
     # Without "legacy" the SDK negotiates a revision of MCP that HTTP+SSE is no part of.

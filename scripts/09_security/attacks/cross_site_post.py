@@ -14,7 +14,7 @@ import json
 import httpx2
 
 from attacks.finding import Finding
-from attacks.target import SOON, Server, bearer, call
+from attacks.target import SOON, Server, bearer, call, said
 
 AGAINST = "server"
 CASE = ""
@@ -34,7 +34,7 @@ async def attack(server: Server) -> Finding:
             status = await post_text(server, alice.session_id, what, headers)
             if status == 202:
                 reply = await alice.reply(what)
-                return Finding(True, f"{what}: on Alice's stream {reply.data[-30:]}")
+                return Finding(True, f"{what}: on Alice's stream: {said(reply)!r}")
             refused.append(f"{what}: {status}")
         return Finding(False, ", ".join(refused))
 

@@ -5,7 +5,7 @@ request alone gives Alice's answer to the last one who used that number.
 """
 
 from attacks.finding import Finding
-from attacks.target import Server, call
+from attacks.target import Server, call, said
 
 AGAINST = "server"
 CASE = "CVE-2026-25536"
@@ -25,4 +25,4 @@ async def attack(server: Server) -> Finding:
         except TimeoutError:
             await alice.reply(1)
             return Finding(False, "each reply came to the client that asked")
-        return Finding(True, f"on Mallory's stream: {stolen.data[-45:]}")
+        return Finding(True, f"on Mallory's stream: {said(stolen)!r}")

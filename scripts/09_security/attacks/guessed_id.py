@@ -5,7 +5,7 @@ message sent to it is answered on Alice's stream, as if she had asked.
 """
 
 from attacks.finding import Finding
-from attacks.target import Server, bearer, call
+from attacks.target import Server, bearer, call, said
 
 AGAINST = "server"
 CASE = "CVE-2025-6515"
@@ -25,4 +25,4 @@ async def attack(server: Server) -> Finding:
         if 202 not in statuses:
             return Finding(False, f"ids can be counted, but not used: {statuses}")
         reply = await alice.reply("forged")
-        return Finding(True, f"on Alice's stream: {reply.data[:50]}")
+        return Finding(True, f"on Alice's stream: {said(reply)!r}")

@@ -7,7 +7,7 @@ as a colleague or a log service, can speak in the session.
 import re
 
 from attacks.finding import Finding
-from attacks.target import NotTried, Server, bearer, call
+from attacks.target import NotTried, Server, bearer, call, said
 
 AGAINST = "server"
 CASE = ""
@@ -27,6 +27,7 @@ async def attack(server: Server) -> Finding:
             if answer.status_code == 202:
                 return Finding(True, "not in the log, but anyone who has the id can use it")
             return Finding(False, f"not in the log; and with the id: {answer.status_code}")
-        await server.post(found[-1], call("forged", "echo", message="x"), {})
+        message = call("forged", "echo", message="I read your id in a log.")
+        await server.post(found[-1], message, {})
         reply = await alice.reply("forged")
-        return Finding(True, f"on Alice's stream: {reply.data[:50]}")
+        return Finding(True, f"on Alice's stream: {said(reply)!r}")

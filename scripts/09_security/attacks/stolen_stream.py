@@ -8,7 +8,7 @@ Alice go to one of the two.
 from contextlib import suppress
 
 from attacks.finding import Finding
-from attacks.target import Server, call
+from attacks.target import Server, call, said
 
 AGAINST = "server"
 CASE = "CVE-2026-33946"
@@ -29,7 +29,7 @@ async def attack(server: Server) -> Finding:
                     await alice.reply(f"private-{number}", seconds=0.5)
             except TimeoutError:
                 stolen = await mallory.next(lambda event: "Alice's secret" in event.data)
-                return Finding(True, f"on Mallory's stream: {stolen.data[-49:]}")
+                return Finding(True, f"on Mallory's stream: {said(stolen)!r}")
             if any("Alice's secret" in event.data for event in mallory.events):
                 return Finding(True, "Mallory's stream shows a copy of Alice's replies")
             whose = "the same" if mallory.session_id == alice.session_id else "another"

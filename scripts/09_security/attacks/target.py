@@ -162,6 +162,11 @@ def call(request_id: object, tool: str, **arguments: object) -> dict[str, Any]:
     return request(request_id, "tools/call", {"name": tool, "arguments": arguments})
 
 
+def said(reply: Event) -> str:
+    """The text in the result of a call."""
+    return json.loads(reply.data)["result"]["content"][0]["text"]
+
+
 def is_reply(event: Event, request_id: object) -> bool:
     if event.type != "message":
         return False
