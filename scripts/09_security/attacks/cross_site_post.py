@@ -14,7 +14,7 @@ import json
 import httpx2
 
 from attacks.finding import Finding
-from attacks.target import SOON, Server, bearer, call, said
+from attacks.target import SOON, TRUST, Server, bearer, call, said
 
 AGAINST = "server"
 CASE = ""
@@ -43,7 +43,7 @@ async def post_text(
     server: Server, session_id: str, request_id: str, headers: dict[str, str]
 ) -> int:
     message = call(request_id, "echo", message="Delete it all.")
-    async with httpx2.AsyncClient(timeout=SOON) as client:
+    async with httpx2.AsyncClient(timeout=SOON, verify=TRUST) as client:
         answer = await client.post(
             f"{server.url}/message",
             params={"session_id": session_id},

@@ -9,7 +9,7 @@ and allow_credentials=True the open server names any site that asks.
 import httpx2
 
 from attacks.finding import Finding
-from attacks.target import SOON, Refused, Server, bearer, call
+from attacks.target import SOON, TRUST, Refused, Server, bearer, call
 
 AGAINST = "server"
 CASE = ""
@@ -47,7 +47,7 @@ async def preflight(server: Server) -> httpx2.Response:
         "Access-Control-Request-Method": "POST",
         "Access-Control-Request-Headers": "authorization,content-type",
     }
-    async with httpx2.AsyncClient(timeout=SOON) as client:
+    async with httpx2.AsyncClient(timeout=SOON, verify=TRUST) as client:
         return await client.options(f"{server.url}/message", headers=PAGE | asked)
 
 
