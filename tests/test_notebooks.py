@@ -106,9 +106,13 @@ CHANGES = {
         ),
     ],
     "09": [
-        ("call(1, \"echo\", message=\"mine\")", "call(9, \"echo\", message=\"mine\")", "mine"),
+        ('call(1, "echo", message="mine")', 'call(9, "echo", message="mine")', "mine"),
         ("echo I run as $(whoami)", "echo twenty-$((3 + 4))", "twenty-7"),
-        ('ATTACK = "secrets_in_logs"', 'ATTACK = "stolen_stream"', "Mallory got another session"),
+        (
+            'ATTACK = "secrets_in_logs"',
+            'ATTACK = "stolen_stream"',
+            "Mallory got another session",
+        ),
     ],
     "11": [
         ('"../README.md"])', '"../LICENSE"])', "MIT"),

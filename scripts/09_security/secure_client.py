@@ -2,7 +2,7 @@
 
     uv run scripts/09_security/secure_client.py http://127.0.0.1:8019/sse --token TOKEN
 
-Where others use this machine, too, put the token into MCP_TOKEN instead: `ps` shows everybody
+Where others use this machine, too, put the token into TOKEN instead: `ps` shows everybody
 what stands on a command line.
 """
 
@@ -188,7 +188,7 @@ def say(text: str) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description="Call echo on a server.")
     parser.add_argument("url", help="the event stream, such as http://127.0.0.1:8019/sse")
-    parser.add_argument("--token", default=os.environ.get("MCP_TOKEN", ""))
+    parser.add_argument("--token", default=os.environ.get("TOKEN", ""))
     chosen = parser.parse_args()
     signal.signal(signal.SIGINT, signal.default_int_handler)  # `&` may have left it ignored
     try:
