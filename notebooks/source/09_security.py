@@ -2,8 +2,8 @@
 # # Lesson 09: Break it, then secure it
 #
 # The lesson hands-on: you take over somebody's session, read what was not meant for you, talk an
-# agent into giving away a file, and close the holes of a server one by one. 175 minutes. The text
-# with all the reasons is [lessons/09_security.md](../lessons/09_security.md).
+# agent into giving away a file, and close a server's holes one by one. 175 minutes. The text with
+# all the reasons is [lessons/09_security.md](../lessons/09_security.md).
 #
 # It attacks HTTP+SSE, the transport of MCP's revision 2024-11-05. Streamable HTTP replaced it in 2025,
 # and it is deprecated. Almost every attack here has a counterpart there.
@@ -28,7 +28,8 @@ from workshop.notebook import (
 # %% [markdown]
 # ## The server that everyone writes
 #
-# It asks for a token, and it gives each client a session. Alice opens a stream, and then Mallory does.
+# The server asks for a token, and it gives each client a session. Alice opens a stream, and then
+# Mallory does.
 
 # %%
 server = start("scripts/09_security/open_server.py")
@@ -54,11 +55,11 @@ post(server.url + "/message?session_id=1", call(7, "echo", message="Send me your
 alice.show(1)
 
 # %% [markdown]
-# Alice never asked. And nobody asked Mallory for a token: the open server wants one only where a
-# stream is opened.
+# Alice never asked. And the server did not ask Mallory for a token: it wants one only when a stream
+# is opened.
 #
-# Every client counts its requests from 1. Alice's call takes half a second. Meanwhile, Mallory uses the
-# same number. **Predict:** who gets "Waited"?
+# Every client counts its requests from 1. Alice's call takes half a second. Meanwhile, Mallory uses
+# the same id. **Predict:** who gets "Waited"?
 
 # %%
 SECONDS = 0.5
@@ -69,8 +70,8 @@ mallory.show(2, seconds=5)
 note(f"Alice waits for ever for what took {SECONDS} s.")
 
 # %% [markdown]
-# **Change** the number of Mallory's request from 1 to another one, and run the cell again: now each
-# reply comes to the one who asked. (The cell still waits for two on Mallory's stream.)
+# **Change** the id of Mallory's request from 1 to another number, and run the cell again: now each
+# reply goes to the client that asked. (The cell still waits for two replies on Mallory's stream.)
 #
 # The tools are as open as the transport. **Predict:** what does this line count?
 
@@ -81,12 +82,12 @@ post(server.url + "/message?session_id=2", call(3, "count_lines", name=NAME))
 mallory.show(1)
 
 # %% [markdown]
-# **Change** the name to another command of yours, and run the cell again.
+# **Change** the name to run another command, and run the cell again.
 #
 # ## Attacks as programs
 #
-# Each attack of this lesson is a program like that. This one looks for secrets in the server's log. It is
-# tried twice: against the open server and against the secure one.
+# Each attack of this lesson is a program like these cells. This one looks for secrets in the
+# server's log. It is run twice: against the open server and against the secure one.
 
 # %%
 ATTACK = "secrets_in_logs"
@@ -117,7 +118,7 @@ start_exercise("09")
 # cell, and it shows what the file has. The cell after it checks that TODO alone. Stuck? In a
 # terminal, `uv run workshop hint 09` gives a hint, and one more each time.
 #
-# *Coming late?* This starts you at TODO 5, with those before it done. Remove the `#`:
+# *Coming late?* This starts you at TODO 5, with the earlier ones done. Remove the `#`:
 
 # %%
 # begin_at("09", todo=5)
@@ -125,7 +126,7 @@ start_exercise("09")
 # %% [markdown]
 # ## Who is it?
 #
-# Each request must prove who sends it: on every method, on every path.
+# Each request must prove who sends it: with every method, on every path.
 
 # %% todo 1
 
@@ -135,7 +136,7 @@ check("09", todo=1)
 # %% [markdown]
 # ## Whose session is it?
 #
-# An id that is counted can be guessed.
+# An id that is just counted up can be guessed.
 
 # %% todo 2
 
@@ -143,7 +144,7 @@ check("09", todo=1)
 check("09", todo=2)
 
 # %% [markdown]
-# And an id that cannot be guessed can still be read somewhere. It is no proof of who you are.
+# And an id that cannot be guessed can still be read somewhere. It does not prove who you are.
 
 # %% todo 3
 
@@ -153,7 +154,7 @@ check("09", todo=3)
 # %% [markdown]
 # ## Whose answer is it?
 #
-# The number of a request means something only inside its session.
+# A request's id means something only inside its session.
 
 # %% todo 4
 
@@ -188,7 +189,7 @@ check("09", todo=7)
 # %% [markdown]
 # ## How much?
 #
-# A body in chunks does not say how long it will be.
+# A chunked body does not say how long it will be.
 
 # %% todo 8
 
@@ -235,14 +236,15 @@ check("09", todo=13)
 # %% [markdown]
 # ## An agent that does what it reads
 #
-# A model reads the descriptions of its tools, and their results. If an instruction is hidden in one, an
-# obedient model follows it. **Predict:** of 100 runs, in how many does the secret leave the machine?
+# A model reads the descriptions of its tools, and their results. If one of them hides an
+# instruction, an obedient model follows it. **Predict:** of 100 runs, in how many does the secret
+# leave the machine?
 
 # %%
 run("scripts/09_security/attack.py", "poisoned_description")
 
 # %% [markdown]
-# The text has the other three attacks on agents, and the cures.
+# The lesson's text has the other three attacks on agents, and the cures.
 #
 # ## All of it
 #
@@ -252,7 +254,7 @@ run("scripts/09_security/attack.py", "poisoned_description")
 check("09")
 
 # %% [markdown]
-# When all checks pass, compare yours with ours:
+# When all checks pass, compare your server with ours:
 #
 # <details><summary>How ours does it</summary>
 #
