@@ -59,12 +59,12 @@ TOKENS = read_tokens()
 
 
 def principal_of(request: Request) -> str:
-    """The name of whoever sends this request. Raises HTTPException."""
+    """The name of the principal that sends this request. Raises HTTPException."""
     # TODO 1: A request needs a header `Authorization: Bearer TOKEN` with one of TOKENS. Return
-    # whose token it is. The answer to any other request is 401, with a header
-    # `WWW-Authenticate: Bearer`. Compare with secrets.compare_digest, and compare bytes: `==`
-    # takes the longer the more of a token is right, and of strings compare_digest takes ASCII
-    # only. (`headers=` of HTTPException is a dict.)
+    # the name that the token belongs to. Answer any other request with 401 and a header
+    # `WWW-Authenticate: Bearer`. Compare bytes, with secrets.compare_digest: `==` takes longer
+    # the more of a token is right, and compare_digest takes a string only if it is ASCII.
+    # (`headers=` of HTTPException is a dict.)
     return "everybody"
 
 
@@ -72,7 +72,7 @@ def principal_of(request: Request) -> str:
 
 
 class Session:
-    """One client: its id, whose it is, and the events that wait for its stream."""
+    """One client: its id, its principal, and the events that wait for its stream."""
 
     def __init__(self, principal: str) -> None:
         # TODO 2: Give the session an id that nobody can guess.
@@ -95,8 +95,8 @@ sessions: dict[str, Session] = {}
 def session_of_post(session_id: str, principal: str) -> Session:
     """The session that a message is for. Raises HTTPException."""
     session = sessions.get(session_id)
-    # TODO 3: An id may be found in a log or over a shoulder. To anyone but the principal who
-    # opened the session, it must look like an id that does not exist: the same 404.
+    # TODO 3: An id may be found in a log, or read over a shoulder. For anyone but the principal
+    # who opened the session, it must look like an id that does not exist: the same 404.
     if session is None:
         raise HTTPException(404, "No such session: open GET /sse again")
     return session
@@ -104,9 +104,9 @@ def session_of_post(session_id: str, principal: str) -> Session:
 
 def session_of_stream(session_id: str, principal: str) -> Session:
     """The session that a new stream carries."""
-    # (TODO 3) And no id that comes from outside may open a session again: two readers of one
-    # session get a part of its events each. A new stream has a new session.
-    # A client that has lost its connection goes on with its session.
+    # (TODO 3) And an id that comes from outside must not reopen a session: if a session has two
+    # readers, each gets only some of its events. A new stream gets a new session.
+    # A client that has lost its connection continues its session.
     return sessions.get(session_id) or Session(principal)
 
 
@@ -115,9 +115,9 @@ def session_of_stream(session_id: str, principal: str) -> Session:
 
 async def reply_on_stream(message: Message, session: Session) -> None:
     """Answer a message that came in this session."""
-    # TODO 4: `asked_by` says whose a reply is by the id of its request. But each client counts
-    # its requests from 1. Send the reply to the session that the message came in: then nobody
-    # needs `asked_by`, below, any more.
+    # TODO 4: `asked_by` finds the session for a reply by the id of its request. But each client
+    # counts its requests from 1. Send the reply to the session that the message came in. Then
+    # `asked_by`, below, is not needed any more.
     asked_by[message.get("id")] = session
     reply = await answer(message)
     if reply is not None:
@@ -148,16 +148,16 @@ def own_hosts(request: Request) -> set[str]:
 def guard(request: Request) -> None:
     """Runs before every endpoint. Raises HTTPException for a request it does not let in."""
     # TODO 5: A page on the web can make its visitor's browser send requests to this server,
-    # also under a name of its own. Refuse a Host that is not in own_hosts(request) with 421,
-    # and an Origin other than http:// and one of these hosts with 403. No Origin at all is
-    # fine: only browsers send it.
+    # even under the page's own name. Refuse a Host that is not in own_hosts(request) with 421.
+    # Refuse an Origin other than http:// and one of these hosts with 403. A request without an
+    # Origin is fine: only browsers send one.
 
 
 def expect_json(request: Request) -> None:
-    """Raises HTTPException for a POST that says that it is something else."""
+    """Raises HTTPException for a POST with another Content-Type."""
     # TODO 6: A page may send text/plain to any server, and the browser does not ask the server
-    # first. For application/json it does. Refuse every other Content-Type with 415; what comes
-    # after a semicolon does not matter.
+    # first. For application/json it does ask. Refuse every other Content-Type with 415. What
+    # comes after a semicolon does not matter.
 
 
 # ---- What goes out ------------------------------------------------------------------------
@@ -166,8 +166,8 @@ def expect_json(request: Request) -> None:
 def encode_event(kind: str, data: str, event_id: str = "") -> bytes:
     """One event as bytes. Raises ValueError for an id that would end its line."""
     # TODO 7: A line ends with CR LF, with CR or with LF, and what comes next is another field.
-    # Data may have such line ends: give each line of it a `data:` of its own. An id may not:
-    # raise ValueError for one with CR, LF or NUL in it. (str.splitlines splits at more.)
+    # Data may have such line ends: give each of its lines its own `data:`. An id may not: raise
+    # ValueError if it has CR, LF or NUL in it. (str.splitlines splits at more characters.)
     lines = [f"data: {data}"]
     if event_id:
         lines.insert(0, f"id: {event_id}")
@@ -195,15 +195,15 @@ async def events(session: Session, greeting: bytes) -> AsyncIterator[bytes]:
 
 async def read_body(request: Request) -> bytes:
     """The body of a POST. Raises HTTPException for one that is too long."""
-    # TODO 8: A body need not say how long it will be, and need not end. Count while it comes
-    # in, `async for piece in request.stream()`, and refuse one over MAX_BODY with 413.
+    # TODO 8: A body need not say how long it will be, and it need not end. Count while it comes
+    # in, with `async for piece in request.stream()`, and refuse one over MAX_BODY with 413.
     return await request.body()
 
 
 def send(session: Session, event: bytes) -> None:
     """Queue an event for the session's stream."""
-    # TODO 9: A client that asks and never reads must not fill the memory. If MAX_WAITING
-    # events are waiting already (`session.waiting.qsize()`), close the session instead.
+    # TODO 9: A client that asks and never reads must not fill the memory. If MAX_WAITING events
+    # are already waiting (`session.waiting.qsize()`), close the session instead.
     session.waiting.put_nowait(event)
 
 
@@ -218,16 +218,16 @@ class EventStream(StreamingResponse):
         self.session = session
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        # (TODO 9) Nor must one that opens a stream and leaves, again and again. However the
-        # stream ends, close its session. Here, and not in `events`: for a client that left
-        # before the first byte, a generator never starts, and its `finally` never runs.
+        # (TODO 9) Nor must a client that opens a stream and leaves, again and again. However
+        # the stream ends, close its session. Do that here, not in `events`: if a client leaves
+        # before the first byte, the generator never starts, and its `finally` never runs.
         await super().__call__(scope, receive, send)
 
 
 def limit_streams(principal: str) -> None:
     """Raises HTTPException if this principal may not open one more stream now."""
-    # TODO 10: Each stream has its session in `sessions`. A principal who has MAX_STREAMS of
-    # them gets 429 with a header `Retry-After: 1`. Others must not notice.
+    # TODO 10: Each open stream has its session in `sessions`. A principal who already has
+    # MAX_STREAMS of them gets 429 with a header `Retry-After: 1`. Others must not notice.
 
 
 window = MovingWindowRateLimiter(MemoryStorage())
@@ -235,8 +235,8 @@ window = MovingWindowRateLimiter(MemoryStorage())
 
 def limit_requests(principal: str) -> None:
     """Raises HTTPException if this principal may not make one more request now."""
-    # (TODO 10) One who has made as many requests as RATE allows gets the same.
-    # `window.hit(RATE, principal)` counts one more, and says whether there was room for it.
+    # (TODO 10) A principal who has made as many requests as RATE allows gets the same answer.
+    # `window.hit(RATE, principal)` counts one more, and returns whether there was room for it.
 
 
 # ---- What the log knows -------------------------------------------------------------------
@@ -245,9 +245,9 @@ def limit_requests(principal: str) -> None:
 def hide_secrets(record: logging.LogRecord) -> bool:
     """Runs before a line of the access log is written. False would leave the line out."""
     # TODO 11: The log shows each request with its whole URL, and so the id of each session.
-    # Put "…" in the place of every value in a query: what comes after a "=", up to the next
-    # "&". `record.args` is a tuple; its strings are the client, the method, the URL and the
-    # version of HTTP. Don't look for names: `%73ession_id` is `session_id`, too.
+    # Replace every value in a query with "…": what comes after a "=", up to the next "&".
+    # `record.args` is a tuple; its strings are the client, the method, the URL and the version
+    # of HTTP. Don't look for names: `%73ession_id` is `session_id`, too.
     return True
 
 
@@ -257,17 +257,17 @@ def hide_secrets(record: logging.LogRecord) -> bool:
 def note_path(name: str) -> Path:
     """The file of a note. Raises ValueError for a name that leads out of the folder NOTES."""
     # TODO 12: `..`, an absolute path and a symbolic link all lead out of the folder. Find the
-    # file that is really meant (Path.resolve), and ask whether it is in there
-    # (Path.is_relative_to). As strings, "/notes-private" begins with "/notes".
+    # file that is really meant (Path.resolve), and check that it is in the folder
+    # (Path.is_relative_to). Don't compare strings: "/notes-private" begins with "/notes".
     return NOTES / name
 
 
 async def count_lines(name: str) -> str:
     """What `wc -l` prints about a note."""
     note_path(name)
-    # TODO 13: A shell reads the name as a part of a command. Start `wc` without one:
-    # asyncio.create_subprocess_exec takes the program and each argument by itself. And a name
-    # that begins with a dash is an option, unless `--` comes before it.
+    # TODO 13: A shell reads the name as part of a command. Start `wc` without a shell:
+    # asyncio.create_subprocess_exec takes the program and each argument separately. A name that
+    # begins with a dash is an option, unless `--` comes before it.
     counting = await asyncio.create_subprocess_shell(
         f"wc -l {name}", cwd=NOTES, stdout=PIPE, stderr=STDOUT
     )
@@ -438,7 +438,7 @@ def main() -> None:
     url = f"http://{arguments.host}:{arguments.port}"
     print(f"Serving MCP on {url}/sse. In another terminal:", flush=True)
     print(f'  curl -N -H "Authorization: Bearer $TOKEN" {url}/sse', flush=True)
-    # uvicorn raises the signal once more when it is done. Stopping when told is no failure.
+    # When uvicorn is done it raises the signal again. Stopping when told to is not a failure.
     for told_to_leave in (signal.SIGINT, signal.SIGTERM):
         signal.signal(told_to_leave, lambda *_: sys.exit(0))
     uvicorn.Server(uvicorn.Config(app)).run(sockets=[listener])

@@ -1,6 +1,6 @@
 """The checks of lesson 09: attacks on the learner's server, and what must still work.
 
-Each check has users of its own, so no limit that one of them reaches is felt by another.
+Each check has its own users, so a limit that one check reaches does not affect another.
 
 `opening.py` makes the suite, the users and the folder of notes. The others are the checks, by
 section of the report: `allowed.py`, `who.py`, `sessions.py`, `where.py`, `going_out.py`,

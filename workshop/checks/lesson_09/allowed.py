@@ -1,4 +1,4 @@
-"""What is allowed still works. While it does not, no attack proves anything."""
+"""What is allowed still works. If it does not, no attack proves anything."""
 
 from __future__ import annotations
 
@@ -35,24 +35,24 @@ REFUSED_BY = {
         "right-token-refused": "A request with the right token was answered with 401.",
         "own-session-refused": "A message to a session, from the principal who opened it, was "
         "answered with 404.",
-        "own-name-refused": "The Host is a name of this machine, with the server's port, and "
+        "own-name-refused": "The Host is a name of this machine, with the server's port, but "
         "it was refused with 421.",
-        "own-page-refused": "The Origin is the server's own, http:// and its Host, and it was "
+        "own-page-refused": "The Origin is the server's own, http:// and its Host, but it was "
         "refused with 403.",
-        "json-refused": "The Content-Type is application/json, and it was refused with 415.",
-        "name-refused": "The name in ?client= is harmless, and it was refused with 400.",
-        "short-body-refused": "The body has less than a hundred bytes, and it was refused with "
+        "json-refused": "The Content-Type is application/json, but it was refused with 415.",
+        "name-refused": "The name in ?client= is harmless, but it was refused with 400.",
+        "short-body-refused": "The body has less than a hundred bytes, but it was refused with "
         "413.",
-        "one-name": "Each guest has a token, and `principal_of` gave all of them the same "
+        "one-name": "Each guest has a token, but `principal_of` gave all of them the same "
         "name. So they share the limits of one principal.",
-        "limited": f"{GUESTS} principals have one stream each, and one of them was refused "
-        "with 429. Count for each principal by itself.",
-        "no-reply": "The message was accepted, and its reply did not come on the session's "
+        "limited": f"{GUESTS} principals have one stream each, but one of them was refused "
+        "with 429. Count for each principal separately.",
+        "no-reply": "The message was accepted, but its reply did not come on the session's "
         "stream.",
         "dropped": "The stream ended instead of carrying a reply: `send` closes a session that "
         "has nothing waiting. Which way round is the comparison?",
         "note-refused": "`read_note` did not read a note that is in the folder. Resolve both "
-        "paths before you compare them: the way to the folder may be a symbolic link, too.",
+        "paths before you compare them: the path to the folder may hold a symbolic link, too.",
         "not-counted": "`count_lines` did not count the lines of a note that is in the folder.",
     },
 )
@@ -116,7 +116,7 @@ def expect_tool(
     hint: str,
     todo: int,
 ) -> None:
-    """Call a tool, and want this text in its result."""
+    """Call a tool, and expect this text in its result."""
     request_id = session.next_id()
     params = {"name": tool, "arguments": {argument: value}}
     answer = session.post(request(request_id, "tools/call", params))
@@ -148,7 +148,7 @@ def expect_tool(
 
 
 def expect_stream(lab: Lab, stream: Stream) -> None:
-    """Want an open stream."""
+    """Expect an open stream."""
     if stream.status != 200:
         stream.wait_closed()
         received = f"HTTP status {stream.status}\n\n".encode() + stream.raw
@@ -162,7 +162,7 @@ def expect_accepted(lab: Lab, answer: Answer) -> None:
 
 
 def refused(lab: Lab, status: int, sent: str, received: bytes, wanted: str) -> Failed:
-    """What to raise where something allowed was refused."""
+    """What to raise when something allowed was refused."""
     hint, todo = REFUSED_BY.get(status, ("crashed", raised_in(lab)))
     return Failed(
         hint, sent=sent, received=received, at=len("HTTP status "), wanted=wanted, todo=todo

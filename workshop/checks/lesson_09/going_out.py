@@ -1,4 +1,4 @@
-"""What goes out: line ends in what others have written."""
+"""What goes out: line ends in text that others have written."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ ALARM = "event: alarm{end}data: leave at once{end}{end}"
     rule=f"{STANDARD}: a line ends with CR LF, LF or CR. {CASES}",
     why="A link with such a name makes this server say whatever the link's author likes.",
     hints={
-        "injected": "The name brought an event of its own: a line end in the id ends the "
-        "field. An id with a line end in it is to be refused.",
-        "only-lf": "The same with CR in the place of LF. In an event stream CR alone ends a "
-        "line, too.",
+        "injected": "The name added an event: a line end in the id ends the field. Refuse "
+        "an id with a line end in it.",
+        "only-lf": "The same works with CR instead of LF. In an event stream, CR alone ends "
+        "a line, too.",
         "nul": "An id with NUL in it went out. Clients ignore it, so after a reconnect they "
         "don't say where they were.",
-        "not-refused": "The line end is gone, and the name was accepted. What it has become is "
+        "not-refused": "The line end is gone, and the name was accepted. What is left is "
         "nobody's name: raise ValueError, and the answer is 400.",
     },
 )
@@ -64,19 +64,19 @@ def injected_id(lab: Lab) -> None:
     after=("allowed",),
     read="What goes out",
     rule=f"{STANDARD}: each line of the data has its own field. {CASES}",
-    why="Whoever may write the note that greets everybody could send any event to them.",
+    why="Anyone who may write the note that greets everybody could send them any event.",
     hints={
-        "injected": "The note in the greeting has line ends, and behind them an event of its "
-        "own, `alarm`. It came out as an event.",
-        "changed": "The data that arrived is not the data that was to be sent. CR LF is one "
-        "line end, CR is one and LF is one, and nothing else is.",
+        "injected": "The note in the greeting has line ends, and after them what looks like "
+        "an event, `alarm`. It went out as an event.",
+        "changed": "The data that arrived is not the data that should have been sent. CR LF "
+        "is one line end, and so is CR alone or LF alone. Nothing else is.",
     },
 )
 def injected_data(lab: Lab) -> None:
     alice, _ = lab.users("injected-data")
     due = re.sub("\r\n|\r", "\n", WELCOME)
     with alice.open("") as stream:
-        # The greeting is the second event. What was injected comes right behind it.
+        # The greeting is the second event. What was injected comes right after it.
         stream.wait(lambda stream: len(stream.events) >= 2)
         greeting = stream.event(lambda event: event.type == "connected")
         sent = f"{stream.request}\n\nThe note welcome.txt is {WELCOME!r}"
@@ -98,7 +98,7 @@ def injected_data(lab: Lab) -> None:
 
 
 def first_difference(came: str, due: str) -> int:
-    """The index of the first byte of `came` that is not as in `due`."""
+    """The index of the first byte of `came` that differs from `due`."""
     same = 0
     while same < min(len(came), len(due)) and came[same] == due[same]:
         same += 1

@@ -18,11 +18,11 @@ from workshop.failed import Failed
 from workshop.raw_client import Answer
 from workshop.raw_stream import SOON
 
-BIG = 2_500_000  # bytes: a few of these are more than lies on the way to a reader
+BIG = 2_500_000  # bytes: a few of these are more than the buffers on the way to a reader hold
 TOO_MANY_EVENTS = 16  # more than may wait
 MAX_STREAMS = 5  # of one principal
 FLOOD = 140  # messages at once: more than one principal may send
-BURST = 70  # messages at once: as many as a lively client may well send
+BURST = 70  # messages at once: as many as a busy client may well send
 TOO_MANY = "HTTP status 429, with a header Retry-After"
 
 
@@ -35,8 +35,8 @@ TOO_MANY = "HTTP status 429, with a header Retry-After"
     rule="CWE-770: no limit; the Python SDK has the same one since version 2",
     why="A body without an end fills the memory long before it can be measured.",
     hints={
-        "waits-for-the-end": "More than 4 MiB have come in, the end has not, and there is no "
-        "answer either. Count while you read.",
+        "waits-for-the-end": "More than 4 MiB have come in, but not the end, and there is no "
+        "answer yet. Count while you read.",
         "not-413": "A body over 4 MiB was answered with a status other than 413.",
         "too-strict": "A body of exactly 4 MiB was refused: that is not yet *over* MAX_BODY.",
     },
@@ -73,11 +73,11 @@ def endless_body(lab: Lab) -> None:
     todo=9,
     after=("who",),
     read="How much?",
-    rule="CWE-772: what is never given back",
-    why="Whoever opens streams and leaves again, all day, would fill the memory with sessions.",
+    rule="CWE-772: what is never released",
+    why="A client that opens streams and leaves, all day, would fill the memory with sessions.",
     hints={
-        "kept": "The stream is closed, and its session still takes messages. The events for it "
-        "wait for a reader who never comes.",
+        "kept": "The stream is closed, but its session still takes messages. The events for it "
+        "wait for a reader that never comes.",
     },
 )
 def hoarded_sessions(lab: Lab) -> None:
@@ -106,7 +106,7 @@ def hoarded_sessions(lab: Lab) -> None:
         "with 429.",
         "too-few": f"One of the first {MAX_STREAMS} streams was refused.",
         "no-retry-after": "The refusal does not say when to try again: Retry-After.",
-        "not-given-back": "A stream was closed, and a new one is still refused: its place was "
+        "not-given-back": "A stream was closed, but a new one is still refused: its place was "
         "not given back. Count the streams that are open, not those that were opened.",
     },
 )
@@ -161,10 +161,10 @@ def many_streams(lab: Lab) -> None:
     rule="CWE-770: no limit. This course: at most 10 events wait for a session",
     why="What nobody reads waits in memory: one client could take all of it.",
     hints={
-        "unbounded": f"{TOO_MANY_EVENTS} replies and more wait, nobody reads, and the server "
-        "takes more. Either they all wait in memory, or they are thrown away and nobody is "
-        "told. Close the session: then the client hears 404.",
-        "left-open": "POST does not find the session any more, and its stream is still open. "
+        "unbounded": f"At least {TOO_MANY_EVENTS} replies are waiting, nobody reads, and the "
+        "server takes more. Either they all wait in memory, or they are thrown away and "
+        "nobody is told. Close the session: then the client gets 404.",
+        "left-open": "POST does not find the session any more, but its stream is still open. "
         "`session.close()` does both.",
     },
     alone=True,
@@ -173,7 +173,7 @@ def sleeping_reader(lab: Lab) -> None:
     alice, _ = lab.users("sleeping-reader")
     params = {"name": "echo", "arguments": {"message": "x" * BIG}}
     with sleeping_stream(alice) as (sleeper, endpoint):
-        # These fill what lies between the server and its reader: the pings behind them wait.
+        # These fill the buffers between the server and its reader: the pings after them wait.
         for number in range(3):
             body = as_json(request(number, "tools/call", params)).encode()
             alice.request("POST", endpoint, body, JSON_HEADERS)
@@ -203,10 +203,10 @@ def sleeping_reader(lab: Lab) -> None:
     rule="RFC 6585, section 4: 429 and Retry-After; the number: this course",
     why="Each message takes time, and one user could take all there is.",
     hints={
-        "not-429": f"{FLOOD} messages at once, and none was refused with 429.",
+        "not-429": f"{FLOOD} messages at once, but none was refused with 429.",
         "no-retry-after": "The refusal does not say when to try again: Retry-After.",
         "everybody": "Mallory sent too many messages, and then Alice was refused. Count for "
-        "each principal by itself.",
+        "each principal separately.",
     },
     alone=True,
 )
@@ -237,10 +237,10 @@ def flood(lab: Lab) -> None:
     after=("flood",),
     read="How much?",
     rule="this course",
-    why="A client that lists everything after it has connected is no attacker.",
+    why="A client that lists everything after it has connected is not an attacker.",
     hints={
-        "limited": f"{BURST} messages at once, and RATE lets in more: one of them was refused. "
-        "Is each message counted once?",
+        "limited": f"{BURST} messages at once, and RATE allows more: but one of them was "
+        "refused. Is each message counted only once?",
     },
     alone=True,
 )
@@ -260,7 +260,7 @@ def burst(lab: Lab) -> None:
 
 
 def post_at_once(user: User, endpoint: str, times: int, message: object) -> list[str]:
-    """POST it many times on one connection. The heads of the answers, from the status on."""
+    """POST it many times on one connection. Returns the answers' heads, from the status on."""
     parts = urlsplit(urljoin(user.url, endpoint))
     body = as_json(message).encode()
     head = f"POST {parts.path}?{parts.query} HTTP/1.1\r\nHost: {parts.netloc}\r\n"

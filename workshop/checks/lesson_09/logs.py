@@ -22,13 +22,13 @@ from workshop.running import ProgramError
     why="Many more people read a log than may use a session.",
     hints={
         "id": "The log shows the id of a session.",
-        "other-value": "The log hides the session's id, and shows what else stands in the "
-        "query: this value is called `ticket`.",
-        "other-spelling": "The log hides what is called `session_id`, and not what is called "
+        "other-value": "The log hides the session's id, but shows another value in the "
+        "query: the one called `ticket`.",
+        "other-spelling": "The log hides what is called `session_id`, but not what is called "
         "`%73ession_id`, which is the same name. Hide every value.",
-        "second-value": "The log hides the first value in the query, and shows the second.",
-        "nothing": "The log has no line for a request that was answered: so nobody sees an "
-        "attack in it, either. Hide the values only.",
+        "second-value": "The log hides the first value in the query, but shows the second.",
+        "nothing": "The log has no line for a request that was answered. So nobody would see "
+        "an attack in it, either. Hide only the values.",
     },
 )
 def logged(lab: Lab) -> None:

@@ -25,13 +25,13 @@ TAKES = stretched(0.3)  # seconds: longer than two messages are on their way
     after=("allowed",),
     read="Whose session is it?",
     rule="MCP security best practices: secure, non-deterministic session ids. CVE-2025-6515 "
-    "was ids that come again",
+    "was ids that were used again",
     why="Anyone who guesses the id can send messages in that session.",
     hints={
         "too-alike": "Streams opened one after another have ids that are nearly the same. A "
         "counter or a clock (uuid1 too) can be guessed: `secrets` makes ids that can't.",
         "too-short": "The ids are random, but so short that trying all of them finds one. Ask "
-        "`secrets` for more: 8 random bytes are the least, and 32 the usual.",
+        "`secrets` for more: 8 random bytes are the minimum, and 32 are usual.",
     },
 )
 def guessed_id(lab: Lab) -> None:
@@ -42,7 +42,7 @@ def guessed_id(lab: Lab) -> None:
         ]
     endpoints = [session.endpoint for session in sessions]
     first, last = changing_part(endpoints)
-    # 64 bits are the least: 16 hexadecimal digits, 11 of base64.
+    # 64 bits are the minimum: 16 hexadecimal digits, 11 of base64.
     digits = set("".join(endpoint[first:last] for endpoint in endpoints))
     bits = 4 if digits <= set(string.hexdigits + "-") else 6
     if (last - first) * bits >= 64:
@@ -60,18 +60,18 @@ def guessed_id(lab: Lab) -> None:
 
 @suite.check(
     "found-id",
-    "The id of another's session is worth nothing: POST says 404",
+    "The id of somebody else's session is worth nothing: POST gets 404",
     todo=3,
     after=("who",),
     read="Whose session is it?",
-    rule="MCP security best practices: bind session ids to the user. CVE-2026-52869 was the "
-    "same in the SDK before 1.27.2",
-    why="An id stands in logs and in the history of a browser: it must not be a password.",
+    rule="MCP security best practices: bind session ids to the user. CVE-2026-52869 was "
+    "this mistake in the SDK before 1.27.2",
+    why="An id appears in logs and in a browser's history: it must not be a password.",
     hints={
         "let-in": "Mallory found the id of Alice's session, sent a message in it under her own "
         "name, and it was accepted.",
-        "tells": "Mallory was refused, but not as for an id that does not exist: so she learns "
-        "which ids are in use. Give the same status and the same text.",
+        "tells": "Mallory was refused, but not in the same way as for an id that does not "
+        "exist. So she learns which ids are in use. Give the same status and the same text.",
     },
 )
 def found_id(lab: Lab) -> None:
@@ -106,8 +106,8 @@ def found_id(lab: Lab) -> None:
     todo=3,
     after=("who",),
     read="Whose session is it?",
-    rule="This course: HTTP+SSE 2024-11-05 knows no way back into a session",
-    why="Whoever opens a session a second time reads the answers that are meant for another.",
+    rule="This course: HTTP+SSE 2024-11-05 has no way back into a session",
+    why="Anyone who opens a session again reads the answers that are meant for its owner.",
     hints={
         "opened": "Mallory put the id of Alice's session into the URL of a stream. She now "
         "reads what the server sends to Alice.",
@@ -162,7 +162,7 @@ def crossed_replies(lab: Lab) -> None:
         for session in others.values():
             session.post(request(7, "ping"))
 
-        # Whoever gets it: to wait for the right one first would take a second.
+        # Look at all of them: to wait for the right one first would take a second.
         deadline = time.monotonic() + SOON
         while not any(replies_to_wait(session) for session in (first, second, other)):
             if time.monotonic() > deadline:
@@ -181,5 +181,5 @@ def crossed_replies(lab: Lab) -> None:
 
 
 def replies_to_wait(session: Session) -> list[ReceivedEvent]:
-    """What came on this stream of what the tool `wait` says."""
+    """The events on this stream that carry what the tool `wait` says."""
     return [event for event in session.replies() if "Waited" in event.data]

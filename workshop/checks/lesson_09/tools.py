@@ -38,9 +38,9 @@ def expect_no_canary(lab: Lab, reply: Reply, hint: str) -> None:
         "dots": "`..` leads out of the folder.",
         "absolute": 'An absolute path replaces the folder: `NOTES / "/etc/passwd"` is '
         "/etc/passwd.",
-        "prefix": "The folder notes-private begins like notes, and is another one. Compare "
+        "prefix": "The name notes-private begins like notes, but it is another folder. Compare "
         "paths, not strings: Path.is_relative_to.",
-        "link": "This name is in the folder, and the file that it means is not: it is a "
+        "link": "This name is in the folder, but the file that it means is not: it is a "
         "symbolic link. Path.resolve follows it.",
     },
 )
@@ -59,16 +59,16 @@ def path_escape(lab: Lab) -> None:
 
 @suite.check(
     "second-command",
-    "A note's name is no command, and no option of one",
+    "A note's name is neither a command nor an option",
     todo=13,
     after=("allowed",),
     read="What a tool may do",
     rule="CWE-78 and CWE-88. CVE-2025-68144 was a name that was taken for an option",
-    why="A shell runs whatever the name says, with all that the server may do.",
+    why="A shell runs whatever the name says, with all the rights of the server.",
     hints={
-        "shell": "A shell read the name: behind the semicolon it ran a second command.",
-        "expanded": "A shell read the name, and put something else in its place: what is in "
-        "`$( )`, it runs.",
+        "shell": "A shell read the name: after the semicolon it ran a second command.",
+        "expanded": "A shell read the name, and replaced a part of it: it runs what is in "
+        "`$( )`.",
         "option": "`wc` took the name for an option, which tells it to read another file. `--` "
         "says that what comes next is a name.",
     },

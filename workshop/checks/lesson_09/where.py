@@ -10,7 +10,7 @@ from workshop.raw_client import Answer
 
 
 def refused_on_get(user: User, headers: dict[str, str], status: int, hint: str) -> None:
-    """Want this status for a stream with these headers."""
+    """Expect this status for a stream with these headers."""
     with user.open("", headers) as stream:
         if stream.status != status:
             raise Failed(
@@ -25,7 +25,7 @@ def refused_on_get(user: User, headers: dict[str, str], status: int, hint: str) 
 def refused_on_post(
     user: User, session: Session, headers: dict[str, str], status: int, hint: str
 ) -> None:
-    """Want this status for a message with these headers."""
+    """Expect this status for a message with these headers."""
     body = as_json(request(1, "ping")).encode()
     answer: Answer = user.request("POST", session.endpoint, body, headers)
     if answer.status != status:
@@ -39,7 +39,7 @@ def refused_on_post(
     todo=5,
     after=("allowed",),
     read="Where does it come from?",
-    rule="MCP security best practices: DNS rebinding. CVE-2025-66416 was the SDK without this",
+    rule="MCP security best practices: DNS rebinding. CVE-2025-66416 was the SDK without it",
     why="A page whose name is made to point to 127.0.0.1 has the same origin as this server.",
     hints={
         "get-let-in": "GET was not refused, or not with 421, under a name that is not this "
@@ -67,7 +67,7 @@ def rebinding(lab: Lab) -> None:
     after=("allowed",),
     read="Where does it come from?",
     rule="HTTP+SSE 2024-11-05: MUST validate Origin on all connections; 403: MCP 2025-11-25",
-    why="Any page that its visitor opens could talk to this server through the browser.",
+    why="Any page that a user opens could talk to this server through the browser.",
     hints={
         "get-let-in": "GET was not refused, or not with 403, for a page from elsewhere.",
         "post-let-in": "GET is guarded, but POST is not.",
@@ -94,7 +94,7 @@ def foreign_page(lab: Lab) -> None:
     read="Where does it come from?",
     rule="Fetch standard: text/plain is CORS-safelisted, application/json is not; 415: this "
     "course",
-    why="What a page may send without asking, it sends to every server that it can reach.",
+    why="What a page may send without asking, it can send to every server that it reaches.",
     hints={
         "not-415": "A message with another Content-Type, or with none, was not refused, or not "
         "with 415.",
@@ -102,8 +102,8 @@ def foreign_page(lab: Lab) -> None:
         "parameter. Compare all of it, up to the semicolon.",
         "parameter": "This type is JSON too, with a parameter. Compare what comes before the "
         "semicolon.",
-        "crashed": "This POST has no Content-Type, and the server failed over it. In "
-        "`headers[…]` a name that is not there raises KeyError; `.get` does not.",
+        "crashed": "This POST has no Content-Type, and the server crashed. `headers[…]` "
+        "raises KeyError for a name that is not there; `.get` does not.",
     },
 )
 def cross_site_post(lab: Lab) -> None:

@@ -22,18 +22,18 @@ UNAUTHORIZED = "HTTP status 401, with a header WWW-Authenticate: Bearer"
     why="Anyone who reaches the port could call your tools: each program on this machine, and "
     "each page in its browser.",
     hints={
-        "get-let-in": "A stream was opened without a right token.",
-        "post-let-in": "GET is guarded, and a message without a right token was accepted.",
-        "part-of-a-token": "This is only a part of a token, or more than one. Compare all of "
-        "it.",
+        "get-let-in": "A stream was opened without a valid token.",
+        "post-let-in": "GET is guarded, but a message without a valid token was accepted.",
+        "part-of-a-token": "This is only a part of a token, or a token and more. Compare all "
+        "of it.",
         "no-challenge": "The answer to a request without a token lacks the header "
-        "WWW-Authenticate: Bearer. RFC 6750 wants it: it says what to send.",
+        "WWW-Authenticate: Bearer. RFC 6750 requires it: it says what to send.",
         "crashed": "A token may have any bytes, and compare_digest raises TypeError for a "
         "string that is not ASCII. Give it bytes: `.encode()` both.",
-        "other-name": "The token is right, and `principal_of` returned another name than the "
+        "other-name": "The token is valid, but `principal_of` returned another name than the "
         "one it belongs to.",
-        "health": "GET /health asked for a token. What watches a server has none: only "
-        "`principal_of` should ask for it.",
+        "health": "GET /health asked for a token. A program that monitors a server has none: "
+        "only `principal_of` should ask for it.",
     },
 )
 def who(lab: Lab) -> None:
@@ -96,11 +96,11 @@ def who(lab: Lab) -> None:
     after=("who",),
     read="Who is it?",
     rule="Python, secrets.compare_digest: it is there to reduce the risk of timing attacks",
-    why="`==` ends at the first byte that differs: with patience, a token is guessed byte by "
-    "byte.",
+    why="`==` stops at the first byte that differs: with patience, a token can be guessed "
+    "byte by byte.",
     hints={
         "equals": "Nothing in the file calls compare_digest, so the time that a comparison "
-        "takes says how much of a token is right. This was read in the file, not measured.",
+        "takes says how much of a token is right. This check only reads the file.",
     },
 )
 def constant_time(lab: Lab) -> None:
