@@ -1,11 +1,11 @@
-"""Attacks servers, clients and agents, and says what came of it.
+"""Attacks servers, clients and agents, and reports which attacks succeed.
 
     uv run scripts/09_security/attack.py
     uv run scripts/09_security/attack.py guessed_id logged_id
     uv run scripts/09_security/attack.py all --url http://127.0.0.1:8019 --tokens ALICE MALLORY
 
-Without --url it starts what it attacks: all that is open, and all that is secured. Attack
-nothing that is not yours.
+Without --url it starts what it attacks: everything open, and everything secured. Attack only
+what is yours.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def load(name: str) -> ModuleType:
 
 
 async def result_of(name: str, target: Any) -> Finding | NotTried:
-    """What came of an attack, or why nothing did."""
+    """The result of an attack, or why there is none."""
     try:
         return await load(name).attack(target)
     except NotTried as reason:
@@ -88,7 +88,7 @@ async def result_of(name: str, target: Any) -> Finding | NotTried:
 
 
 def started_servers(stack: ExitStack, names: list[str]) -> dict[str, ForAttack]:
-    """The open and the secure server, for those of the attacks that can share them."""
+    """The open and the secure server, for the attacks that can share them."""
     attacks = [n for n in names if load(n).AGAINST == "server" and not is_alone(n)]
     return {
         which: stack.enter_context(started(HERE / f"{which}_server.py", attacks))
@@ -97,7 +97,7 @@ def started_servers(stack: ExitStack, names: list[str]) -> dict[str, ForAttack]:
 
 
 def is_alone(name: str) -> bool:
-    """Whether an attack wants a server of its own: it says why."""
+    """Whether an attack needs its own server: its program says why."""
     return getattr(load(name), "ALONE", False)
 
 
@@ -155,7 +155,7 @@ def show_row(name: str, findings: Findings) -> None:
 
 
 def show_evidence(name: str, findings: Findings) -> None:
-    """One attack, and what came of it."""
+    """One attack, and its results."""
     first_line = (load(name).__doc__ or "").partition("\n")[0]
     print(f"{name}. {first_line}")
     for which, finding in findings.items():
@@ -225,7 +225,7 @@ def main() -> int:
         return 130
     if chosen.json:
         print(as_json(all_findings))
-    # For a script: an attack on what should withstand it has succeeded.
+    # For a script: an attack has succeeded on something that should withstand it.
     held = [[*findings.values()][-1] for findings in all_findings.values()]
     return int(any(isinstance(found, Finding) and found.succeeded for found in held))
 

@@ -1,9 +1,9 @@
 """Compare secure_server.py with itself without its checks: calls per second.
 
-Without: no door in front, no token looked at, nothing counted. What sends the events, answers
-the messages and keeps the sessions is the same, and so is uvicorn's protocol. Both run at the
-same time, in processes of their own. The same client speaks to each in turn over raw sockets,
-in turns so short that whatever else the machine does slows both down.
+Without checks: no door in front, no token checked, nothing counted. The code that sends the
+events, answers the messages and keeps the sessions is the same, and so is uvicorn's protocol.
+Both run at the same time, in separate processes. The same client calls each in turn over raw
+sockets. The turns are so short that other work on the machine slows both down.
 
     uv run scripts/09_security/benchmark.py
 """
@@ -59,7 +59,7 @@ class Client:
             self.message({"id": "first", "method": "initialize", "params": INITIALIZE})
         )
         await self.stream.readuntil(b'"serverInfo"')
-        # The bytes of a call are made once, because the client should cost little.
+        # The bytes of a call are built only once, because the client should cost little.
         self.call_bytes = self.message({"id": "%08d", "method": "tools/call", "params": ECHO})
 
     def head(self, what: str, *more: str) -> bytes:

@@ -1,6 +1,6 @@
 """A certificate for this machine, and the authority that vouches for it.
 
-Nobody else trusts that authority, so each client has to be told: it is the file `ca.pem`.
+Nobody else trusts that authority, so each client has to be given its file, `ca.pem`.
 """
 
 import os
@@ -38,10 +38,10 @@ def certificate(folder: Path, *names: str) -> Certificate:
             make(folder, *OWN_NAMES, *names)
         files = files_in(folder)
         check(files, *names)
-    except OSError as error:  # an SSLError is one, too
+    except OSError as error:  # SSLError is a subclass
         sys.exit(f"Cannot use a certificate in {folder}: {error.strerror or error}")
     except ValueError as error:
-        # It may be somebody's own, so nothing is overwritten.
+        # It may be somebody's own certificate, so nothing is overwritten.
         sys.exit(f"The certificate in {folder} is of no use: {error}. Remove it for a new one")
     return files
 
@@ -61,7 +61,7 @@ def make(folder: Path, *names: str) -> None:
         authority.cert_pem.write_to_path(files.authority)
         issued = authority.issue_cert(*names)
         files.chain.write_bytes(b"".join(part.bytes() for part in issued.cert_chain_pems))
-        # Made with these rights, not given them afterwards: there is no moment in between.
+        # Created with these permissions, not given them later: there is no moment in between.
         descriptor = os.open(files.key, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             file.write(issued.private_key_pem.bytes())

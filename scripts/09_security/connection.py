@@ -1,8 +1,9 @@
-"""A connection that has to say what it wants soon.
+"""A connection that must send its request's head soon.
 
 uvicorn waits as long as a client likes for the rest of a request's head. A thousand clients
-that send a letter a minute then hold a thousand sockets. The app cannot help: it is not called
-before the head is complete. Started without `running.py`, say so on the command line:
+that send one byte a minute then hold a thousand sockets. The app cannot help: it is not called
+before the head is complete. If you start the server without `running.py`, name this class on
+the command line:
 
     uvicorn secure_server:app --http connection:Connection
 """
@@ -16,8 +17,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 HEAD_SECONDS = Settings.from_environment().head_seconds
 MAX_HEAD = 64 * 1024  # bytes
 
-# It calls the `on_…` methods as it parses. uvicorn's other protocol, h11, has none of them:
-# where httptools is missing, this import fails, and no server starts without its limits.
+# It calls the `on_…` methods as it parses. uvicorn's other protocol, h11, has none of them: if
+# httptools is missing, this import fails, so no server starts without these limits.
 HttpProtocol: Any = HttpToolsProtocol
 
 
@@ -37,7 +38,7 @@ class Connection(HttpProtocol):
 
     def data_received(self, data: bytes) -> None:
         self.head_bytes += len(data)
-        # With the first byte uvicorn stops its own clock, although that need not begin a
+        # At the first byte uvicorn stops its own timer, although that byte need not begin a
         # request: it may be an empty line, or the body of a request that was answered early.
         if not self.is_answering():
             self.limit_head()
@@ -55,7 +56,7 @@ class Connection(HttpProtocol):
         self.head_is_complete = True
         self.end_limit()
         if self.is_answering() and self.cycle.scope["path"].endswith("/sse"):
-            # It would wait for the stream's end, and the stream not learn that its client left.
+            # It would wait for the stream's end, and the stream would not see its client leave.
             raise ValueError("A request behind an open stream")  # uvicorn closes: 400
         super().on_headers_complete()
 
@@ -63,7 +64,7 @@ class Connection(HttpProtocol):
         return self.cycle is not None and not self.cycle.response_complete
 
     def limit_head(self) -> None:
-        """From now on a head may take this long. What has begun, goes on."""
+        """From now on a head may take this long. A running timer goes on."""
         if self.head_limit is None:
             self.head_limit = self.loop.call_later(HEAD_SECONDS, self.head_took_too_long)
 

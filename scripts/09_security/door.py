@@ -19,10 +19,10 @@ LINGER_SECONDS = 1.0  # how long a refused client may go on sending
 class Guard:
     """Let a request in only under a name and from a page that we know.
 
-    A web page can make its visitor's browser send requests to 127.0.0.1, directly or by
-    a name of its own that points there (DNS rebinding). In Host and Origin the browser says
-    truthfully which name it used and whose page asked. Other programs don't send Origin.
-    MCP 2024-11-05 says that a server MUST check Origin.
+    A web page can make its visitor's browser send requests to 127.0.0.1, directly or under the
+    page's own name, if that points there (DNS rebinding). In Host and Origin the browser says
+    truthfully which name it used and whose page asked. Other programs don't send Origin. MCP
+    2024-11-05 says that a server MUST check Origin.
     """
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
@@ -63,10 +63,10 @@ def is_in(value: bytes, allowed: set[str]) -> bool:
 
 
 class StayWithHttps:
-    """Over HTTPS, say in each answer that a browser must never again use plain HTTP here.
+    """Over HTTPS, tell browsers in each answer never to use plain HTTP here again.
 
     HTTP Strict Transport Security, RFC 6797. Browsers ignore it for addresses such as
-    127.0.0.1, and so nothing else on this machine changes.
+    127.0.0.1, so nothing else on this machine changes.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -75,7 +75,7 @@ class StayWithHttps:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_with_header(message: Message) -> None:
             if message["type"] == "http.response.start":
-                # Of the message, so that it gets a list of its own: answers share theirs.
+                # The message gets its own list: answers share theirs.
                 MutableHeaders(scope=message)["Strict-Transport-Security"] = "max-age=31536000"
             await send(message)
 
@@ -88,7 +88,7 @@ def put_in_front(
 ) -> None:
     """Before any request reaches the app. What is added last runs first."""
     app.add_middleware(Authenticate, principals=principals, tickets=tickets)
-    # Before the tokens are looked at: a page of a stranger must not learn which are right.
+    # Before the tokens are checked: a stranger's page must not learn which are right.
     app.add_middleware(Guard, settings=settings)
     if settings.allowed_origins:
         # Lets these pages read the answers. It keeps nobody out: Guard does.
@@ -105,14 +105,14 @@ async def read_body(request: Request, seconds: float) -> bytes | Response:
     """The body of a POST, or what refuses it: 415, 413 if it is too long, 408 if too slow."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip()
     if kind.lower() != JSON_TYPE:
-        # A page may send text/plain to any server without asking. JSON it may not.
+        # A page may send text/plain to any server without asking, but not JSON.
         return Refusal(415, f"Send Content-Type: {JSON_TYPE}\n")
     body = bytearray()
     try:
         async with asyncio.timeout(seconds):
             async for chunk in request.stream():
                 body += chunk
-                # Count while it comes in: chunks need not say how many there will be.
+                # Count while it comes in: a chunked body need not say how long it will be.
                 if len(body) > MAX_BODY:
                     return Refusal(413, f"A message may have at most {MAX_BODY} bytes\n")
     except TimeoutError:
@@ -120,7 +120,7 @@ async def read_body(request: Request, seconds: float) -> bytes | Response:
     except ClientDisconnect:
         raise HTTPException(400) from None  # nobody is there to read it
     except asyncio.CancelledError:
-        # When uvicorn is told to stop, it cancels what is not done after a second.
+        # When uvicorn is told to stop, it cancels what is not finished after a second.
         raise HTTPException(503) from None
     return bytes(body)
 

@@ -12,8 +12,8 @@ LINE_END = re.compile("\r\n|\r|\n")
 def encode_event(kind: str, data: str, event_id: str | None = None) -> bytes:
     """One event (WHATWG HTML, server-sent events). Raises ValueError.
 
-    Data may have several lines: each gets a field of its own. A type or an id has no second
-    line: one that is given ends the field, and what follows is read as the next one.
+    Data may have several lines: each gets its own field. A type or an id must be one line: a
+    line end in it would end the field, and what follows would be read as the next one.
     """
     if LINE_END.search(kind):
         raise ValueError("an event's type is one line")

@@ -1,21 +1,21 @@
 """How much one principal may ask for.
 
-A limit on opens says nothing about how many streams are open: one that lasts for an hour was
-opened once. So there are two limits, on how often and on how many at once.
+A limit on how often streams are opened says nothing about how many are open: one that lasts for
+an hour was opened once. So there are two limits, on how often and on how many at once.
 """
 
 from collections import Counter
 from collections.abc import Callable
 
-# `limits.storage`, without `aio`, starts a thread again and again to tidy up: with it this
-# server answered a third as many calls (`benchmark.py`).
+# `limits.storage`, without `aio`, keeps starting threads to tidy up: with it, this server
+# answered a third as many calls (`benchmark.py`).
 from limits.aio.storage import MemoryStorage
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
 from settings import Settings
 
 
 class Limits:
-    """Counts by principal. By address would count a proxy, and everybody behind it, as one."""
+    """Counts per principal. Per address, a proxy and everybody behind it would count as one."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -26,7 +26,7 @@ class Limits:
         return await self.window.hit(self.settings.messages, "messages", principal)
 
     async def take_stream(self, principal: str) -> Callable[[], None] | None:
-        """Count one more stream. Returns what to call at its end, or None: one too many."""
+        """Count one more stream. Returns what to call at its end, or None: no room."""
         if self.open_streams[principal] >= self.settings.streams:
             return None
         # Taken before anything is awaited: two at once must not both get the last place.

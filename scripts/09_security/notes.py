@@ -13,16 +13,16 @@ ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
 def note(folder: Path, name: str) -> Path:
     """The file of a note. Raises ValueError if there is none, or it is not in the folder.
 
-    `resolve` follows `..` and symbolic links to the file that is really meant. To compare the
-    paths as strings would not do: "/notes-private" begins with "/notes".
+    `resolve` follows `..` and symbolic links to the file that is really meant. Comparing the
+    paths as strings is not enough: "/notes-private" begins with "/notes".
     """
     try:
         path = (folder / name).resolve()
         if path.is_relative_to(folder.resolve()) and path.is_file():
             return path
     except (OSError, ValueError):
-        # A name that no file can have, such as a very long one. What the system says of it
-        # quotes the name, and would be in the log.
+        # A name that no file can have, such as a very long one. The system's error quotes the
+        # name, which would end up in the log.
         pass
     raise ValueError("there is no such note")
 
@@ -37,7 +37,7 @@ def read_note(folder: Path, name: str) -> str:
 
 
 async def count_lines(folder: Path, name: str) -> str:
-    """What `wc -l` says of a note: a program of its own, without a shell to read the name."""
+    """What `wc -l` says about a note. There is no shell that would read the name."""
     path = note(folder, name)
     counting = await asyncio.create_subprocess_exec(
         # `--` ends the options: a name that begins with a dash is a name.

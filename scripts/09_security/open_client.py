@@ -45,7 +45,7 @@ async def run(url: str, token: str) -> None:
 
         async for kind, data in events:
             if kind == "endpoint":
-                # urljoin takes an absolute URL as it is, whosever it may be.
+                # urljoin takes an absolute URL as it is, whoever owns it.
                 endpoint = urljoin(url, data)
                 break
         client = {"name": "open-client", "version": "1.0.0"}

@@ -2,7 +2,7 @@
 
     uv run scripts/09_security/open_server.py
 
-Each line here is in some tutorial. Where such a server says host="0.0.0.0", this one waits to
+Each line here is from some tutorial. Where such a server says host="0.0.0.0", this one waits to
 be asked: the attacks come from this machine, and nobody else in the room should join in.
 """
 
@@ -83,7 +83,7 @@ async def open_stream(
     token = token or request.headers.get("authorization", "").removeprefix("Bearer ")
     if token != "your-secret-token":
         raise HTTPException(401)
-    # A client that has lost its connection goes on with its session.
+    # A client that has lost its connection continues its session.
     session = sessions.get(session_id) or Session()
     return StreamingResponse(events(session, client), media_type="text/event-stream")
 

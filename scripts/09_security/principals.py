@@ -15,11 +15,11 @@ MAX_TICKETS = 10  # of one principal that nobody has used yet
 
 
 class Principals:
-    """The tokens, and whose each one is."""
+    """The tokens, and the principal that each one belongs to."""
 
     def __init__(self, tokens: Mapping[str, str]) -> None:
         # compare_digest takes as long for a wrong token as for a right one only if both have
-        # the same length: digests always have. And nobody can read a token in this memory.
+        # the same length, as digests always do. And nobody can read the tokens in them.
         self.digests = {name: digest(token) for name, token in tokens.items()}
 
     def of(self, authorization: bytes) -> str | None:
@@ -30,7 +30,7 @@ class Principals:
         given = hashlib.sha256(token.strip()).digest()
         found = None
         for name, digest_of_token in self.digests.items():
-            # No early end: the time must not tell how far down the list a token is, either.
+            # No early return: the time must not show how far down the list a token is, either.
             if hmac.compare_digest(digest_of_token, given):
                 found = name
         return found
@@ -43,8 +43,8 @@ def digest(token: str) -> bytes:
 class Tickets:
     """For a page: its EventSource can send no header, and a URL is no place for a token.
 
-    A ticket stands in the URL instead. It opens one stream, once, and soon: whoever reads it in
-    a log is too late.
+    A ticket is put in the URL instead. It opens one stream, once, and soon: anyone who reads it
+    in a log is too late.
     """
 
     def __init__(self) -> None:
@@ -57,14 +57,14 @@ class Tickets:
         }
         own = [ticket for ticket, (owner, _) in self.waiting.items() if owner == principal]
         if len(own) >= MAX_TICKETS:
-            # Its own oldest one: nobody can push out a ticket of somebody else.
+            # The principal's own oldest one: nobody can push out somebody else's ticket.
             del self.waiting[own[0]]
         ticket = secrets.token_urlsafe(32)
         self.waiting[ticket] = (principal, now + TICKET_SECONDS)
         return ticket
 
     def use(self, ticket: str) -> str | None:
-        """The principal whose ticket this is. It is used up now."""
+        """The principal whose ticket this is, or None. The ticket is now used up."""
         principal, end = self.waiting.pop(ticket, (None, 0.0))
         return principal if end > time.monotonic() else None
 
@@ -101,7 +101,7 @@ class Authenticate:
 
 
 def is_public(scope: Scope) -> bool:
-    """Whether anybody may ask for this. The page is no secret, and needs a token to act."""
+    """Whether anybody may ask for this. The page is not secret, and needs a token to act."""
     path = path_of(scope)
     return path == "/health" or (
         scope["method"] == "GET" and (path == "/" or path.startswith("/page/"))
@@ -114,7 +114,7 @@ def path_of(scope: Scope) -> str:
 
 
 def unauthorized(scope: Scope) -> Response:
-    """401. RFC 6750, section 3: it says which credentials are wanted, and what was wrong."""
+    """401. RFC 6750, section 3: it says which credentials are needed, and what was wrong."""
     challenge = 'Bearer realm="mcp"'
     if any(name == b"authorization" for name, _ in scope["headers"]):
         challenge += ', error="invalid_token"'

@@ -1,8 +1,8 @@
-"""Fixed: whoever comes over plain HTTP is sent to the secure server.
+"""Fixed: a client that comes over plain HTTP is redirected to the secure server.
 
     uv run scripts/09_security/redirect.py --to-port 8019
 
-The answer is 308: other than after 301, a client sends a POST again as a POST.
+The answer is 308: unlike after a 301, a client sends a POST again as a POST.
 """
 
 import argparse
@@ -22,8 +22,8 @@ OWN_NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
 class Redirect:
     """An app that only says where to go instead.
 
-    Where to go must not come from a Host that nobody has checked: then whoever chooses Host
-    chooses where this server sends people, and a cache in between remembers it for everybody.
+    The target must not come from an unchecked Host. Otherwise anyone who chooses Host chooses
+    where this server sends people, and a cache in between remembers it for everybody.
     """
 
     def __init__(self, names: frozenset[str], to_port: int) -> None:

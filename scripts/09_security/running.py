@@ -91,7 +91,7 @@ def serve(app: ASGIApp, connection: type, hosts: Collection[str] = ()) -> None:
         ssl_certfile=files and files.chain,
         ssl_keyfile=files and files.key,
         log_level="info",
-        # uvicorn believes these of every program on this machine: who asks, and over HTTPS.
+        # uvicorn trusts every program on this machine about these: who asks, and over HTTPS.
         proxy_headers=False,
         ws="none",
         timeout_graceful_shutdown=1,

@@ -26,7 +26,7 @@ async def talk(url: str, token: str, trust: ssl.SSLContext | None) -> None:
         timeout: httpx2.Timeout | None = None,
         auth: httpx2.Auth | None = None,
     ) -> httpx2.AsyncClient:
-        """What the SDK sends with. `verify` is the only setting here: whom to trust."""
+        """The SDK's HTTP client. `verify` is the only setting here: whom to trust."""
         return httpx2.AsyncClient(
             headers=headers,
             timeout=timeout or httpx2.Timeout(5),
@@ -41,7 +41,7 @@ async def talk(url: str, token: str, trust: ssl.SSLContext | None) -> None:
         headers={"Authorization": f"Bearer {token}"} if token else {},
         httpx_client_factory=http_client,
     )
-    # Without "legacy" the SDK negotiates a revision of MCP that HTTP+SSE is no part of.
+    # Without "legacy" the SDK negotiates a revision of MCP that does not include HTTP+SSE.
     async with Client(transport, mode="legacy", read_timeout_seconds=5) as client:
         print(f"Connected to {name_of(client)} at {url}")
         listed = await client.list_tools()

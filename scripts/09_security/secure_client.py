@@ -2,8 +2,8 @@
 
     uv run scripts/09_security/secure_client.py http://127.0.0.1:8019/sse --token TOKEN
 
-Where others use this machine, too, put the token into TOKEN instead: `ps` shows everybody
-what stands on a command line.
+If others use this machine, too, put the token into the variable TOKEN instead: `ps` shows every
+command line to everybody.
 """
 
 import argparse
@@ -36,11 +36,11 @@ def endpoint_of(stream: httpx2.URL, told: str) -> httpx2.URL:
     The token is meant for the server that we were started with. Its origin is scheme, host and
     port together: another port is another server.
     """
-    # Programs disagree about what a backslash or a space in a URL means: have none.
+    # Programs disagree about what a backslash or a space in a URL means: allow none.
     if not told.isprintable() or "\\" in told or " " in told:
         raise Refused(f"the endpoint is not a URL: {told[:40]!r}")
     try:
-        # Joined by the library that will connect: it cannot see another host in it than we do.
+        # Joined by the library that will connect, so that both see the same host in it.
         endpoint = stream.join(told)
     except httpx2.InvalidURL:
         raise Refused(f"the endpoint is not a URL: {told[:40]!r}") from None
@@ -82,7 +82,7 @@ class Connection:
         assert self.endpoint
         async with (
             in_time("no answer to a message"),
-            # Not read: what it says in its body is for nobody, and may never end.
+            # The body is not read: nobody needs it, and it may never end.
             self.http.stream(
                 "POST", self.endpoint, json={"jsonrpc": "2.0", **message}
             ) as answer,
@@ -95,7 +95,7 @@ async def connected(url: httpx2.URL, token: str) -> AsyncIterator[Connection]:
     """Open the stream and wait for the endpoint. Raises Refused."""
     headers = {"Authorization": f"Bearer {token}", "Accept-Encoding": "identity"}
     async with (
-        # Not to be sent elsewhere by a 307, either.
+        # A 307 must not send us elsewhere, either.
         httpx2.AsyncClient(headers=headers, follow_redirects=False, timeout=None) as http,
         AsyncExitStack() as stack,
     ):
@@ -103,7 +103,7 @@ async def connected(url: httpx2.URL, token: str) -> AsyncIterator[Connection]:
             response = await stack.enter_async_context(http.stream("GET", url))
         check_status(response, "GET")
         if "content-encoding" in response.headers:
-            # A kilobyte of it may unpack to a megabyte, before anything is counted.
+            # A compressed kilobyte may unpack to a megabyte, before anything is counted.
             raise Refused("the stream is compressed, although we did not ask for that")
         connection = Connection(http, read_events(response))
         async with in_time("no endpoint"):

@@ -2,9 +2,9 @@
 
     MCP_TOKENS=alice:TOKEN,bob:TOKEN uv run scripts/09_security/secure_server.py
 
-Grown from lesson 05's `sse_server.py`: sessions, the stream and POST are here. Who comes in is
-decided in `door.py` and `principals.py`, how much anyone may ask for in `limiting.py`. Without
-MCP_TOKENS it makes up a token and prints it.
+Grown from lesson 05's `sse_server.py`: sessions, the stream and POST are here. Who may come in
+is decided in `door.py` and `principals.py`, and how much anyone may ask for in `limiting.py`.
+Without MCP_TOKENS the server makes up a token and prints it.
 """
 
 import asyncio
@@ -46,7 +46,7 @@ class Session:
 
     def __init__(self, principal: str, sessions: dict[str, "Session"]) -> None:
         self.id = secrets.token_urlsafe(32)  # nobody can guess it
-        self.principal = principal  # and whoever reads it somewhere cannot use it
+        self.principal = principal  # and nobody else can use it
         self.client = Client()
         self.waiting: asyncio.Queue[bytes] = asyncio.Queue(MAX_WAITING_EVENTS)
         self.waiting_bytes = 0
@@ -106,16 +106,16 @@ class SseTransport:
     async def receive_message(self, request: Request) -> Response:
         """POST: the reply goes to the session's stream."""
         principal: str = request.scope["principal"]
-        # Before the body is read: what is refused shall cost as little as possible.
+        # Before the body is read: a refusal should cost as little as possible.
         if not await self.limits.may_send(principal):
             return PlainTextResponse("Too many messages\n", 429, TOO_MANY)
         body = await read_body(request, self.settings.body_seconds)
         if isinstance(body, Response):
             return body
-        # Not before the body is here: the session may have closed while it came in.
+        # Only now that the body is here: the session may have closed while it came in.
         session = self.sessions.get(request.query_params.get("session_id", ""))
         if session is None or session.principal != principal:
-            # The same answer to both: nobody learns which ids are in use.
+            # The same answer in both cases: nobody learns which ids are in use.
             return PlainTextResponse("No such session: open GET /sse again\n", 404)
         try:
             message = read_message(body)
@@ -127,8 +127,8 @@ class SseTransport:
         return Response(status_code=202)
 
     async def reply_on_stream(self, message: Json, session: Session) -> None:
-        # The session comes with the request, from beginning to end. Ids of requests say
-        # nothing about whose they are: every client counts from 1.
+        # The session is passed along with the request, from beginning to end. A request's id
+        # does not say whose it is: every client counts from 1.
         reply = await answer(message, session.client)
         if reply is not None:
             session.send(encode_event("message", write_message(reply)))
@@ -166,7 +166,7 @@ class EventStream(Response):
 
     async def stream(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": STREAM_HEADERS})
-        # Always a new one: an id that comes from outside opens nobody's session again.
+        # Always a new one: an id that comes from outside never reopens a session.
         session = Session(scope["principal"], self.transport.sessions)
         path = quote(scope.get("root_path", "").rstrip("/") + "/message")
         session.send(encode_event("endpoint", f"{path}?session_id={session.id}"))

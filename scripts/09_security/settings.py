@@ -23,8 +23,8 @@ def token_for_this_run() -> dict[str, str]:
 class Settings:
     """Who may come in, and how much anyone may ask for.
 
-    Hosts and origins are values of the headers of that name, in lower case. A principal is the
-    name of somebody who has a token.
+    Hosts and origins are values of the headers Host and Origin, in lower case. A principal is
+    the name of somebody who has a token.
     """
 
     tokens: Mapping[str, str] = field(default_factory=token_for_this_run, repr=False)
@@ -78,7 +78,7 @@ def read_tokens(text: str) -> dict[str, str]:
 
 
 def listed(environment: Mapping[str, str], variable: str) -> frozenset[str]:
-    """What a variable lists with commas, in lower case."""
+    """The values that a variable lists, separated by commas, in lower case."""
     entries = environment.get(variable, "").split(",")
     return frozenset(entry.strip().lower() for entry in entries if entry.strip())
 

@@ -1,4 +1,4 @@
-"""The page: a client in the browser. It is no secret, and can do nothing without a token."""
+"""The page: a client in the browser. It is not secret, and can do nothing without a token."""
 
 from pathlib import Path
 
@@ -8,8 +8,8 @@ from fastapi.responses import FileResponse
 PAGE = Path(__file__).parent / "page"
 FILES = ("page.css", "page.js", "style.css")  # no path that comes from outside is opened
 
-# What the browser lets the page do: run the script in its folder and no other, and speak to
-# this server alone. A script that somebody slipped into it could send the token nowhere else.
+# What the browser lets the page do: run the script in its folder and no other, and connect to
+# this server only. A script that somebody injects could send the token nowhere else.
 POLICY = "; ".join(
     (
         "default-src 'none'",
@@ -19,7 +19,7 @@ POLICY = "; ".join(
         "connect-src 'self'",
         "base-uri 'none'",
         "form-action 'none'",
-        "frame-ancestors 'none'",  # nobody can put it into a frame, and have you click in it
+        "frame-ancestors 'none'",  # no page can put it into a frame and make you click in it
         "require-trusted-types-for 'script'",  # no text becomes HTML
     )
 )

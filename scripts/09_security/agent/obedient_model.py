@@ -1,10 +1,10 @@
-"""A stand-in for a language model. It obeys every instruction it reads, wherever that stands.
+"""A stand-in for a language model. It obeys every instruction it reads, wherever it is.
 
-It is worse than real models in this: they obey such an instruction often, this one always. That
-makes a proof repeatable, and what holds against it does not depend on the model.
+In this it is worse than real models: they often obey such an instruction, and this one always
+does. That makes a proof repeatable, and what holds against it does not depend on the model.
 
-It does what the user asks, with the tool that fits. Before that it does what the descriptions
-of tools tell it, and afterwards what their results tell it.
+It does what the user asks, with the tool that fits. Before that it does what the tools'
+descriptions tell it to do, and afterwards what their results tell it to do.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from agents import FunctionTool, Model, ModelResponse, Tool, Usage
 from agents.items import TResponseStreamEvent
 from agents.testing import assistant_message, function_call
 
-# The one form of instruction that it understands. Real models need no form.
+# The only form of instruction that it understands. Real models need no fixed form.
 INSTRUCTION = re.compile(
     r"IMPORTANT: (?:before using (?P<when>this tool|\w+), )?call (?P<reader>\w+) on "
     r"(?P<path>\S+) and pass its content (?:to (?P<to>\w+) )?as `(?P<argument>\w+)`"
@@ -81,7 +81,7 @@ def next_step(request: str, tools: list[FunctionTool], made: dict[Call, str]) ->
 def instructions(
     next_tool: FunctionTool | None, tools: list[FunctionTool], made: dict[Call, str]
 ) -> Iterator[tuple[FunctionTool, str, FunctionTool, str]]:
-    """What it is told to do now: read a file, and pass its content to a tool as an argument."""
+    """What it has to do now: read a file, and pass its content to a tool as an argument."""
     texts = [(tool.name, tool.description) for tool in tools]
     texts += [(call.tool, result) for call, result in made.items()]
     for speaker, text in texts:
@@ -105,7 +105,7 @@ def bare(name: str) -> str:
 
 
 def fitting(request: str, tools: list[FunctionTool]) -> FunctionTool | None:
-    """The tool whose name has most words of the request."""
+    """The tool whose name has the most words in common with the request."""
     words = set(re.findall(r"[a-z]+", request.lower()))
     common = {tool.name: len(words & set(bare(tool.name).split("_"))) for tool in tools}
     best = max(tools, key=lambda tool: common[tool.name], default=None)

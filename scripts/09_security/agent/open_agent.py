@@ -2,7 +2,7 @@
 
     uv run scripts/09_security/agent/open_agent.py URL URL
 
-Its model is `obedient_model.py`. Nobody is asked about any call.
+Its model is `obedient_model.py`. No person is asked about any call.
 """
 
 from __future__ import annotations

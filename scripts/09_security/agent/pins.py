@@ -15,8 +15,8 @@ from typing import Any
 
 from mcp_types import Tool
 
-# Asked about a tool, by its name, with its definition as it was approved, or "" if it is new,
-# and as it is now.
+# Asks about a tool. It gets the name, the definition that was approved ("" if the tool is new),
+# and the definition now.
 Approve = Callable[[str, str, str], bool]
 
 
@@ -25,7 +25,7 @@ class PinsError(Exception):
 
 
 class Pins:
-    """The approved tools. A person is asked about each other one."""
+    """The approved tools. A person is asked about every other one."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
@@ -33,7 +33,7 @@ class Pins:
         self._refused = set[str]()  # an agent asks for the tools before each of its steps
 
     def allow(self, server: str, tool: Tool, approve: Approve) -> bool:
-        """Whether the tool is as a person has approved it, or approves it now."""
+        """Whether a person has approved the tool as it is, or approves it now."""
         now = fingerprint(server, tool)
         pin = self._pins.get(server, {}).get(tool.name, {"sha256": "", "definition": ""})
         if pin["sha256"] == now:
@@ -56,10 +56,10 @@ class Pins:
 
 
 def fingerprint(server: str, tool: Tool) -> str:
-    """A hash of all that the server says about the tool.
+    """A hash of everything that the server says about the tool.
 
-    Not only of its description: without one, openai-agents shows the title to the model, and
-    argument names and the descriptions in a schema are read by models, too.
+    The description is not enough: if there is none, openai-agents shows the title to the model.
+    Models also read argument names and the descriptions in a schema.
     """
     said = {"server": server, **tool.model_dump(mode="json", by_alias=True, exclude_none=True)}
     canonical = json.dumps(said, sort_keys=True, separators=(",", ":"))
@@ -67,7 +67,7 @@ def fingerprint(server: str, tool: Tool) -> str:
 
 
 def definition(tool: Tool) -> str:
-    """The same for a person to read: the description, then a line for everything else."""
+    """The same for a person to read: the description, then one line for each other field."""
     said = tool.model_dump(mode="json", by_alias=True, exclude_none=True)
     lines = str(said.pop("description", "")).splitlines() + fields("", said)
     return "\n".join(visible(line.strip()) for line in lines if line.strip())
@@ -104,7 +104,7 @@ def read(file: Path) -> dict[str, dict[str, dict[str, str]]]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
-        # To begin anew would hide that somebody has changed the file.
+        # Starting with an empty file would hide that somebody has changed it.
         raise PinsError(
             f"{file} is not a file of pins. Delete it to approve all again."
         ) from None

@@ -1,4 +1,4 @@
-"""The same agent with cures. None depends on what its model makes of an instruction.
+"""The same agent with cures. None of them depends on how its model treats an instruction.
 
     uv run scripts/09_security/agent/secure_agent.py files=URL weather=URL
 
@@ -95,7 +95,7 @@ class SecureAgent:
         self._left_out = set[str]()
 
     def may_have(self, context: ToolFilterContext, tool: mcp_types.Tool) -> bool:
-        """Whether the model sees this tool. Asked about each tool, before each step."""
+        """Whether the model sees this tool. Called for each tool, before each step."""
         server = context.server_name
         if "allow-list" not in self.without and tool.name not in self.policy.get(server, {}):
             self.leave_out(f"{server}: {tool.name} is not on the list")
@@ -115,7 +115,7 @@ class SecureAgent:
     def needs_person(
         self, server: str
     ) -> Callable[[RunContextWrapper[Any], Any, mcp_types.Tool], bool]:
-        """For a server: whether a person must approve a call. Asked before each call."""
+        """For a server: whether a person must approve a call. Called before each call."""
 
         def asked(context: RunContextWrapper[Run], agent: Any, tool: mcp_types.Tool) -> bool:
             if self.policy.get(server, {}).get(tool.name, SENDS) == READS:
@@ -180,7 +180,7 @@ class Keyboard:
         try:
             answer = input(f"{question} [y/N] ")
         except EOFError:
-            answer = ""  # nobody is there: that is a no
+            answer = ""  # nobody is there to say yes
         finally:
             signal.signal(signal.SIGINT, before)
         if not sys.stdin.isatty():

@@ -1,4 +1,4 @@
-"""Tell each call of an agent as it begins, as Python would write it."""
+"""Report each call of an agent as it begins, written as a Python call."""
 
 import json
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What goes wrong ends a program of this folder with one line."""
+"""An error ends a program of this folder with one line."""
 
 import logging
 import sys
@@ -12,7 +12,7 @@ from pins import PinsError
 
 @contextmanager
 def errors_in_a_line() -> Iterator[None]:
-    # What these log is said in a line.
+    # What these would log is reported in one line.
     for noisy in ("mcp", "openai.agents", "httpx2"):
         logging.getLogger(noisy).setLevel(logging.CRITICAL)
     try:

@@ -38,13 +38,13 @@ async def connected_open(urls: Mapping[str, str], pins: Path, tell: Tell) -> Asy
 
 
 class Somebody:
-    """A person as most are: approves new tools unread, but looks at what is asked later."""
+    """A typical person: approves new tools without reading, but looks at later questions."""
 
     def approve_tool(self, name: str, before: str, now: str) -> bool:
         return before == ""
 
     def approve_call(self, request: str, name: str, arguments: str) -> bool:
-        # No, to a call with anything in it that the request does not have.
+        # Says no to a call that has anything in it that is not in the request.
         return all(str(value) in request for value in json.loads(arguments).values())
 
 
@@ -56,7 +56,7 @@ class Tired(Somebody):
 
 
 def secure(*without: str, person: secure_agent.Person | None = None) -> Victim:
-    """The secure agent, without some of its cures. One more is `less-power`."""
+    """The secure agent, without some of its cures. `less-power` counts as one of them."""
 
     @asynccontextmanager
     async def connected(urls: Mapping[str, str], pins: Path, tell: Tell) -> AsyncIterator[Ask]:

@@ -1,6 +1,6 @@
 """Steals: the use of tools, without a token.
 
-The open server asks for a token where the stream is opened, and nowhere else.
+The open server asks for a token when a stream is opened, and never again.
 """
 
 from attacks.finding import Finding

@@ -1,12 +1,12 @@
 """Breaks: the rule that a page must ask before it sends JSON to another site.
 
 A page may POST text/plain anywhere, as a form does: the browser doesn't ask the server first
-(no preflight). A server that reads the body as JSON whatever its type is runs the call. The
-page never sees the answer; it need not, if the tool does something.
+(no preflight). A server that reads any body as JSON, whatever its type, runs the call. The page
+never sees the answer. It need not, if the tool does something.
 
-Three checks can stop it: of the page's Origin, of the token, and of the type. The page tries
-three times, each time with more help than a browser would give it, so that each check has to
-stop it once.
+Three checks can stop it: that of the page's Origin, of the token, and of the type. The page
+tries three times, each time with more help than a browser would give it, so that each check has
+to stop it once.
 """
 
 import json

@@ -1,7 +1,7 @@
 """Steals: the reply to somebody else's request.
 
-Every client counts its requests from 1. A server that remembers who asked by the id of the
-request alone gives Alice's answer to the last one who used that number.
+Every client counts its requests from 1. If a server remembers who asked only by the id of the
+request, it gives Alice's reply to the last client that used the same id.
 """
 
 from attacks.finding import Finding

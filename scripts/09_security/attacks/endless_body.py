@@ -1,7 +1,7 @@
 """Breaks: the server's memory, with a message that never ends.
 
-A request in chunks need not say how long it will be. A server that first reads all of it, and
-looks at it then, keeps all that comes.
+A chunked request need not say how long it will be. A server that reads all of it before it
+looks at it keeps everything that comes.
 """
 
 import asyncio
@@ -12,11 +12,11 @@ from attacks.wire import MIB, connected, grown, memory
 
 AGAINST = "server"
 CASE = "CVE-2026-109527"
-# It needs a server of its own: later attacks measure memory, too, and this one's would become
-# free at some time meanwhile.
+# It needs its own server: later attacks measure memory, too, and memory from this one could be
+# freed meanwhile.
 ALONE = True
 
-SENT = 64  # MiB, and then the attack is over. The message is not
+SENT = 64  # MiB, and then the attack is over. The message is not over
 
 
 async def attack(server: Server) -> Finding:
@@ -30,7 +30,7 @@ async def attack(server: Server) -> Finding:
         while sent < SENT and not answer.done():
             await wire.send(b"%x\r\n%s\r\n" % (MIB, b"x" * MIB))
             sent += 1
-            await asyncio.sleep(0)  # let the answer be seen: the socket may take all at once
+            await asyncio.sleep(0)  # let the answer arrive: the socket may take all at once
         await asyncio.wait((answer,), timeout=0.5)
         if not answer.done():
             answer.cancel()

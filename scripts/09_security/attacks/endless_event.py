@@ -1,7 +1,7 @@
 """Breaks: the memory of Alice's client, with an event that never ends.
 
-A client has to keep an event until the blank line that ends it. An evil server does not send
-one. Nor does it end the stream, so that a client without a limit waits for more.
+A client has to keep an event until the blank line that ends it. An evil server never sends that
+line. Nor does it end the stream, so a client without a limit waits for more.
 """
 
 import asyncio

@@ -11,7 +11,7 @@ from pathlib import Path
 from attacks.target import Refused
 
 TOKEN = "alices-token-for-another-server"
-SECONDS = 20.0  # for all that a client does: it has to start first
+SECONDS = 20.0  # for everything that a client does: it has to start first
 
 Request = tuple[str, dict[str, str]]  # its first line; its headers, names in lower case
 Handler = Callable[[Request, asyncio.StreamWriter], Awaitable[None]]
@@ -60,9 +60,9 @@ class Victim:
         self.left = asyncio.create_task(process.communicate())
 
     async def refusal(self, fell: asyncio.Event) -> str:
-        """Wait until it has fallen for the attack: then "". Else the line with which it left.
+        """Wait until it has fallen for the attack: returns "". Else returns its last line.
 
-        Raises Refused if it left without such a line, and TimeoutError if it does neither.
+        Raises Refused if it left without such a line, and TimeoutError if neither happens.
         """
         falls = asyncio.create_task(fell.wait())
         done, _ = await asyncio.wait(
@@ -81,7 +81,7 @@ class Victim:
 
 @asynccontextmanager
 async def client_of(url: str, client: Path) -> AsyncIterator[Victim]:
-    """Start Alice's client. It is ended, should it still be there at the end."""
+    """Start Alice's client. It is stopped at the end, if it is still running."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, str(client), f"{url}/sse", "--token", TOKEN),
         stdin=asyncio.subprocess.DEVNULL,

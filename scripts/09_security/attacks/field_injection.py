@@ -1,11 +1,10 @@
 """Breaks: the event stream, with a line end in a value.
 
 The server greets its client with `id: NAME-1`, and the name comes from the URL. A line end in
-it ends the field, and the next lines are an event of the attacker's. This one tells the client
-to POST its messages to the attacker. An attacker who gives Alice such a link to her own server
-then reads everything she sends.
-An event stream has three line ends, LF, CR and CRLF, so looking for LF alone does not help. A
-NUL adds no event, but makes a client ignore the id.
+it ends the field, and the next lines are the attacker's event. This one tells the client to
+POST its messages to the attacker. An attacker who gives Alice such a link to her own server
+then reads everything she sends. An event stream has three line ends, LF, CR and CRLF, so
+looking for LF alone does not help. A NUL adds no event, but makes a client ignore the id.
 """
 
 from contextlib import suppress
@@ -28,7 +27,7 @@ async def attack(server: Server) -> Finding:
         try:
             async with server.open(server.alice, f"?client={name}") as stream:
                 with suppress(TimeoutError):
-                    # The stream is read as the standard says, as any client does.
+                    # The stream is read as the standard says, as in any client.
                     await stream.next(lambda event: event.data == FORGED, seconds=0.5)
                     done.append(what)
         except Refused as refusal:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Finding:
-    """What came of an attack."""
+    """The result of an attack."""
 
     succeeded: bool
     evidence: str  # what was taken or broken, or what refused it: one line of 70 characters

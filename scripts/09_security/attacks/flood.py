@@ -38,7 +38,7 @@ async def attack(server: Server) -> Finding:
         ]
         answered = await alice_is_answered(alice)
         answers = sum(await asyncio.gather(*floods), Counter[int]())
-        # It was not only accepted: each call was run.
+        # They were not only accepted: each call was run.
         replies = answers[202]
         await mallory.next(lambda _: len(mallory.events) >= before + replies, server.patience)
     opened, refused = await open_one_after_another(server)
@@ -51,7 +51,7 @@ async def attack(server: Server) -> Finding:
 
 
 async def alice_is_answered(alice: Stream) -> bool:
-    """In the midst of it, Alice has a question."""
+    """During the flood, Alice sends a request."""
     try:
         await alice.send(call("hers", "echo", message="Still there?"))
         await alice.reply("hers", alice.server.patience)

@@ -1,7 +1,7 @@
 """Steals: Alice's token, by telling her client to POST to another server.
 
 The first event of a stream says where to send messages. It may be a whole URL. A client that
-takes any URL sends there what it sends with each message: its token.
+accepts any URL sends its token there, as it does with each message.
 """
 
 import asyncio

@@ -3,7 +3,7 @@
 A browser says in Origin whose page sends a request. Before a page may send JSON or a token to
 another site, the browser asks that site (a preflight), and the header
 Access-Control-Allow-Origin of an answer says which pages may read it. With allow_origins=["*"]
-and allow_credentials=True the open server names any site that asks.
+and allow_credentials=True the open server allows any site that asks.
 """
 
 import httpx2
@@ -17,7 +17,7 @@ PAGE = {"Origin": "https://evil.example"}
 
 
 async def attack(server: Server) -> Finding:
-    # The page even has Alice's token: only its origin stands in the way.
+    # The page even has Alice's token: only its origin is in the way.
     done: list[str] = []
     refused: list[str] = []
     try:

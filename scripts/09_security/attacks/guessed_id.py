@@ -1,7 +1,7 @@
 """Steals: a session, by guessing its id.
 
-Mallory opens a stream of her own and looks at its id. If ids are counted, Alice's is near: a
-message sent to it is answered on Alice's stream, as if she had asked.
+Mallory opens a stream of her own and looks at its id. If ids are just counted up, Alice's is
+near: a message sent to it is answered on Alice's stream, as if she had asked.
 """
 
 from attacks.finding import Finding

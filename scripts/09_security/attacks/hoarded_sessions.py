@@ -1,6 +1,6 @@
 """Breaks: the server's memory, with sessions that nobody uses any more.
 
-Mallory opens a stream and leaves, again and again. A server that keeps the session in case she
+Mallory opens a stream and leaves, again and again. A server that keeps each session in case she
 comes back keeps them all, and goes on filling their queues.
 """
 

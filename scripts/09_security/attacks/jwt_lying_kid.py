@@ -1,8 +1,8 @@
 """Steals: anybody's name, with the name of a key that is not one.
 
-`kid` says which key checks the token, and it is read before anything is proven. Where it is a
-path, it can name any file, and Mallory knows what is in some of them. It may also try to be
-part of a query, or an address to fetch.
+`kid` says which key checks the token, and it is read before anything is proven. If the server
+uses it as a path, it can name any file, and Mallory knows what is in some of them. It may also
+be meant as part of a query, or as an address to fetch.
 """
 
 from pathlib import Path
@@ -20,9 +20,9 @@ OPEN, SECURE = jwt_broken, jwt_tokens
 
 PUBLIC = Path(__file__)  # this file is in everybody's copy of the course
 SECRET = b"chosen by Mallory, for her to sign"
-# What kid is, what it says, and the secret that a verifier would find there.
+# What kind of `kid` it is, its value, and the secret that a verifier would find there.
 KIDS = [
-    # HMAC fills a short key up with zeros, so these are the empty key.
+    # HMAC pads a short key with zeros, so these are the same as the empty key.
     ("an empty file", "../../../../../../../../../../dev/null", b"\0" * 64),
     ("part of a query", f"' UNION SELECT '{SECRET.decode()}' --", SECRET),
     ("an address", "http://127.0.0.1:9/key", SECRET),

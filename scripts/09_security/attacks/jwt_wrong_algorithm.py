@@ -1,8 +1,8 @@
 """Steals: anybody's name, with a token that says how to check it.
 
 A token names its algorithm. `none` means that it is not signed. HS256 means that one secret
-both signs and checks. A verifier that believes this takes the issuer's public key for the
-secret, and everybody has the public key.
+both signs and checks. A verifier that believes this uses the issuer's public key as the secret,
+and everybody has the public key.
 """
 
 from types import ModuleType

@@ -1,4 +1,4 @@
-"""Steals: anybody's name, with a key of Mallory's own.
+"""Steals: anybody's name, with Mallory's own key.
 
 A token's header may hold the key that checks it (`jwk`). Mallory signs with hers and puts
 the public half there: then the signature is right.

@@ -17,8 +17,8 @@ from pathlib import Path
 from attacks.target import Server
 
 START_SECONDS = 20.0
-SHARED = "your-secret-token"  # of the open server: it has no other
-# So that an attack that is to fail at a limit on time need not wait for it.
+SHARED = "your-secret-token"  # of the open server, which has no other
+# With these, an attack that should fail at a time limit need not wait long for it.
 SHORT = {"HEAD_SECONDS": "1", "BODY_SECONDS": "1"}
 PATIENCE = 4.0
 
@@ -29,7 +29,7 @@ class LabError(Exception):
 
 @contextmanager
 def started(program: Path, attacks: Sequence[str]) -> Iterator[Callable[[str], Server]]:
-    """Start a server. Yields what gives each attack the server, with customers of its own.
+    """Start a server. Yields a function that gives it to an attack, with new customers.
 
     So an attack that uses up Mallory's share of requests takes nothing from the next one.
     """
@@ -76,7 +76,7 @@ def started(program: Path, attacks: Sequence[str]) -> Iterator[Callable[[str], S
 
 @contextmanager
 def notes_with_canary() -> Iterator[tuple[Path, str]]:
-    """A folder of notes, and beside it what must stay secret: the canary."""
+    """A folder of notes, and beside it the canary, which must stay secret."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         canary = f"canary-{secrets.token_hex(8)}"
@@ -92,7 +92,7 @@ def notes_with_canary() -> Iterator[tuple[Path, str]]:
 
 
 def free_port() -> int:
-    """A port from below those that a system gives away itself: nobody gets it meanwhile."""
+    """A port below those that the system hands out itself: nobody gets it meanwhile."""
     while True:
         port = random.randrange(20_000, 30_000)
         try:

@@ -1,7 +1,7 @@
 """Steals: a session, with its id from the server's log.
 
-The id stands in the URL of each POST, and access logs keep URLs. Whoever may read logs, such
-as a colleague or a log service, can speak in the session.
+The id is in the URL of each POST, and access logs keep URLs. Anyone who may read logs, such as
+a colleague or a log service, can send messages in the session.
 """
 
 import re

@@ -1,7 +1,7 @@
 """Breaks: the server for everybody else, with one customer's streams.
 
-A limit on how often one may open a stream would not help: a stream that stays was opened once.
-Each takes memory and an open file, and of those a process may have 1024 on many a machine.
+A limit on how often one may open a stream would not help: a stream that stays open was opened
+once. Each takes memory and an open file. On many machines, a process may have 1024 open files.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
-"""Steals: a file that is no note, by a name that leads out of the folder.
+"""Steals: a file that is not a note, by a name that leads out of the folder.
 
-`..` is the obvious way. An absolute path replaces the folder in Python's `folder / name`. To
-compare paths as strings lets "/notes-private" pass, because it begins with "/notes"
+`..` is the obvious way. An absolute path replaces the folder in Python's `folder / name`.
+Comparing paths as strings lets "/notes-private" pass, because it begins with "/notes"
 (CVE-2025-53110), and a symbolic link in the folder may lead anywhere (CVE-2025-53109).
 """
 

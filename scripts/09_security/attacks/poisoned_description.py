@@ -1,7 +1,7 @@
 """Steals: a private key, with a sentence in a tool's description.
 
 The model reads the descriptions of all tools, and the user sees none of them. This one says
-that the tool needs the content of a file. A question about the weather takes the key along.
+that the tool needs the content of a file. So a question about the weather sends the key along.
 """
 
 from agent.files_server import KEY

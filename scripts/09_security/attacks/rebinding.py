@@ -1,9 +1,9 @@
 """Steals: the use of a local server, through its user's browser (DNS rebinding).
 
 A page comes from rebound.example, and then this name changes its address to 127.0.0.1. To the
-browser the local server is now part of the page's own site, so the page may read all answers.
-Only the header Host still tells: it says rebound.example. `rebinding_page` does this with a
-real browser; here the header is tried, on both endpoints.
+browser, the local server is now part of the page's own site, so the page may read all answers.
+Only the header Host gives it away: it says rebound.example. `rebinding_page` does this with a
+real browser. Here only the header is sent, to both endpoints.
 """
 
 from urllib.parse import urlsplit
@@ -16,7 +16,7 @@ CASE = "CVE-2025-66416"
 
 
 async def attack(server: Server) -> Finding:
-    # The page even has Alice's token: only its name stands in the way.
+    # The page even has Alice's token: only its name is in the way.
     host = {"Host": f"rebound.example:{urlsplit(server.url).port}"}
     done: list[str] = []
     refused: list[str] = []

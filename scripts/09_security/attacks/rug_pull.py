@@ -1,7 +1,7 @@
 """Steals: a private note, with a tool that changes after it was approved.
 
 On the first day the tool is honest: it is approved, and it works. After its first call the
-server describes it differently, and the agent takes the new list as it took the first one.
+server describes it differently, and the agent accepts the new list like the first one.
 """
 
 from agent.files_server import DIARY

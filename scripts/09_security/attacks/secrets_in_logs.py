@@ -1,7 +1,7 @@
 """Steals: a token, a session and a password, from the server's log.
 
-Nobody attacks here: Alice works as always, and what she sends stays in a file. Logs are kept
-for years, copied to other machines and read by people who have no token.
+Nobody attacks here: Alice works as usual, and what she sends stays in a file. Logs are kept for
+years, copied to other machines and read by people who have no token.
 """
 
 import secrets
@@ -18,7 +18,7 @@ async def attack(server: Server) -> Finding:
         raise NotTried("needs the server's log")
     password = secrets.token_hex(8)
     begin = len(server.log())
-    # Some clients have it in the header, some in the URL as well: it must be safe there, too.
+    # Some clients send it in the header, some also in the URL: it must be safe there, too.
     async with server.open(server.alice, f"?token={server.alice}") as alice:
         await alice.initialize()
         await alice.send(call(1, "echo", message=f"My password is {password}"))

@@ -1,7 +1,7 @@
 """Breaks: the server's patience, with messages that come a byte at a time.
 
-The head is complete, so a limit on heads does not help. The server has been told how many
-bytes will come, and waits for them.
+The head is complete, so a limit on heads does not help. The server knows how many bytes will
+come, and waits for them.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """Breaks: the server's patience, with requests that never get as far as their headers' end.
 
-Known as Slowloris. Each connection costs Mallory a byte now and then. The server keeps a
-socket for it, and no code of the app has run yet that could ask for a token.
+Known as Slowloris. Each connection costs Mallory a byte now and then. The server keeps a socket
+for it, and no code of the app has run yet, so nothing could ask for a token.
 """
 
 import asyncio

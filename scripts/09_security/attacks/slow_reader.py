@@ -1,6 +1,6 @@
 """Breaks: the server's memory, with a client that asks and never reads.
 
-Each reply waits for its reader. In a queue without a limit, that is: all replies wait.
+Each reply waits for its reader. In a queue without a limit, all of them wait.
 """
 
 from attacks.finding import Finding

@@ -1,8 +1,8 @@
 """Steals: the replies to Alice's requests, by asking for her stream.
 
-A client that has lost its connection may want to go on with its session. If the id is all that
-a server asks for, anybody who knows it gets the stream as well: from then on the replies to
-Alice go to one of the two.
+A client that has lost its connection may want to continue its session. If a server asks only
+for the id, anybody who knows it gets the stream as well. From then on each reply to Alice goes
+to one of the two.
 """
 
 from contextlib import suppress

@@ -1,4 +1,4 @@
-"""What an attack is aimed at, and what its attacker knows and can do."""
+"""The target of an attack, and what its attacker knows and can do."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from typing import Any
 import httpx2
 from event_stream import Event, EventStreamParser
 
-# Made once: reading all the authorities that a machine trusts takes 50 ms.
+# Created once: reading all the authorities that a machine trusts takes 50 ms.
 TRUST = ssl.create_default_context()
-SOON = 2.0  # seconds: what has not come by then does not come
+SOON = 2.0  # seconds: what has not arrived by then will not arrive
 
 
 class NotTried(Exception):
@@ -35,10 +35,10 @@ class Server:
     alice: str
     mallory: str
     log: Callable[[], str] | None = None  # what the server has printed so far
-    canary: str | None = None  # stands in a file beside the folder of notes
+    canary: str | None = None  # is in a file beside the folder of notes
     notes: Path | None = None  # that folder
     pid: int | None = None
-    patience: float = 15.0  # a server that waits for longer than this waits for ever
+    patience: float = 15.0  # a server that waits longer than this is taken to wait for ever
 
     @asynccontextmanager
     async def open(
@@ -77,7 +77,7 @@ class Refused(Exception):
 
 
 class Stream:
-    """An open event stream: what has come is in `events`, and `next` waits for more."""
+    """An open event stream: what has arrived is in `events`, and `next` waits for more."""
 
     def __init__(self, server: Server, token: str, response: httpx2.Response) -> None:
         self.server = server
@@ -101,7 +101,7 @@ class Stream:
             self.came.notify_all()
 
     async def next(self, wanted: Callable[[Event], bool], seconds: float = SOON) -> Event:
-        """The first event, of those that came and those that will, that is wanted.
+        """The first wanted event, of those that have arrived and those that will.
 
         Raises TimeoutError if none comes.
         """
@@ -130,7 +130,7 @@ class Stream:
         return answer.status_code
 
     async def initialize(self) -> None:
-        """The handshake: before it a server need not answer anything else."""
+        """The handshake: before it, a server need not answer anything else."""
         await self.send(request(0, "initialize", INITIALIZE))
         await self.reply(0)
         await self.send({"jsonrpc": "2.0", "method": "notifications/initialized"})

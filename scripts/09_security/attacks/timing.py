@@ -1,8 +1,9 @@
 """Steals: a token, by measuring how long the server takes to refuse a wrong one.
 
 `!=` ends at the first character that differs, so a guess that begins right takes longer. An
-attacker who can measure that finds the token character by character. Here guesses with no, half
-and all but one of their characters right are sent in turn, and their times are compared.
+attacker who can measure that finds the token character by character. Here three guesses are
+sent in turn: with none, half, and all but one of their characters right. Their times are
+compared.
 
 It is not expected to succeed, against either server. In one process, with Python 3.11, `!=`
 took 2 ns longer for 42 right characters of 43 than for none, and with hmac.compare_digest there
@@ -42,7 +43,8 @@ async def attack(server: Server) -> Finding:
     rounds: list[tuple[float, ...]] = []
     try:
         for _ in range(ROUNDS):
-            # In a new order each time: what slows the machine down slows them all alike.
+            # In a new order each time, so that whatever slows the machine down affects all of
+            # them alike.
             times = {
                 right: await time_to_refuse(reader, writer, guesses[right])
                 for right in random.sample(list(guesses), len(guesses))

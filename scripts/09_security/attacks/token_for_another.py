@@ -1,8 +1,8 @@
 """Steals: Alice's diary, with a token that she gave to another server.
 
-Mallory runs a shop as an MCP server. Alice signs in there, as she does everywhere, and so the
-shop gets a token with her name in it. Mallory takes it to the server that has her diary, which
-believes the same authorization server. The token says that it is for the shop.
+Mallory runs a shop as an MCP server. Alice signs in there, as she does everywhere, so the shop
+gets a token with her name in it. Mallory takes it to the server that has Alice's diary, which
+trusts the same authorization server. The token says that it is for the shop.
 """
 
 from __future__ import annotations
@@ -49,7 +49,8 @@ class DiaryServer(Server):
 
 async def attack(program: Path) -> Finding:
     with publishing() as issuer, started(program, issuer.url) as url:
-        # As authorization_server.py makes it, when Alice has agreed to use the shop.
+        # The same token that authorization_server.py makes when Alice has agreed to use the
+        # shop.
         token = issuer.token("alice", SHOP, client_id="the shop's", scope="diary")
         server = DiaryServer(url, alice="", mallory=token)
         try:
@@ -64,7 +65,7 @@ async def attack(program: Path) -> Finding:
 
 @contextmanager
 def publishing() -> Iterator[Issuer]:
-    """An authorization server, of which nothing but its public keys is needed here."""
+    """An authorization server. Only its public keys are needed here."""
 
     class Keys(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -85,7 +86,7 @@ def publishing() -> Iterator[Issuer]:
 
 @contextmanager
 def started(program: Path, issuer: str) -> Iterator[str]:
-    """Start a server that believes this issuer. Yields its URL."""
+    """Start a server that trusts this issuer. Yields its URL."""
     port = free_port()
     with tempfile.TemporaryFile("w+b") as printed:
         process = subprocess.Popen(

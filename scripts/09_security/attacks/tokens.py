@@ -1,4 +1,4 @@
-"""What the attacks on tokens share: an issuer, a server that believes it, and one try."""
+"""What the attacks on tokens share: an issuer, a server that trusts it, and one try."""
 
 import time
 from types import ModuleType
@@ -10,7 +10,7 @@ from attacks.finding import Finding
 
 ISSUER = Issuer("https://login.example")
 TEA = "https://tea.example"  # the server that is attacked
-SHOP = "https://shop.example"  # another one, which believes the same issuer
+SHOP = "https://shop.example"  # another one, which trusts the same issuer
 TRUST = Trust(ISSUER.url, TEA, keys_in(ISSUER.jwks()))
 
 
@@ -21,7 +21,7 @@ def alice() -> dict[str, Any]:
 
 
 def tried(verifier: ModuleType, token: str, what: str) -> Finding:
-    """Whether a verifier takes a token, and for whom."""
+    """Whether a verifier accepts a token, and for whom."""
     try:
         principal = verifier.verify(token, TRUST)
     except Refused as refused:

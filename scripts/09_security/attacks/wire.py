@@ -1,4 +1,4 @@
-"""One connection by hand: it sends what no HTTP library would, and as slowly as it likes."""
+"""A connection by hand: it sends what no HTTP library would send, and as slowly as it likes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BYTE_SECONDS = 0.1  # from one byte to the next, for what comes slowly
 
 
 class Wire:
-    """A connection to a server. `answer` reads what a whole request was answered."""
+    """A connection to a server. `answer` reads the answer to a whole request."""
 
     def __init__(
         self, server: Server, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -41,7 +41,7 @@ class Wire:
         ).encode()
 
     async def answer(self) -> tuple[int, dict[str, str]]:
-        """Status and headers, those in lower case. A body is read if its length is given."""
+        """Status and headers, names in lower case. A body is read if its length is given."""
         head = (await self.reader.readuntil(b"\r\n\r\n")).decode("latin-1")
         status, *lines = head.rstrip().split("\r\n")
         headers = {
@@ -76,9 +76,9 @@ class Wire:
         return found[0].decode()
 
     async def trickle(self, seconds: float, piece: bytes = b"a") -> str | None:
-        """Send a piece now and then. Returns how the server answered, or None: it still waits.
+        """Send a piece now and then. Returns the server's answer, or None if it still waits.
 
-        If it closed the connection without a word, the answer is "closed".
+        If it closed the connection without an answer, the result is "closed".
         """
         line = asyncio.create_task(self.reader.readline())
         with suppress(TimeoutError, ConnectionError):
@@ -102,7 +102,7 @@ class Wire:
 
 @asynccontextmanager
 async def connected(server: Server, receive_buffer: int = 0) -> AsyncIterator[Wire]:
-    """A new connection. With a small `receive_buffer`, little is on its way unread."""
+    """A new connection. With a small `receive_buffer`, little is buffered unread."""
     url = urlsplit(server.url)
     assert url.hostname
     own = socket.socket()
@@ -127,7 +127,7 @@ async def connected(server: Server, receive_buffer: int = 0) -> AsyncIterator[Wi
 
 
 def memory(pid: int | None) -> int | None:
-    """The bytes that a process has in memory, where the system tells."""
+    """The bytes that a process has in memory, if the system reports it."""
     try:
         pages = Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]
     except OSError:
@@ -138,7 +138,7 @@ def memory(pid: int | None) -> int | None:
 
 
 async def grown(pid: int | None, before: int | None, expected: int) -> int:
-    """By how many MiB its memory has grown. Waits a moment for what is expected."""
+    """How many MiB its memory has grown. Waits a moment for the expected growth."""
     if before is None:
         return 0
     now = before
@@ -148,5 +148,5 @@ async def grown(pid: int | None, before: int | None, expected: int) -> int:
                 now = memory(pid) or before
                 if now - before >= expected:
                     break
-                await asyncio.sleep(0.02)  # nothing tells when a process has grown
+                await asyncio.sleep(0.02)  # nothing reports when a process has grown
     return (now - before) // MIB

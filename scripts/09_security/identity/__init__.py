@@ -1,1 +1,1 @@
-"""Who sends this? API keys, signed tokens, and OAuth as the MCP SDK has it."""
+"""Who sends this? API keys, signed tokens, and OAuth with the MCP SDK."""

@@ -1,4 +1,4 @@
-"""API keys: shown once, kept only as hashes, each with a name, and taken back one by one.
+"""API keys: shown once, kept only as hashes, each with a name, and revoked one by one.
 
     uv run scripts/09_security/identity/api_keys.py new alice
     uv run scripts/09_security/identity/api_keys.py list
@@ -22,7 +22,7 @@ import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-PREFIX = "tea_"  # so that programs that look for leaked keys can know one
+PREFIX = "tea_"  # so that programs that look for leaked keys can recognise one
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,30}")
 
 
@@ -41,9 +41,9 @@ class Kept:
 
 def fingerprint(key: str) -> str:
     # A fast hash is right here, and wrong for passwords. A password is one of a few billion
-    # that people think of: a fast hash lets a thief of the file try them all. This key is
-    # one of 2**256, and nobody can try those. A slow hash would only cost the server time,
-    # with each request.
+    # that people think of: a fast hash lets a thief of the file try them all. This key is one
+    # of 2**256, and nobody can try those. A slow hash would only cost the server time on each
+    # request.
     return hashlib.sha256(key.encode()).hexdigest()
 
 
@@ -75,8 +75,8 @@ class ApiKeys:
         given = fingerprint(key)
         found = None
         for kept in self.kept.values():
-            # The time this takes tells nothing of how much of a key was right: hashes are
-            # compared, all of each, and all of them.
+            # The time this takes says nothing about how much of a key was right: whole hashes
+            # are compared, and always all of them.
             if hmac.compare_digest(kept.sha256, given):
                 found = kept.name
         return found

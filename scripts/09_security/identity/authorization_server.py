@@ -1,10 +1,10 @@
-"""An authorization server: it asks its user, and signs tokens for the programs let in.
+"""An authorization server: it asks its user, and signs tokens for the programs allowed.
 
     uv run scripts/09_security/identity/authorization_server.py
 
-OAuth 2.1 with the MCP SDK's own routes: metadata, registration of programs, authorization
-codes with PKCE. Left out is the sign-in: whoever opens its page may say that they are Alice.
-So it listens on this machine only. In the environment:
+OAuth 2.1 with the MCP SDK's own routes: metadata, registration of programs, authorization codes
+with PKCE. The sign-in is left out: anyone who opens its page may say that they are Alice. So it
+listens on this machine only. In the environment:
 
     OAUTH_RESOURCES   the servers that it issues tokens for, with commas between them
     OAUTH_USERS       who may say yes: alice,bob
@@ -112,7 +112,7 @@ def create_app(url: str, settings: Settings) -> Starlette:
 
 
 def exactly(url: str) -> AnyHttpUrl:
-    """The URL as it is. `AnyHttpUrl(url)` would add a slash, and then it is another issuer."""
+    """The URL as it is. `AnyHttpUrl(url)` would add a slash, which makes it another issuer."""
     config = ConfigDict(url_preserve_empty_path=True)
     return TypeAdapter(AnyHttpUrl, config=config).validate_python(url)
 

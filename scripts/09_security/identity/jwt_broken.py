@@ -1,6 +1,6 @@
-"""Broken: a signed token (JWT) is checked the way it says that it wants to be checked.
+"""Broken: a signed token (JWT) is checked in the way that the token itself asks for.
 
-Five lines of it are found in real servers, and each is enough for Mallory to be Alice. The
+Five of its lines are found in real servers, and each is enough for Mallory to become Alice. The
 attacks are attacks/jwt_*.py. Fixed: jwt_tokens.py.
 """
 
@@ -27,7 +27,7 @@ def verify(token: str, trust: Trust) -> Principal:
     """Who this token speaks for. Raises Refused."""
     try:
         header = jwt.get_unverified_header(token)
-        algorithm = header["alg"]  # as the token wants it
+        algorithm = header["alg"]  # as the token asks
         claims = jwt.decode(
             token,
             key_for(header, trust),
@@ -58,8 +58,8 @@ def key_for(header: dict[str, Any], trust: Trust) -> Any:
 def read_key(text: str, algorithm: str) -> Any:
     """The key in a line of configuration: a public key, or the secret of an HS algorithm.
 
-    PyJWT refuses a public key as the secret if it looks like one: PEM, DER, or a JWK. It
-    cannot see it in this line, which is how keys are kept in environment variables.
+    PyJWT refuses a public key as the secret if it looks like one: PEM, DER, or a JWK. It cannot
+    recognise it in this form, in which keys are kept in environment variables.
     """
     return text if algorithm.startswith("HS") else load_der_public_key(base64.b64decode(text))
 

@@ -1,4 +1,4 @@
-"""Fixed: a signed token (JWT) is believed only for what its issuer wrote, and for whom.
+"""Fixed: a signed token (JWT) is trusted only for what its issuer wrote, and for whom.
 
     uv run scripts/09_security/identity/jwt_tokens.py
 
@@ -27,7 +27,7 @@ class Refused(ValueError):
 
 
 class UnknownKey(Refused):
-    """It names a key that is not here. Its issuer may have a new one."""
+    """The token names a key that is not here. Its issuer may have a new one."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Principal:
 
 @dataclass(frozen=True)
 class Trust:
-    """Whom a server believes, and its own name.
+    """Which issuer a server trusts, and its own name.
 
     An `audience` of None leaves that comparison to the caller: see token_verifier.py.
     """
@@ -83,8 +83,8 @@ def keys_in(jwks: dict[str, Any]) -> dict[str, PyJWK]:
 def verify(token: str, trust: Trust) -> Principal:
     """Who this token speaks for. Raises Refused."""
     try:
-        # What stands in the header is not proven yet. Of all its fields only `kid` is used,
-        # and only to choose among keys that are here: `jwk`, `jku` and `x5u` bring their own.
+        # Nothing in the header is proven yet. Only its field `kid` is used, and only to choose
+        # among keys that are here: `jwk`, `jku` and `x5u` bring their own.
         key = trust.keys.get(jwt.get_unverified_header(token).get("kid", ""))
         if key is None:
             raise UnknownKey("no key of that id")

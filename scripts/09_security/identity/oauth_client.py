@@ -1,4 +1,4 @@
-"""An MCP client over SSE that signs in with OAuth: from a 401 to the answer of a tool.
+"""An MCP client over SSE that signs in with OAuth: from a 401 to the result of a tool.
 
     uv run scripts/09_security/identity/oauth_client.py
     uv run scripts/09_security/identity/oauth_client.py --approve alice
@@ -35,7 +35,7 @@ BACK = b"<!doctype html>\n<p>You can close this page and return to the terminal.
 
 
 class InMemory:
-    """Keeps the token and the registration for this run. A real client asks the keyring."""
+    """Keeps the token and the registration for this run. A real client uses the keyring."""
 
     tokens: OAuthToken | None = None
     client_info: OAuthClientInformationFull | None = None
@@ -101,7 +101,7 @@ class Browser:
 
 
 async def say_yes(url: str, user: str) -> None:
-    """What a browser does whose user presses the button."""
+    """What a browser does when its user presses the button."""
     async with httpx2.AsyncClient(event_hooks={"response": [tell]}) as client:
         page = await client.get(url, follow_redirects=True)
         if "<form" not in page.text:
@@ -114,7 +114,7 @@ async def say_yes(url: str, user: str) -> None:
 
 
 async def tell(response: httpx2.Response) -> None:
-    """Print a request, and what was answered."""
+    """Print a request, and its answer."""
     url, method = response.request.url, response.request.method
     print(f"{response.status_code}  {method:4} {url.netloc.decode()}{url.path}")
     for part in response.headers.get("www-authenticate", "").split(", "):

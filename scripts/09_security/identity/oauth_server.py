@@ -1,4 +1,4 @@
-"""Fixed: an MCP server over SSE that takes only tokens that were issued for itself.
+"""Fixed: an MCP server over SSE that accepts only tokens that were issued for it.
 
     uv run scripts/09_security/identity/authorization_server.py
     uv run scripts/09_security/identity/oauth_server.py

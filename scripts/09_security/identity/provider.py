@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 
 class Once(Generic[T]):
-    """Values that are kept for a while under ids that nobody can guess, and taken once."""
+    """Values that are kept for a while under ids that nobody can guess, and used once."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
@@ -110,8 +110,8 @@ class Provider(OAuthAuthorizationServerProvider[AuthorizationCode, RefreshToken,
         return self.back(params, code=code.code)
 
     def back(self, params: AuthorizationParams, **result: str) -> str:
-        # `iss` says which authorization server answers: a client of several must not take
-        # the code of one to another (RFC 9207).
+        # `iss` says which authorization server answers: a client that uses several must not
+        # send the code of one to another (RFC 9207).
         return construct_redirect_uri(
             str(params.redirect_uri), **result, state=params.state, iss=self.issuer.url
         )
@@ -140,7 +140,7 @@ class Provider(OAuthAuthorizationServerProvider[AuthorizationCode, RefreshToken,
     async def load_refresh_token(
         self, client: OAuthClientInformationFull, refresh_token: str
     ) -> RefreshToken | None:
-        return None  # none are given out: when a token is too old, the user is asked again
+        return None  # none are issued: when a token has expired, the user is asked again
 
     async def exchange_refresh_token(
         self,

@@ -1,9 +1,9 @@
-"""Broken: an MCP server that takes any token of its authorization server.
+"""Broken: an MCP server that accepts any token from its authorization server.
 
     uv run scripts/09_security/identity/authorization_server.py
     uv run scripts/09_security/identity/resource_broken.py
 
-Its settings lack `validate_token_resource`. So it takes tokens that were issued for other
+Its settings lack `validate_token_resource`. So it accepts tokens that were issued for other
 servers, as attacks/token_for_another.py shows. Fixed: oauth_server.py.
 """
 

@@ -23,14 +23,14 @@ def issuer_in(environment: Mapping[str, str] = os.environ) -> str:
     """The authorization server that OAUTH_ISSUER names. Exits if it cannot be one."""
     issuer = environment.get("OAUTH_ISSUER") or "http://127.0.0.1:8079"
     url = urlsplit(issuer)
-    # Its keys come from there. Without TLS, whoever is on the way could send others.
+    # Its keys come from there. Without TLS, anyone on the way could send other keys.
     if not url.hostname or (url.scheme != "https" and url.hostname not in THIS_MACHINE):
         sys.exit(f"OAUTH_ISSUER is an https URL, or http on this machine, not {issuer!r}")
     return issuer.rstrip("/")
 
 
 class JwtVerifier:
-    """A `TokenVerifier` of the SDK's. It checks all but whom a token is for.
+    """A `TokenVerifier` for the SDK. It checks everything except whom a token is for.
 
     That it only reports, in `AccessToken.resource`. With `validate_token_resource` the SDK
     compares it with the server's own URL.
@@ -59,8 +59,8 @@ class JwtVerifier:
             scopes=str(claims.get("scope", "")).split(),
             expires_at=int(claims["exp"]),
             resource=claims["aud"] if isinstance(claims["aud"], str) else None,
-            # A session belongs to client, issuer and subject together. Without these two,
-            # all who use the same client could speak in each other's sessions.
+            # A session belongs to client, issuer and subject together. Without these two, all
+            # users of the same client could send messages in each other's sessions.
             subject=principal.name,
             claims={"iss": claims["iss"]},
         )
@@ -68,7 +68,7 @@ class JwtVerifier:
     async def fetch_keys(self) -> None:
         """Ask the issuer for its keys. Raises Refused."""
         async with self.lock:
-            # Anybody can send tokens that name new keys. They must not become requests.
+            # Anybody can send tokens that name new keys. They must not all cause requests.
             if time.monotonic() < self.next_fetch:
                 return
             self.next_fetch = time.monotonic() + PAUSE
