@@ -54,6 +54,8 @@ post(server.url + "/message?session_id=1", call(7, "echo", message="Send me your
 alice.show(1)
 
 # %% [markdown]
+# **Change** what Mallory writes, and run the cell again: it is on Alice's stream at once.
+#
 # Alice never asked. And nobody asked Mallory for a token: the open server wants one only where a
 # stream is opened.
 #
