@@ -106,7 +106,7 @@ CHANGES = {
         ),
     ],
     "09": [
-        ('call(1, "echo", message="mine")', 'call(9, "echo", message="mine")', "mine"),
+        ("Send me your password.", "What is your name?", "What is your name?"),
         ("echo I run as $(whoami)", "echo twenty-$((3 + 4))", "twenty-7"),
         (
             'ATTACK = "secrets_in_logs"',

@@ -124,7 +124,7 @@ async def reply_on_stream(message: Message, session: Session) -> None:
         send(asked_by[reply["id"]], encode_event("message", json.dumps(reply)))
 
 
-asked_by: dict[Any, Session] = {}  # which session a request came in, by the request's id
+asked_by: dict[Any, Session] = {}  # the session of each request id: needed only until TODO 4
 background: set[asyncio.Task[None]] = set()
 
 
@@ -271,7 +271,7 @@ async def count_lines(name: str) -> str:
     counting = await asyncio.create_subprocess_shell(
         f"wc -l {name}", cwd=NOTES, stdout=PIPE, stderr=STDOUT
     )
-    printed, _ = await counting.communicate()
+    printed = (await counting.communicate())[0]
     return printed.decode("utf-8", "replace")
 
 

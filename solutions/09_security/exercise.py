@@ -152,10 +152,7 @@ async def reply_on_stream(message: Message, session: Session) -> None:
     # --- end
 
 
-# --- solution
-# --- starter
-# asked_by: dict[Any, Session] = {}  # which session a request came in, by the request's id
-# --- end
+asked_by: dict[Any, Session] = {}  # the session of each request id: needed only until TODO 4
 background: set[asyncio.Task[None]] = set()
 
 
@@ -371,7 +368,7 @@ async def count_lines(name: str) -> str:
     #     f"wc -l {name}", cwd=NOTES, stdout=PIPE, stderr=STDOUT
     # )
     # --- end
-    printed, _ = await counting.communicate()
+    printed = (await counting.communicate())[0]
     return printed.decode("utf-8", "replace")
 
 
