@@ -41,7 +41,7 @@ def digest(token: str) -> bytes:
 
 
 class Tickets:
-    """For a page: its EventSource can send no header, and a URL is no place for a token.
+    """For a page: its EventSource cannot send a header, and a token must not be in a URL.
 
     A ticket is put in the URL instead. It opens one stream, once, and soon: anyone who reads it
     in a log is too late.

@@ -71,7 +71,7 @@ def serve(app: ASGIApp, connection: type, hosts: Collection[str] = ()) -> None:
     chosen = parser.parse_args()
     listener = listen(chosen.host, chosen.port)
     port = listener.getsockname()[1]
-    # A server that listens on all addresses has no address of its own: show a local one.
+    # A server that listens on all addresses has no single address: show a local one.
     host: str = chosen.host
     name = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     name = f"[{name}]:{port}" if ":" in name else f"{name}:{port}"
