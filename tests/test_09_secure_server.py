@@ -631,7 +631,7 @@ def test_over_ipv6(tmp_path: Path) -> None:
     )
     program = Program(process, port)
     try:
-        program.wait_for_output("startup complete", seconds=60)
+        program.wait_for_output("Uvicorn running", seconds=60)  # it listens only now
         assert f"Serving MCP on http://[::1]:{port}/sse." in program.output
         url = f"http://[::1]:{port}/health"
         assert httpx2.get(url).status_code == 200
