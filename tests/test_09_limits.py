@@ -7,6 +7,7 @@ its cure is taken out: nothing else would have stopped it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import resource
 import shutil
@@ -290,6 +291,26 @@ async def test_nor_is_a_kept_connection_held(
         await kept.send(then)
         # uvicorn's own limit, of five seconds, ended when that came.
         assert await kept.trickle(target.patience, piece) == "HTTP/1.1 408 Request Timeout"
+
+
+@pytest.mark.parametrize("trailer", [b"a: b\r\n", b"a"], ids=["many", "one that never ends"])
+@pytest.mark.parametrize("token", ["alice", "nobody"])
+async def test_trailers_have_an_end(
+    trailer: bytes, token: str, server: Callable[[str, str], Any]
+) -> None:
+    target = server("secure", "endless_body")
+    before = wire.memory(target.pid)
+    async with wire.connected(target) as one:
+        lines = ("Content-Type: application/json", "Transfer-Encoding: chunked")
+        token = target.alice if token == "alice" else ""
+        await one.send(one.head("POST", "/message", *lines, token=token) + b"\r\n0\r\na: ")
+        with contextlib.suppress(ConnectionError):
+            for _ in range(16):
+                await one.send(trailer * (MIB // len(trailer)))
+        async with asyncio.timeout(target.patience):
+            await one.closed()
+    if before is not None:
+        assert (wire.memory(target.pid) - before) < 32 * MIB
 
 
 async def test_a_refused_message_says_when_to_try_again(

@@ -424,6 +424,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
 
 BEARER = f"Authorization: {ALICE['Authorization']}"
 STREAM = "GET /sse HTTP/1.1"
+JSON = "Content-Type: application/json"
 
 
 @pytest.mark.parametrize(
@@ -478,6 +479,13 @@ def test_odd_requests(plain: Program, lines: tuple[str | bytes, ...], status: in
 def test_a_request_without_a_host(plain: Program, version: str) -> None:
     answer = asked(plain.port, f"GET /sse HTTP/{version}", BEARER, host="")
     assert answer.startswith("HTTP/1.1 421 ")
+
+
+def test_a_header_behind_the_body_proves_nothing(plain: Program) -> None:
+    chunks = (JSON, "Transfer-Encoding: chunked", "", "2", "{}", "0")
+    assert asked(plain.port, "POST /message HTTP/1.1", *chunks, BEARER)[9:12] == "401"
+    # Nor does it take away what was proven.
+    assert asked(plain.port, "POST /message HTTP/1.1", BEARER, *chunks, BEARER)[9:12] == "404"
 
 
 def test_a_ticket_opens_one_stream_and_nothing_else(plain: Program) -> None:
