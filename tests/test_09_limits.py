@@ -540,6 +540,14 @@ async def test_a_redirect_is_not_followed(answers: Callable[[str, str], bytes]) 
     assert (line, count) == ("", 1)
 
 
+async def test_a_redirect_to_nowhere_is_refused() -> None:
+    def nowhere(method: str, collector: str) -> bytes:
+        return b"HTTP/1.1 304 Not Modified\r\n\r\n"
+
+    line, _ = await refusal_at(nowhere, FOLDER / "secure_client.py")
+    assert line == "Refused: GET is answered with a redirect to ''"
+
+
 async def test_a_compressed_stream_is_refused() -> None:
     def compressed(method: str, collector: str) -> bytes:
         return evil.STREAM.replace(b"\r\n\r\n", b"\r\nContent-Encoding: gzip\r\n\r\n")
