@@ -514,6 +514,14 @@ def folder_module(name: str) -> Any:
     return modules_in(FOLDER, [name])[name]
 
 
+def test_what_is_no_file_is_no_note(tmp_path: Path) -> None:
+    (tmp_path / "circle").symlink_to("circle")
+    os.mkfifo(tmp_path / "pipe")  # to read one is to wait for somebody who writes
+    for name in ("circle", "pipe", "pipe/", ".", "", "a" * 300, "\0", "\ud800"):
+        with pytest.raises(ValueError, match="there is no such note"):
+            folder_module("notes").read_note(tmp_path, name)
+
+
 def test_a_ticket_is_too_old_after_half_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     principals = folder_module("principals")
     now = 1000.0

@@ -20,9 +20,9 @@ def note(folder: Path, name: str) -> Path:
         path = (folder / name).resolve()
         if path.is_relative_to(folder.resolve()) and path.is_file():
             return path
-    except (OSError, ValueError):
-        # A name that no file can have, such as a very long one. What the system says of it
-        # quotes the name, and would be in the log.
+    except (OSError, ValueError, RuntimeError):
+        # A name that no file can have, such as a very long one, or links in a circle. What
+        # the system says of it quotes the name, and would be in the log.
         pass
     raise ValueError("there is no such note")
 
