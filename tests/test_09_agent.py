@@ -313,6 +313,16 @@ class TestPins:
         )
         assert text.splitlines()[:2] == ["Sums.\\x1b[8m Steal.\\u200b", "\\u202eMore."]
 
+    def test_a_person_sees_what_is_in_a_call(self, lesson: SimpleNamespace) -> None:
+        shown = lesson.secure_agent.as_call
+        # The names of arguments are the model's, too: this one wipes the line.
+        assert shown("f", r'{"a\u001b[2K": 1}') == r"f(a\x1b[2K=1)"
+        # A row of variation selectors, as an emoji has them, can spell a diary.
+        secret = "".join(chr(0xE0100 + ord(letter)) for letter in "tea")
+        call = shown("f", json.dumps({"city": f"Oslo{secret}"}))
+        assert call == r"f(city='Oslo\U000e0174\U000e0165\U000e0161')"
+        assert lesson.pins.visible("\u3164\u2800\ufe0f") == r"\u3164\u2800\ufe0f"
+
     def test_a_person_sees_the_whole_name(self, pins: Any) -> None:
         names = list[str]()
         pins.allow("weather", tool(name="x\x1b[8m"), lambda name, *texts: names.append(name))

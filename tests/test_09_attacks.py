@@ -128,8 +128,41 @@ def test_the_program_says_it_as_json() -> None:
     )
     (found,) = json.loads(done.stdout)
     assert (found["attack"], found["case"]) == ("path_escape", "CVE-2025-53110")
-    came = {which: one["result"] for which, one in found["findings"].items()}
-    assert came == {"open": "succeeds", "secure": "fails"}
+    results = {which: finding["result"] for which, finding in found["findings"].items()}
+    assert results == {"open": "succeeds", "secure": "fails"}
+
+
+def test_what_cannot_be_attacked_is_said_in_a_line(servers: dict[str, Customers]) -> None:
+    secure = servers["secure"]("anonymous")
+    nowhere = f"http://127.0.0.1:{modules['attacks.lab'].free_port()}"
+    for url, why in {
+        nowhere: "is no server that Alice can use: All connection attempts failed",
+        secure.url: "is no server that Alice can use: GET /sse: 401",
+        f"{secure.url}/mcp": "is no server that Alice can use: GET /sse: 401",
+    }.items():
+        done = subprocess.run(
+            [sys.executable, FOLDER / "attack.py", "--url", url],
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert (done.returncode, done.stdout, done.stderr) == (2, "", f"{url} {why}\n")
+
+
+def test_a_server_by_its_url(servers: dict[str, Customers]) -> None:
+    secure = servers["secure"]("crossed_replies")
+    tokens = (secure.alice, secure.mallory)
+    done = subprocess.run(
+        [
+            *(sys.executable, FOLDER / "attack.py", "crossed_replies", "cross_site_post"),
+            *("--url", f"{secure.url}/sse", "--tokens", *tokens, "--json"),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    results = [found["findings"]["here"]["result"] for found in json.loads(done.stdout)]
+    assert (done.returncode, results) == (0, ["fails", "fails"])
 
 
 async def test_origin_alone_does_not_stop_rebinding(tmp_path: Path) -> None:

@@ -174,7 +174,12 @@ def test_a_kid_that_names_another_known_key_is_refused(issuer: Any) -> None:
         tokens.verify(token, tokens.Trust(issuer.url, TEA, both))
 
 
-@pytest.mark.parametrize("token", ["", ".", "..", "a.b.c", "x" * 10_000, "\n", "é.é.é", "{}"])
+DEEP = base64.urlsafe_b64encode(b"[" * 30_000).decode() + ".e30.AA"
+
+
+@pytest.mark.parametrize(
+    "token", ["", ".", "..", "a.b.c", "x" * 10_000, "\n", "é.é.é", "{}", DEEP]
+)
 def test_rubbish_is_refused_in_one_line(issuer: Any, token: str) -> None:
     with pytest.raises(tokens.Refused) as refused:
         tokens.verify(token, trust(issuer))
@@ -448,7 +453,13 @@ async def test_codes_go_only_where_the_client_said_when_it_registered(
 
 @pytest.mark.parametrize(
     "uri",
-    ["http://mallory.example/", "javascript:alert(1)", "http://127.0.0.1.mallory.example/"],
+    [
+        "http://mallory.example/",
+        "javascript:alert(1)",
+        "http://127.0.0.1.mallory.example/",
+        "https://bank.example@mallory.example/",
+        "https://:bank.example@mallory.example/",
+    ],
 )
 async def test_a_client_must_not_register_a_place_in_the_open(
     lab: Lab, http: httpx2.AsyncClient, uri: str

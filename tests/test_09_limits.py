@@ -7,6 +7,7 @@ its cure is taken out: nothing else would have stopped it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import resource
 import shutil
@@ -17,6 +18,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import psutil
 import pytest
 
@@ -292,6 +294,72 @@ async def test_nor_is_a_kept_connection_held(
         assert await kept.trickle(target.patience, piece) == "HTTP/1.1 408 Request Timeout"
 
 
+@pytest.mark.parametrize("trailer", [b"a: b\r\n", b"a"], ids=["many", "one that never ends"])
+@pytest.mark.parametrize("token", ["alice", "nobody"])
+async def test_trailers_have_an_end(
+    trailer: bytes, token: str, server: Callable[[str, str], Any]
+) -> None:
+    target = server("secure", "endless_body")
+    before = wire.memory(target.pid)
+    async with wire.connected(target) as one:
+        lines = ("Content-Type: application/json", "Transfer-Encoding: chunked")
+        token = target.alice if token == "alice" else ""
+        await one.send(one.head("POST", "/message", *lines, token=token) + b"\r\n0\r\na: ")
+        with contextlib.suppress(ConnectionError):
+            for _ in range(16):
+                await one.send(trailer * (MIB // len(trailer)))
+        async with asyncio.timeout(target.patience):
+            await one.closed()
+    if before is not None:
+        assert (wire.memory(target.pid) - before) < 32 * MIB
+
+
+async def answer_to(target: Any, session_id: str, body: bytes) -> httpx2.Response:
+    async with httpx2.AsyncClient(timeout=10) as http:
+        return await http.post(
+            f"{target.url}/message",
+            params={"session_id": session_id},
+            content=body,
+            headers={
+                "Authorization": f"Bearer {target.alice}",
+                "Content-Type": "application/json",
+            },
+        )
+
+
+async def test_what_is_slow_to_read_is_not_read(server: Callable[[str, str], Any]) -> None:
+    target = server("secure", "slow_body")
+    async with target.open(target.alice) as stream:
+        await stream.endpoint()
+        for bracket in (b"[],", b"{},"):
+            answer = await answer_to(target, stream.session_id, b"[" + bracket * MIB + b"1]")
+            assert answer.status_code == 413
+
+
+async def test_calls_that_wait_do_not_keep_long_messages(
+    server: Callable[[str, str], Any],
+) -> None:
+    target = server("secure", "slow_body")
+    long = {"name": "wait", "arguments": {"seconds": 60}, "_meta": {"long": "x" * 3 * MIB}}
+    message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": long}
+    async with target.open(target.alice) as stream:
+        await stream.initialize()
+        assert [await stream.send(message) for _ in range(4)] == [202, 202, 429, 429]
+        message["params"] = {"name": "echo", "arguments": {"message": "short"}}
+        assert await stream.send(message) == 202
+
+
+async def test_an_id_with_half_a_character_is_no_failure(
+    server: Callable[[str, str], Any],
+) -> None:
+    target = server("secure", "slow_body")
+    async with target.open(target.alice) as stream:
+        await stream.endpoint()
+        answer = await answer_to(target, stream.session_id, rb'{"id": "\ud800"}')
+    assert (answer.status_code, answer.headers["content-type"]) == (400, "application/json")
+    assert rb'"id":"\ud800"' in answer.content
+
+
 async def test_a_refused_message_says_when_to_try_again(
     server: Callable[[str, str], Any],
 ) -> None:
@@ -470,6 +538,14 @@ async def test_a_redirect_is_not_followed(answers: Callable[[str, str], bytes]) 
     # The open one goes there.
     line, count = await refusal_at(answers, FOLDER / "open_client.py")
     assert (line, count) == ("", 1)
+
+
+async def test_a_redirect_to_nowhere_is_refused() -> None:
+    def nowhere(method: str, collector: str) -> bytes:
+        return b"HTTP/1.1 304 Not Modified\r\n\r\n"
+
+    line, _ = await refusal_at(nowhere, FOLDER / "secure_client.py")
+    assert line == "Refused: GET is answered with a redirect to ''"
 
 
 async def test_a_compressed_stream_is_refused() -> None:

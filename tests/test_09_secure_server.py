@@ -424,6 +424,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
 
 BEARER = f"Authorization: {ALICE['Authorization']}"
 STREAM = "GET /sse HTTP/1.1"
+JSON = "Content-Type: application/json"
 
 
 @pytest.mark.parametrize(
@@ -480,6 +481,13 @@ def test_a_request_without_a_host(plain: Program, version: str) -> None:
     assert answer.startswith("HTTP/1.1 421 ")
 
 
+def test_a_header_behind_the_body_proves_nothing(plain: Program) -> None:
+    chunks = (JSON, "Transfer-Encoding: chunked", "", "2", "{}", "0")
+    assert asked(plain.port, "POST /message HTTP/1.1", *chunks, BEARER)[9:12] == "401"
+    # Nor does it take away what was proven.
+    assert asked(plain.port, "POST /message HTTP/1.1", BEARER, *chunks, BEARER)[9:12] == "404"
+
+
 def test_a_ticket_opens_one_stream_and_nothing_else(plain: Program) -> None:
     def ticket() -> str:
         return httpx2.post(f"{plain.url}/ticket", headers=ALICE).json()["ticket"]
@@ -504,6 +512,14 @@ def test_a_ticket_opens_one_stream_and_nothing_else(plain: Program) -> None:
 
 def folder_module(name: str) -> Any:
     return modules_in(FOLDER, [name])[name]
+
+
+def test_what_is_no_file_is_no_note(tmp_path: Path) -> None:
+    (tmp_path / "circle").symlink_to("circle")
+    os.mkfifo(tmp_path / "pipe")  # to read one is to wait for somebody who writes
+    for name in ("circle", "pipe", "pipe/", ".", "", "a" * 300, "\0", "\ud800"):
+        with pytest.raises(ValueError, match="there is no such note"):
+            folder_module("notes").read_note(tmp_path, name)
 
 
 def test_a_ticket_is_too_old_after_half_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:

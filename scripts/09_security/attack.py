@@ -24,7 +24,7 @@ from typing import Any
 import httpx2
 from attacks.finding import Finding
 from attacks.lab import LabError, started
-from attacks.target import NotTried, Refused, Server
+from attacks.target import NotTried, Refused, Server, request
 
 HERE = Path(__file__).parent
 
@@ -65,6 +65,8 @@ ATTACKS = [
     "token_for_another",
 ]
 OPEN, SECURE = "open", "secure"
+BROKE_OFF = (Refused, TimeoutError, httpx2.HTTPError, OSError)
+TOOLS = {"echo", "wait"}  # what the attacks call
 WIDTH = 80  # of a terminal
 
 Findings = dict[str, Finding | NotTried]  # by what was attacked
@@ -82,7 +84,7 @@ async def result_of(name: str, target: Any) -> Finding | NotTried:
         return await load(name).attack(target)
     except NotTried as reason:
         return reason
-    except (Refused, TimeoutError, httpx2.HTTPError, OSError) as error:
+    except (*BROKE_OFF, EOFError, LookupError, ValueError) as error:
         # Something went wrong that the attack did not expect: it proves nothing either way.
         return NotTried(f"broke off: {type(error).__name__} {error}".strip())
 
@@ -132,8 +134,28 @@ async def attack_both(names: list[str], tell: Tell) -> None:
 async def attack_url(names: list[str], url: str, tokens: list[str], tell: Tell) -> None:
     """Make each attack that is aimed at servers on this one."""
     server = Server(url.rstrip("/").removesuffix("/sse"), tokens[0], tokens[1])
+    await get_to_know(server)
     for name in names:
         tell(name, {"here": await result_of(name, server)})
+
+
+async def get_to_know(server: Server) -> None:
+    """Learn where it takes messages. Raises LabError if attacks on it would say nothing."""
+    try:
+        async with server.open(server.alice) as alice:
+            path, query, _ = (await alice.endpoint()).partition("?session_id=")
+            if not query or not path.startswith("/"):
+                raise LabError(f"{server.url} names an endpoint without ?session_id=: {path}")
+            server.post_path = path
+            await alice.initialize()
+            await alice.send(request(1, "tools/list"))
+            tools = json.loads((await alice.reply(1)).data)["result"]["tools"]
+    except (*BROKE_OFF, LookupError, ValueError) as error:
+        reason = str(error) or type(error).__name__
+        raise LabError(f"{server.url} is no server that Alice can use: {reason}") from error
+    if missing := TOOLS - {tool["name"] for tool in tools}:
+        names = " and ".join(sorted(missing))
+        raise LabError(f"{server.url} has no tool {names}, and the attacks call it")
 
 
 def word(name: str, finding: Finding | NotTried) -> str:
@@ -220,7 +242,8 @@ def main() -> int:
         else:
             asyncio.run(attack_both(names, tell))
     except LabError as error:
-        sys.exit(str(error))
+        print(error, file=sys.stderr)
+        return 2  # 1 says that an attack has succeeded
     except KeyboardInterrupt:
         return 130
     if chosen.json:

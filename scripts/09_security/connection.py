@@ -23,7 +23,7 @@ HttpProtocol: Any = HttpToolsProtocol
 
 
 class Connection(HttpProtocol):
-    """uvicorn's own, with a limit on the time and the size of a head."""
+    """uvicorn's own, with a limit on the time and the size of a head, and of trailers."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         super().connection_made(transport)
@@ -43,7 +43,7 @@ class Connection(HttpProtocol):
         if not self.is_answering():
             self.limit_head()
         super().data_received(data)
-        if not self.head_is_complete and self.head_bytes > MAX_HEAD:
+        if self.head_bytes > MAX_HEAD:
             self.refuse(b"431 Request Header Fields Too Large")
 
     def on_message_begin(self) -> None:
@@ -51,6 +51,16 @@ class Connection(HttpProtocol):
         if self.head_is_complete:  # on a kept connection: the next request
             self.head_is_complete = False
             self.head_bytes = 0
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        # Behind a body may come more headers, trailers. uvicorn would add them to those of
+        # the head, and who has looked at the head has not seen them.
+        if not self.head_is_complete:
+            super().on_header(name, value)
+
+    def on_body(self, body: bytes) -> None:
+        self.head_bytes = 0  # trailers count anew: they may be as long as a head
+        super().on_body(body)
 
     def on_headers_complete(self) -> None:
         self.head_is_complete = True

@@ -20,9 +20,9 @@ def note(folder: Path, name: str) -> Path:
         path = (folder / name).resolve()
         if path.is_relative_to(folder.resolve()) and path.is_file():
             return path
-    except (OSError, ValueError):
-        # A name that no file can have, such as a very long one. The system's error quotes the
-        # name, which would end up in the log.
+    except (OSError, ValueError, RuntimeError):
+        # A name that no file can have, such as a very long one, or links in a circle. The
+        # system's error quotes the name, which would end up in the log.
         pass
     raise ValueError("there is no such note")
 

@@ -118,7 +118,7 @@ async def connected(url: httpx2.URL, token: str) -> AsyncIterator[Connection]:
 
 def check_status(answer: httpx2.Response, method: str) -> None:
     if answer.is_redirect:
-        elsewhere = answer.headers["location"][:40]
+        elsewhere = answer.headers.get("location", "")[:40]
         raise Refused(f"{method} is answered with a redirect to {elsewhere!r}")
     if not answer.is_success:
         raise Refused(f"{method} is answered with {answer.status_code}")

@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import quote
 
 from connection import Connection
-from door import MAX_BODY, put_in_front, read_body
+from door import JSON_TYPE, MAX_BODY, put_in_front, read_body
 from events import encode_event, now, write_message
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
@@ -34,6 +34,7 @@ from web_page import add_page
 MAX_WAITING_EVENTS = 100  # for one session: what its reader has not taken yet
 MAX_WAITING_BYTES = 2 * MAX_BODY  # and their bytes
 MAX_CALLS = 100  # for one session: calls that have no reply yet
+MAX_CALLS_BYTES = 2 * MAX_BODY  # and their bytes
 SEND_SECONDS = 10.0  # a reader that takes nothing for this long is dropped
 
 logger = logging.getLogger("uvicorn.error")
@@ -51,6 +52,7 @@ class Session:
         self.waiting: asyncio.Queue[bytes] = asyncio.Queue(MAX_WAITING_EVENTS)
         self.waiting_bytes = 0
         self.tasks: set[asyncio.Task[None]] = set()
+        self.calls_bytes = 0
         self.sessions = sessions
         sessions[self.id] = self
 
@@ -75,6 +77,10 @@ class Session:
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
         return task
+
+    def give_back(self, size: int) -> None:
+        """A call has ended: it keeps no message of this size any more."""
+        self.calls_bytes -= size
 
     def close(self) -> None:
         """From now on nobody finds this session, and everything it does ends."""
@@ -120,10 +126,15 @@ class SseTransport:
         try:
             message = read_message(body)
         except RpcError as error:
-            return JSONResponse(error.reply(), 400)
-        if len(session.tasks) > MAX_CALLS:
+            # Not a JSONResponse: it fails for an id with half a character in it, "\ud800".
+            refusal = write_message(error.reply()).encode("utf-8", "backslashreplace")
+            return Response(refusal, 400, media_type=JSON_TYPE)
+        size = len(body)
+        if len(session.tasks) > MAX_CALLS or session.calls_bytes + size > MAX_CALLS_BYTES:
             return PlainTextResponse("Too many calls at once\n", 429, TOO_MANY)
-        session.start(self.reply_on_stream(message, session))
+        session.calls_bytes += size
+        task = session.start(self.reply_on_stream(message, session))
+        task.add_done_callback(lambda _: session.give_back(size))
         return Response(status_code=202)
 
     async def reply_on_stream(self, message: Json, session: Session) -> None:

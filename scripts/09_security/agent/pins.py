@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,13 @@ from mcp_types import Tool
 # Asks about a tool. It gets the name, the definition that was approved ("" if the tool is new),
 # and the definition now.
 Approve = Callable[[str, str, str], bool]
+
+# Python counts these as printable, and yet nothing is seen of them. A model can read what a row
+# of variation selectors spells, and write one.
+BLANK = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0"
+    "\U000e0100-\U000e01ef]"
+)
 
 
 class PinsError(Exception):
@@ -83,7 +91,10 @@ def fields(path: str, said: Any) -> list[str]:
 def visible(text: str) -> str:
     """The text with escapes in place of what a terminal would hide, or obey."""
     return "".join(
-        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+        char
+        if char.isprintable() and not BLANK.match(char)
+        else char.encode("unicode_escape").decode()
+        for char in text
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from agents import Agent, RunContextWrapper, RunHooks
 from agents.tool import Tool
 from agents.tool_context import ToolContext
+from pins import visible
 
 Tell = Callable[[str], object]
 
@@ -26,6 +27,7 @@ def as_call(name: str, arguments: str | None) -> str:
     """`add(a=7, b=22)`. Characters that a terminal would hide are written as escapes."""
     try:
         given = json.loads(arguments or "{}")
-        return f"{name}({', '.join(f'{key}={value!r}' for key, value in given.items())})"
+        call = f"{name}({', '.join(f'{key}={value!r}' for key, value in given.items())})"
     except (ValueError, AttributeError):
-        return f"{name}({arguments!r})"
+        call = f"{name}({arguments!r})"
+    return visible(call)  # the model chooses the names of arguments, too

@@ -45,7 +45,7 @@ async def post_text(
     message = call(request_id, "echo", message="Delete it all.")
     async with httpx2.AsyncClient(timeout=SOON, verify=TRUST) as client:
         answer = await client.post(
-            f"{server.url}/message",
+            server.post_url,
             params={"session_id": session_id},
             content=json.dumps(message),
             headers={"Content-Type": "text/plain", **headers},

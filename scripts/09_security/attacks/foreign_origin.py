@@ -48,7 +48,7 @@ async def preflight(server: Server) -> httpx2.Response:
         "Access-Control-Request-Headers": "authorization,content-type",
     }
     async with httpx2.AsyncClient(timeout=SOON, verify=TRUST) as client:
-        return await client.options(f"{server.url}/message", headers=PAGE | asked)
+        return await client.options(server.post_url, headers=PAGE | asked)
 
 
 def may_read(headers: httpx2.Headers) -> str:

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 import httpx2
 from event_stream import Event, EventStreamParser
@@ -31,7 +32,7 @@ class Server:
     attacks. Each has a token; the open server has one for both.
     """
 
-    url: str  # without a path: http://127.0.0.1:8009
+    url: str  # without /sse: http://127.0.0.1:8009
     alice: str
     mallory: str
     log: Callable[[], str] | None = None  # what the server has printed so far
@@ -39,6 +40,7 @@ class Server:
     notes: Path | None = None  # that folder
     pid: int | None = None
     patience: float = 15.0  # a server that waits longer than this is taken to wait for ever
+    post_path: str = "/message"
 
     @asynccontextmanager
     async def open(
@@ -59,13 +61,17 @@ class Server:
             finally:
                 await stream.close()
 
+    @property
+    def post_url(self) -> str:
+        return urljoin(self.url, self.post_path)
+
     async def post(
         self, session_id: str, message: object, headers: Mapping[str, str]
     ) -> httpx2.Response:
         """POST a message to a session, as JSON."""
         async with httpx2.AsyncClient(timeout=SOON, verify=TRUST) as client:
             return await client.post(
-                f"{self.url}/message",
+                self.post_url,
                 params={"session_id": session_id},
                 json=message,
                 headers=headers,

@@ -13,17 +13,16 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-import httpx2
 from identity.jwt_tokens import Issuer
 
 from attacks.finding import Finding
 from attacks.lab import free_port, wait_until_it_listens
-from attacks.target import SOON, Refused, Server, call
+from attacks.target import Refused, Server, call
 from attacks.tokens import SHOP
 
 AGAINST = "identity"
@@ -32,27 +31,12 @@ IDENTITY = Path(__file__).parent.parent / "identity"
 OPEN, SECURE = IDENTITY / "resource_broken.py", IDENTITY / "oauth_server.py"
 
 
-class DiaryServer(Server):
-    """It takes messages where the SDK has them."""
-
-    async def post(
-        self, session_id: str, message: object, headers: Mapping[str, str]
-    ) -> httpx2.Response:
-        async with httpx2.AsyncClient(timeout=SOON) as client:
-            return await client.post(
-                f"{self.url}/messages/",
-                params={"session_id": session_id},
-                json=message,
-                headers=headers,
-            )
-
-
 async def attack(program: Path) -> Finding:
     with publishing() as issuer, started(program, issuer.url) as url:
         # The same token that authorization_server.py makes when Alice has agreed to use the
         # shop.
         token = issuer.token("alice", SHOP, client_id="the shop's", scope="diary")
-        server = DiaryServer(url, alice="", mallory=token)
+        server = Server(url, alice="", mallory=token, post_path="/messages/")
         try:
             async with server.open(server.mallory) as stream:
                 await stream.initialize()

@@ -54,7 +54,7 @@ class Wire:
         """A whole POST."""
         body = json.dumps(message).encode()
         lines = ("Content-Type: application/json", f"Content-Length: {len(body)}")
-        path = f"/message?session_id={quote(session_id)}"
+        path = f"{self.server.post_path}?session_id={quote(session_id)}"
         return self.head("POST", path, *lines, token=token) + b"\r\n" + body
 
     async def post(
@@ -65,7 +65,9 @@ class Wire:
 
     async def open_stream(self, token: str) -> str:
         """GET /sse. Returns the session's id, and reads no further. Raises Refused."""
-        await self.send(self.head("GET", "/sse", token=token) + b"\r\n")
+        await self.send(
+            self.head("GET", urlsplit(f"{self.server.url}/sse").path, token=token) + b"\r\n"
+        )
         status, _ = await self.answer()
         if status != 200:
             raise Refused(f"GET /sse: {status}")

@@ -78,6 +78,9 @@ class Provider(OAuthAuthorizationServerProvider[AuthorizationCode, RefreshToken,
                 raise RegistrationError(
                     "invalid_redirect_uri", "Use https, or http on this machine"
                 )
+            if uri.username or uri.password:
+                # The user is shown where the code goes: "https://bank.example@evil.example".
+                raise RegistrationError("invalid_redirect_uri", "Name no user in it")
         if len(self.clients) >= MAX_WAITING:
             raise RegistrationError("invalid_client_metadata", "There are too many programs")
         self.clients[client_info.client_id] = client_info

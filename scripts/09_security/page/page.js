@@ -13,6 +13,7 @@ let endpoint = null; // where to POST; null while there is no session
 let lastId = 0;
 let failures = 0; // in a row
 let timer;
+let attempt = 0; // to connect: an answer to an earlier one comes too late
 const waiting = new Map(); // a request's id -> what to call with its reply
 
 class Refused extends Error {}
@@ -46,10 +47,12 @@ async function post(url, body) {
 
 async function connect() {
   state("connecting", "asking for a ticket");
+  const mine = attempt;
   let ticket;
   try {
     ({ ticket } = await (await post("ticket")).json());
   } catch (error) {
+    if (mine !== attempt) return;
     // Asking again does not make a wrong token right.
     if (error instanceof Refused && error.message.startsWith("401")) {
       state("closed", `not connected: ${error.message}`);
@@ -58,16 +61,13 @@ async function connect() {
     later(error.message);
     return;
   }
-  const mine = new EventSource(`sse?ticket=${encodeURIComponent(ticket)}`);
-  stream = mine;
+  if (mine !== attempt) return;
+  stream = new EventSource(`sse?ticket=${encodeURIComponent(ticket)}`);
   log("GET /sse, with the ticket");
-  mine.addEventListener("endpoint", (event) => begin(event.data));
-  mine.addEventListener("message", (event) => settle(JSON.parse(event.data)));
-  mine.onerror = () => {
-    // By itself it would ask again with the same ticket, and get 401.
-    mine.close();
-    if (stream === mine) later("the stream broke");
-  };
+  stream.addEventListener("endpoint", (event) => begin(event.data));
+  stream.addEventListener("message", (event) => settle(JSON.parse(event.data)));
+  // By itself it would ask again with the same ticket, and get 401.
+  stream.onerror = () => later("the stream broke");
 }
 
 function later(why) {
@@ -79,6 +79,7 @@ function later(why) {
 }
 
 function close() {
+  attempt += 1;
   clearTimeout(timer);
   stream?.close();
   stream = null;
