@@ -52,7 +52,7 @@ def test_a_row_names_code_and_a_test_that_are_there(row: str) -> None:
     *_, stops, test, _ = row.split("|")
     (code,) = re.findall(r"`([\w/]+\.py)(?:::([\w.]+))?`", stops)
     assert not code[1] or code[1] in names_in(f"scripts/09_security/{code[0]}")
-    file, _, name = test.strip(" `*").partition("::")
+    file, _, name = test.strip(" `*").partition("[")[0].partition("::")
     found = names_in(f"tests/{file}")
     assert name in {one.rpartition(".")[2] for one in found}
 

@@ -66,13 +66,14 @@ def test_whatever_arrives_is_text(lanes: bool) -> None:
     assert page.text.count("<script>") >= (17 if lanes else 9)
 
 
-def test_requests_and_replies_are_linked_and_notifications_marked() -> None:
-    picture = Picture(0.0)
+@pytest.mark.parametrize("began", [0.0, 5_000.0])
+def test_requests_and_replies_are_linked_and_notifications_marked(began: float) -> None:
+    picture = Picture(began)
     talk = Conversation()
 
     def message(kind: str, at: float, **values: object) -> None:
         data = json.dumps({"jsonrpc": "2.0", **values})
-        row = Row("sent" if kind == "sent" else "event", at, "message", data, data)
+        row = Row("sent" if kind == "sent" else "event", began + at, "message", data, data)
         picture.message(row, talk, "a session")
 
     message("sent", 1.0, id=7, method="add")
@@ -80,7 +81,7 @@ def test_requests_and_replies_are_linked_and_notifications_marked() -> None:
     message("sent", 1.2, method="notifications/initialized")
     message("came", 1.5, id="7", result={})
     message("came", 1.3, id=7, error={"code": 1})  # read late, but it came earlier
-    assert [row.at for row in picture.rows] == [1.0, 1.1, 1.2, 1.3, 1.5]
+    assert [round(row.at, 6) for row in picture.rows] == [1.0, 1.1, 1.2, 1.3, 1.5]
     assert [row.number for row in picture.rows] == [1, 2, 3, 4, 5]
     words = re.sub(r"\s+", " ", Tags(picture._repr_html_()).text)
     assert "answered by 4 after 0.300 s" in words

@@ -2,7 +2,7 @@
 # # Lesson 09: Break it, then secure it
 #
 # The lesson hands-on: you take over somebody's session, read what was not meant for you, talk an
-# agent into giving away a file, and close a server's holes one by one. 175 minutes. The text with
+# agent into giving away a file, and close a server's holes one by one. 205 minutes. The text with
 # all the reasons is [lessons/09_security.md](../lessons/09_security.md).
 #
 # It attacks HTTP+SSE, the transport of MCP's revision 2024-11-05. Streamable HTTP replaced it in 2025,
@@ -69,7 +69,7 @@ post(server.url + "/message?session_id=2", call(1, "echo", message="mine"))
 
 # %%
 mallory.show(2, seconds=5)
-note("Alice waits for ever.")
+note("Look who got it.")
 
 # %% [markdown]
 # **Change** the id of Mallory's request from 1 to another number, and run both cells again: now each
@@ -235,8 +235,8 @@ check("09", todo=13)
 # ## An agent that does what it reads
 #
 # A model reads the descriptions of its tools, and their results. If one of them hides an
-# instruction, an obedient model follows it. **Predict:** of 100 runs, in how many does the secret
-# leave the machine?
+# instruction, an obedient model follows it. **Predict:** does a private key leave the
+# machine when the user asks about the weather?
 
 # %%
 run("scripts/09_security/attack.py", "poisoned_description")
@@ -256,7 +256,7 @@ check("09")
 #
 # <details><summary>How ours does it</summary>
 #
-# ```python scripts/09_security/secure_server.py
+# ```python solutions/09_security/exercise.py
 # ```
 #
 # </details>

@@ -125,9 +125,13 @@ async def attack_both(names: list[str], tell: Tell) -> None:
     with ExitStack() as stack:
         servers = started_servers(stack, names)
         for name in names:
-            # Both at once: an attack waits for most of its time.
             targets = [target_of(stack, name, which, servers) for which in (OPEN, SECURE)]
-            found = await asyncio.gather(*(result_of(name, target) for target in targets))
+            if load(name).AGAINST in ("server", "client"):
+                # Both at once: such an attack waits for most of its time.
+                found = await asyncio.gather(*(result_of(name, target) for target in targets))
+            else:
+                # These start their own servers: nothing else may wait for an answer meanwhile.
+                found = [await result_of(name, target) for target in targets]
             tell(name, dict(zip((OPEN, SECURE), found, strict=True)))
 
 

@@ -58,7 +58,7 @@ class Picture:
             request, picture = _waiting.pop(key, (None, self))
             if request is not None:
                 row.linked, request.linked = request, row
-                request.took = row.at + self.began - request.at - picture.began
+                request.took = row.at - (request.at + picture.began)
         elif kind == "request" and row.kind == "sent":
             _waiting[key] = (row, self)
         row.number = -1  # until it has its place

@@ -154,7 +154,7 @@ byId("connection").addEventListener("submit", (event) => {
   failures = 0;
   token = byId("token").value.trim();
   byId("token").value = "";
-  byId("token").placeholder = "taken";
+  byId("token").placeholder = "token accepted";
   connect();
 });
 

@@ -64,7 +64,7 @@ def path_escape(lab: Lab) -> None:
     after=("allowed",),
     read="What a tool may do",
     rule="CWE-78 and CWE-88. CVE-2025-68144 was a name that was taken for an option",
-    why="A shell runs whatever the name says, with all the rights of the server.",
+    why="A name that is read as a command, or as an option, does whatever its sender wants.",
     hints={
         "shell": "A shell read the name: after the semicolon it ran a second command.",
         "expanded": "A shell read the name, and replaced a part of it: it runs what is in "
