@@ -96,8 +96,8 @@ def who(lab: Lab) -> None:
     after=("who",),
     read="Who is it?",
     rule="Python, secrets.compare_digest: it is there to reduce the risk of timing attacks",
-    why="`==` stops at the first byte that differs. Nobody needs to find out how well an attacker "
-    "can measure that.",
+    why="`==` stops at the first byte that differs. An attacker who could measure that would "
+    "find the token byte by byte.",
     hints={
         "equals": "Nothing in the file calls compare_digest, so the time that a comparison "
         "takes says how much of a token is right. This check only reads the file.",
