@@ -60,3 +60,20 @@ def test_a_row_names_code_and_a_test_that_are_there(row: str) -> None:
 def test_the_tests_that_take_cures_out_are_there() -> None:
     for file, name in re.findall(r"^- `(\w+\.py)::(\w+)`", THREATS, re.MULTILINE):
         assert name in {one.rpartition(".")[2] for one in names_in(f"tests/{file}")}
+
+
+def test_the_lesson_lists_each_attack_with_its_published_case() -> None:
+    """What each row says of success is proved by the tests that THREATS.md names."""
+    text = (ROOT / "lessons/09_security.md").read_text(encoding="utf-8")
+    table = text.partition("```text\nattack ")[2].partition("```")[0].splitlines()[1:]
+    expected = []
+    for row in ROWS:
+        name = row.partition("](attacks/")[2].partition(".py)")[0]
+        program = (FOLDER / "attacks" / f"{name}.py").read_text(encoding="utf-8")
+        case = re.search(r'^CASE = "(.*)"$', program, re.MULTILINE)
+        assert case, name
+        words = ("succeeds", "fails")
+        if "CLAIMED = False" in program:
+            words = ("not measured", "not measured")
+        expected.append(f"{name:22}{words[0]:14}{words[1]:14}{case[1]}".rstrip())
+    assert table == expected
