@@ -634,6 +634,18 @@ def test_behind_a_proxy_that_ends_tls(tmp_path: Path) -> None:
         assert server.client(origin).get("/health").status_code == 200
 
 
+def wait_until_it_listens(host: str, port: int) -> None:
+    end = time.monotonic() + 10
+    while True:
+        try:
+            socket.create_connection((host, port)).close()
+        except ConnectionRefusedError:
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        else:
+            return
+
+
 def test_over_ipv6(tmp_path: Path) -> None:
     if not has_ipv6():
         pytest.skip("This machine has no ::1.")
@@ -647,7 +659,8 @@ def test_over_ipv6(tmp_path: Path) -> None:
     )
     program = Program(process, port)
     try:
-        program.wait_for_output("Uvicorn running", seconds=60)  # it listens only now
+        program.wait_for_output("startup complete", seconds=60)
+        wait_until_it_listens("::1", port)  # a moment later
         assert f"Serving MCP on http://[::1]:{port}/sse." in program.output
         url = f"http://[::1]:{port}/health"
         assert httpx2.get(url).status_code == 200

@@ -343,7 +343,7 @@ async def answer(message: Message) -> Message | None:
 
 
 def listing(name: str) -> Message:
-    argument, kind, _ = TOOLS[name]
+    argument, kind = TOOLS[name][:2]
     schema = {"type": "object", "properties": {argument: {"type": kind}}}
     return {"name": name, "inputSchema": schema | {"required": [argument]}}
 
