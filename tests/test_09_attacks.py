@@ -356,7 +356,13 @@ CURES = [
         "an error that does not quote the name",
         "secrets_in_logs",
         "in the log: her password",
-        (("notes.py", "except (OSError, ValueError):", "except ZeroDivisionError:"),),
+        (
+            (
+                "notes.py",
+                "except (OSError, ValueError, RuntimeError):",
+                "except ZeroDivisionError:",
+            ),
+        ),
     ),
     *(
         Without(
