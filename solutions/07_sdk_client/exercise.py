@@ -363,13 +363,18 @@ async def call_again_and_again(url: str, tool: str, arguments: Json, every: floa
         client = Client(http, url, Settings())
         keeping = asyncio.create_task(client.run())
         keeping.add_done_callback(say_how_it_ended)
-        while client.over is None:
-            try:
-                result = await client.call(tool, arguments)
-                print(f"{tool} says: {result['content'][0]['text']}")
-            except (Lost, NotTaken, Gone, RpcError, TimeoutError) as error:
-                print(f"{tool}: {type(error).__name__}: {error}")
-            await asyncio.sleep(every)
+        try:
+            while client.over is None:
+                try:
+                    result = await client.call(tool, arguments)
+                    print(f"{tool} says: {result['content'][0]['text']}")
+                except (Lost, NotTaken, Gone, RpcError, TimeoutError) as error:
+                    print(f"{tool}: {type(error).__name__}: {error}")
+                await asyncio.sleep(every)
+        finally:
+            # At Ctrl-C, a handshake that is still going on must not find `http` closed.
+            keeping.cancel()
+            client.session_ended()
 
 
 def main() -> None:
