@@ -81,8 +81,10 @@ note("Look who got it.")
 # %%
 NAME = "welcome.txt; echo I run as $(whoami)"
 
-post(server.url + "/message?session_id=2", call(3, "count_lines", name=NAME))
-mallory.show(1)
+fresh = listen(server.url + "/sse?token=your-secret-token", name="Mallory")
+fresh.show(2)
+post(server.url + fresh.last.data, call(3, "count_lines", name=NAME))
+fresh.show(1)
 
 # %% [markdown]
 # **Change** the name to run another command, and run the cell again.
