@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from tests.folder_modules import modules_in
+from tests.folder_modules import Edit, edited_copy, modules_in
 from tests.parts import CHROMIUM_FLAGS, INSTALL, require
 from workshop.course import ROOT
 
@@ -57,7 +57,6 @@ names = ["event_stream", "attacks", *LAB, *(f"attacks.{name}" for name in EVIDEN
 modules = modules_in(FOLDER, names)
 started = modules["attacks.lab"].started
 
-Edit = tuple[str, str, str]  # a file, what is in it once, what replaces that
 Customers = Callable[[str], Any]  # attacks.target.Server for an attack, by its name
 
 
@@ -222,15 +221,9 @@ async def test_chromium_keeps_pages_from_another_address_away(
 
 
 @contextmanager
-def secure_server_with(edits: Sequence[Edit], folder: Path, attack: str) -> Iterator[Any]:
+def secure_server_with(edits: Sequence[Edit], where: Path, attack: str) -> Iterator[Any]:
     """A copy of the secure server in which something is changed, for this attack."""
-    for file in FOLDER.glob("*.py"):
-        shutil.copy(file, folder)
-    for name, old, new in edits:
-        file = folder / name
-        source = file.read_text(encoding="utf-8")
-        assert source.count(old) == 1, f"{name} has no longer one {old!r}"
-        file.write_text(source.replace(old, new), encoding="utf-8")
+    folder = edited_copy(FOLDER, edits, where)
     with started(folder / "secure_server.py", [attack]) as customers:
         yield customers(attack)
 

@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import re
 import resource
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -22,7 +21,7 @@ import httpx2
 import psutil
 import pytest
 
-from tests.folder_modules import modules_in
+from tests.folder_modules import Edit, edited_copy, modules_in
 from workshop.course import ROOT
 from workshop.running import environment
 
@@ -75,7 +74,6 @@ AGAINST_CLIENTS = {
 }
 
 # The cures: in which file, what, and what it is without them.
-Edit = tuple[str, str, str]
 CURES: dict[str, tuple[str, list[Edit]]] = {
     "endless_body": (
         "endless_body",
@@ -234,24 +232,13 @@ async def test_it_fails_on_the_secure_client(name: str) -> None:
 @pytest.mark.parametrize("cure", CURES)
 async def test_without_its_cure_it_succeeds_again(cure: str, tmp_path: Path) -> None:
     name, edits = CURES[cure]
-    folder = without(edits, tmp_path)
+    folder = edited_copy(FOLDER, edits, tmp_path)
     if name in AGAINST_CLIENTS:
         finding = await attack(name).attack(folder / "secure_client.py")
     else:
         with started(folder / "secure_server.py", [name]) as server_for:
             finding = await attack(name).attack(server_for(name))
     assert finding.succeeded, finding
-
-
-def without(edits: list[Edit], tmp_path: Path) -> Path:
-    """A copy of the folder in which these lines are others."""
-    folder = tmp_path / FOLDER.name
-    shutil.copytree(FOLDER, folder, ignore=shutil.ignore_patterns("__pycache__"))
-    for file, old, new in edits:
-        text = (folder / file).read_text("utf-8")
-        assert text.count(old) == 1, f"{old!r} is not once in {file}"
-        (folder / file).write_text(text.replace(old, new), "utf-8")
-    return folder
 
 
 # --- The server -------------------------------------------------------------------------
@@ -564,7 +551,8 @@ async def test_a_compressed_stream_is_refused() -> None:
     ],
 )
 async def test_waiting_has_an_end(after: bytes, refusal: str, tmp_path: Path) -> None:
-    folder = without([("secure_client.py", "SECONDS = 10.0", "SECONDS = 1.0")], tmp_path)
+    edit = ("secure_client.py", "SECONDS = 10.0", "SECONDS = 1.0")
+    folder = edited_copy(FOLDER, [edit], tmp_path)
 
     def silent(method: str, collector: str) -> bytes:
         return evil.STREAM + after if method == "GET" else b""

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -35,36 +35,46 @@ def started(program: Path, attacks: Sequence[str]) -> Iterator[Callable[[str], S
     """
     names = [f"{who}-{attack}" for attack in attacks for who in ("alice", "mallory")]
     tokens = {name: secrets.token_urlsafe(32) for name in names}
+    with notes_with_canary() as (notes, canary):
+        environment = {
+            **SHORT,
+            "NOTES": str(notes),
+            "MCP_TOKENS": ",".join(f"{name}:{token}" for name, token in tokens.items()),
+            "PYTHONUNBUFFERED": "1",
+        }
+        with running(program, environment) as (url, log, pid):
+
+            def for_attack(attack: str) -> Server:
+                alice, mallory = tokens[f"alice-{attack}"], tokens[f"mallory-{attack}"]
+                if program.name == "open_server.py":
+                    alice = mallory = SHARED
+                return Server(url, alice, mallory, log, canary, notes, pid, PATIENCE)
+
+            yield for_attack
+
+
+@contextmanager
+def running(
+    program: Path, environment: Mapping[str, str]
+) -> Iterator[tuple[str, Callable[[], str], int]]:
+    """Start a server on a free port. Yields its URL, what gives its output, and its id."""
     port = free_port()
-    with notes_with_canary() as (notes, canary), tempfile.TemporaryFile("w+b") as printed:
+    with tempfile.TemporaryFile("w+b") as printed:
         process = subprocess.Popen(
             [sys.executable, str(program), "--port", str(port)],
             stdin=subprocess.DEVNULL,
             stdout=printed,
             stderr=subprocess.STDOUT,
-            env={
-                **os.environ,
-                **SHORT,
-                "NOTES": str(notes),
-                "MCP_TOKENS": ",".join(f"{name}:{token}" for name, token in tokens.items()),
-                "PYTHONUNBUFFERED": "1",
-            },
+            env={**os.environ, **environment},
         )
 
         def log() -> str:
             size = os.fstat(printed.fileno()).st_size
             return os.pread(printed.fileno(), size, 0).decode("utf-8", "replace")
 
-        def for_attack(attack: str) -> Server:
-            alice, mallory = tokens[f"alice-{attack}"], tokens[f"mallory-{attack}"]
-            if program.name == "open_server.py":
-                alice = mallory = SHARED
-            url = f"http://127.0.0.1:{port}"
-            return Server(url, alice, mallory, log, canary, notes, process.pid, PATIENCE)
-
         try:
             wait_until_it_listens(process, port, log)
-            yield for_attack
+            yield f"http://127.0.0.1:{port}", log, process.pid
         finally:
             process.terminate()
             try:

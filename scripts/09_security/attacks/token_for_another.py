@@ -8,10 +8,6 @@ trusts the same authorization server. The token says that it is for the shop.
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +17,7 @@ from pathlib import Path
 from identity.jwt_tokens import Issuer
 
 from attacks.finding import Finding
-from attacks.lab import free_port, wait_until_it_listens
+from attacks.lab import running
 from attacks.target import Refused, Server, call
 from attacks.tokens import SHOP
 
@@ -32,7 +28,7 @@ OPEN, SECURE = IDENTITY / "resource_broken.py", IDENTITY / "oauth_server.py"
 
 
 async def attack(program: Path) -> Finding:
-    with publishing() as issuer, started(program, issuer.url) as url:
+    with publishing() as issuer, running(program, {"OAUTH_ISSUER": issuer.url}) as (url, _, _):
         # The same token that authorization_server.py makes when Alice has agreed to use the
         # shop.
         token = issuer.token("alice", SHOP, client_id="the shop's", scope="diary")
@@ -66,32 +62,3 @@ def publishing() -> Iterator[Issuer]:
             yield issuer
         finally:
             server.shutdown()
-
-
-@contextmanager
-def started(program: Path, issuer: str) -> Iterator[str]:
-    """Start a server that trusts this issuer. Yields its URL."""
-    port = free_port()
-    with tempfile.TemporaryFile("w+b") as printed:
-        process = subprocess.Popen(
-            [sys.executable, str(program), "--port", str(port)],
-            stdin=subprocess.DEVNULL,
-            stdout=printed,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, "OAUTH_ISSUER": issuer},
-        )
-
-        def log() -> str:
-            size = os.fstat(printed.fileno()).st_size
-            return os.pread(printed.fileno(), size, 0).decode("utf-8", "replace")
-
-        try:
-            wait_until_it_listens(process, port, log)
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            process.terminate()
-            try:
-                process.wait(5)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
