@@ -39,6 +39,7 @@ KINDS = (
     ("fastapi", "httpx2", "mcp", "mcp_types", "sse_starlette", "starlette", "uvicorn"),
     ("flask",),
     ("aiohttp",),
+    ("crossplane", "cryptography", "dockerfile_parse", "jwt", "limits", "trustme", "yaml"),
     ("asyncio", "http"),
     (),
 )

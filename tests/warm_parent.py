@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import ctypes
 import faulthandler
 import fcntl
 import gc
@@ -37,6 +38,8 @@ LATER = (
 )
 
 MAX_REQUEST = 200_000  # bytes
+LARGE_PAGE = 2 * 1024 * 1024  # bytes
+MADV_COLLAPSE = 25  # of Linux 6.1
 
 STATUS: list[int] = []  # of a program that has come to its end, and raised nothing
 
@@ -56,6 +59,22 @@ def leave() -> None:
         os._exit(STATUS[0])
 
 
+def use_large_pages() -> None:
+    """Put what is in memory into large pages: a fork copies an entry of a table for each page.
+
+    Without it, a fork takes two to three times as long. Where Linux can't, nothing happens.
+    """
+    madvise = ctypes.CDLL(None).madvise
+    madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+    for line in Path("/proc/self/maps").read_text(encoding="utf-8").splitlines():
+        place, rights, _, _, file, *name = line.split()
+        if rights == "rw-p" and file == "0" and name in ([], ["[heap]"]):
+            start, end = (int(address, 16) for address in place.split("-"))
+            start = -(-start // LARGE_PAGE) * LARGE_PAGE
+            if (size := end // LARGE_PAGE * LARGE_PAGE - start) > 0:
+                madvise(start, size, MADV_COLLAPSE)
+
+
 def serve(requests: socket.socket, modules: list[str]) -> None:
     """Fork for each request. Returns when nobody asks any more, and in each program."""
     atexit.register(leave)
@@ -68,6 +87,7 @@ def serve(requests: socket.socket, modules: list[str]) -> None:
                 importlib.import_module(module)
     gc.freeze()  # no child looks through what its parent has
     gc.enable()
+    use_large_pages()
     interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
     while True:
         request, files, _, _ = socket.recv_fds(requests, MAX_REQUEST, 4)
