@@ -19,7 +19,6 @@ from typing import Any
 
 import httpx2
 import pytest
-from agents.mcp import MCPServerSse
 
 from tests.conftest import ROOT
 from tests.folder_modules import modules_in
@@ -199,6 +198,9 @@ def test_the_typescript_sdk(server: Secured) -> None:
 
 
 async def test_openai_agents(server: Secured) -> None:
+    # Only here: this import takes seconds of processor, and every test process reads this file.
+    from agents.mcp import MCPServerSse
+
     trust = server.trust
 
     def http_client(
