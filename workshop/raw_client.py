@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
+from workshop.alarms import after
 from workshop.failed import Failed
 from workshop.given_headers import hidden
 from workshop.raw_stream import MAX_ANSWER, SOON, Stream
@@ -200,8 +201,7 @@ def _at_most(connection: http.client.HTTPConnection, seconds: float) -> Iterator
         with suppress(OSError):
             kept.shutdown(socket.SHUT_RDWR)
 
-    timer = threading.Timer(seconds, cut)
-    timer.start()
+    alarm = after(seconds, cut)
     try:
         yield
     except (OSError, ValueError, http.client.HTTPException) as error:
@@ -209,7 +209,7 @@ def _at_most(connection: http.client.HTTPConnection, seconds: float) -> Iterator
             raise TimeoutError from error
         raise
     finally:
-        timer.cancel()
+        alarm.cancel()
     if over.is_set():
         raise TimeoutError
 
