@@ -79,6 +79,7 @@ _NO_FAULT = (
     "asyncio.exceptions.CancelledError",
     "KeyboardInterrupt",
     "starlette.requests.ClientDisconnect",  # a check did not wait for the answer
+    "ConnectionError: reports.internal:5432 ",  # lesson 10's tool that always fails
 )
 
 # An exception that led to another one: the last of such a chain says what is wrong.

@@ -562,11 +562,12 @@ def show_findings(
         "missing": (marks["waiting"][0], "yellow"),
         "wrong": marks["failed"],
     }
-    longest = max(len(finding.name) for finding in findings)
     part = ""
+    longest = 0  # name in this part: a long one takes no room from the other parts
     for finding in findings:
         if finding.part != part:
             part = finding.part
+            longest = max(len(one.name) for one in findings if one.part == part)
             line(screen)
             line(screen, (part, "bold"))
         mark, style = look[finding.state]
