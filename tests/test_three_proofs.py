@@ -54,8 +54,8 @@ def test_feedback_comes_within_three_seconds(slug: str) -> None:
         command = [sys.executable, "-c", code, *files]
         return float(subprocess.run(command, env=env, capture_output=True, check=True).stdout)
 
-    # Of lesson 08's, importing openai-agents alone takes almost three.
-    limit = 6 if slug == "08_agent" else 3
+    # Importing the SDK takes almost two, and openai-agents almost three.
+    limit = {"06_sdk_server": 4, "08_agent": 6}.get(slug, 3)
     # The machine may be busy with something of its own: the best of three counts.
     assert any(seconds() < limit for _ in range(3))
 
