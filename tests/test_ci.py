@@ -40,7 +40,7 @@ def test_env_example_lists_every_setting_with_its_default() -> None:
             # (`number` is how lesson 11's settings read one. Those of lesson 09 name the
             # environment first.)
             r"""(?:environ(?:\.get\(|\[)|getenv\(|\b(?:whole_)?number\("""
-            r"""|\b(?:rate|number)\(environment,|\bread_tokens\(environment\.get\()"""
+            r"""|\b(?:rate|number|seconds|one_of)\(environment,|\b(?:read_tokens\(|analytics=)environment\.get\()"""
             r"""\s*["'](\w+)""",
             path.read_text(encoding="utf-8"),
         )
