@@ -22,6 +22,7 @@ INSTALL = {
     "node": "apt-get install nodejs npm",
     "npm": "apt-get install nodejs npm",
     "podman": "apt-get install podman runc netavark aardvark-dns iptables catatonit",
+    "prometheus": "apt-get install --no-install-recommends prometheus",
     "redis-server": "apt-get install redis-server",
     "tmux": "apt-get install tmux",
 }
