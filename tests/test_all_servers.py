@@ -50,6 +50,11 @@ STREAMS: dict[str, str | None] = {
     "09_security/identity/oauth_server.py": None,
     "09_security/identity/authorization_server.py": None,
     "09_security/identity/resource_broken.py": None,
+    "10_observability/locals_broken.py": None,
+    "10_observability/locals_fixed.py": None,
+    "10_observability/trace_collector.py": None,
+    "10_observability/traceback_broken.py": None,
+    "10_observability/traceback_fixed.py": None,
 }
 # The token that each of them is given, in the environment, for somebody called "test".
 TOKEN = "test" * 8
@@ -61,6 +66,7 @@ HEADERS = {
 # What the program needs to be told; {url} is a server that never says more.
 ARGUMENTS = {
     "03_event_hub/faulty_proxy.py": ("--target", "{url}"),
+    "10_observability/idle_proxy.py": ("--to", "{address}"),
     "11_docker/cloud/cloud_box.py": ("--profile", "alb", "--target", "{url}"),
     "11_docker/nginx/run_nginx.py": ("--upstream", "{url}"),
 }
@@ -148,6 +154,11 @@ CLIENTS: dict[str, list[tuple[str, ...]]] = {
         ("scripts/agent/open_agent.py", "{url}/sse"),
         ("scripts/agent/secure_agent.py", "files={url}/sse"),
         ("scripts/identity/oauth_client.py", "{url}/sse"),
+    ],
+    "10_observability": [
+        ("scripts/clients.py", "{url}", "--seconds", "30"),
+        ("scripts/load.py", "{url}/sse"),
+        ("scripts/traced_call.py", "{url}/sse"),
     ],
     "11_docker": [("scripts/what_it_can_do.py", "{url}/sse")],
 }
@@ -364,7 +375,10 @@ def look_at_server(
     server: Server, silent: Silent, how: signal.Signals, ignored: bool
 ) -> list[str]:
     port = free_port()
-    arguments = [argument.format(url=silent.url) for argument in server.arguments]
+    arguments = [
+        argument.format(url=silent.url, address=silent.url.removeprefix("http://"))
+        for argument in server.arguments
+    ]
     command = [str(server.path), "--port", str(port), *arguments]
     wrong: list[str] = []
     untidy = server.untidy

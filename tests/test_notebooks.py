@@ -114,6 +114,16 @@ CHANGES = {
             "Mallory got another session",
         ),
     ],
+    "10": [
+        (
+            'server.url, "mcp_tool_seconds_count"',
+            'server.url, "mcp_streams"',
+            "mcp_streams_opened",
+        ),
+        ("STREAMS = 20", "STREAMS = 5", "streams open"),
+        ("10_observability/latency_broken", "10_observability/latency_fixed", "p95"),
+        ('PATIENT = "ash"', 'PATIENT = "cedar"', "mcp_heartbeat_late_seconds_sum"),
+    ],
     "11": [
         ('"../README.md"])', '"../LICENSE"])', "MIT"),
         ('proxy_lab.py", "buffering", "http_10"', 'proxy_lab.py", "host"', "421"),
