@@ -8,6 +8,7 @@ A common limit is a minute of silence. Whatever comes is passed on at once.
 import argparse
 import asyncio
 import contextlib
+import signal
 import sys
 
 from serving import check_port, leave_quietly, url_of
@@ -49,7 +50,13 @@ async def start(host: str, port: int, to: str, silence: float) -> asyncio.Server
 
 
 async def serve(host: str, port: int, to: str, silence: float) -> None:
-    await (await start(host, port, to, silence)).serve_forever()
+    """Serve until Ctrl-C or SIGTERM. What is still being passed on is then cancelled."""
+    server = await start(host, port, to, silence)
+    stopped = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    await stopped.wait()
+    server.close()
 
 
 def main() -> None:
