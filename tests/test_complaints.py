@@ -302,6 +302,18 @@ def complaints_of(received: str, folder: Path) -> list[Complaint]:
     return check_program(suite, path).complaints
 
 
+def test_a_program_that_never_listens_is_not_told_how_we_ended_it(tmp_path: Path) -> None:
+    path = tmp_path / "exercise.py"
+    path.write_text("import threading\nprint('begins')\nthreading.Event().wait()\n", "utf-8")
+    suite: Suite[Program] = Suite(
+        "99_test",
+        open_program=lambda path: running(path, seconds=1),
+        start_heading="The exercise",
+    )
+    (complaint,) = check_program(suite, path).complaints
+    assert re.fullmatch(r"Nothing listened on port \d+ within 1 s\.", complaint.said)
+
+
 def test_what_a_failure_shows_of_an_exception_comes_first_too(tmp_path: Path) -> None:
     received = '  File "exercise.py", line 2\n    x.y\nValueError: a'
     (complaint,) = complaints_of(received, tmp_path)

@@ -88,6 +88,9 @@ _LED_TO_ANOTHER = re.compile(
     re.MULTILINE,
 )
 
+# What Python prints first when `workshop.running.abort` ends a program: then, where it was.
+WAS_ABORTED = "Fatal Python error: Aborted"
+
 # Below these a program does nothing but wait for the next thing to do.
 _WAITING = {"selectors.py", "base_events.py", "socketserver.py", "threading.py"}
 
@@ -173,7 +176,7 @@ def line_it_ran(printed: str, file: Path) -> Complaint | None:
 
     See `workshop.running.abort`.
     """
-    _, fatal, stack = printed.rpartition("Fatal Python error: Aborted")
+    _, fatal, stack = printed.rpartition(WAS_ABORTED)
     # The current thread comes last of all threads, and its innermost call first.
     _, _, current = stack.rpartition("Current thread ")
     if not fatal:

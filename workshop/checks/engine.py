@@ -21,7 +21,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Generic, Literal, TypeAlias, TypeVar
 
-from workshop.complaints import Complaint, complaints_in, line_it_ran, todo_of
+from workshop.complaints import WAS_ABORTED, Complaint, complaints_in, line_it_ran, todo_of
 from workshop.failed import Failed
 from workshop.given_headers import without_secrets
 from workshop.learners_file import broken, doubts
@@ -385,7 +385,9 @@ def _report(
     if not complaints:
         complaints = [_end_of(one) for one in programs if one.ended_by_itself][:1]
     if not complaints and not_started is not None and (said := printed[0].strip()):
-        complaints = [Complaint(file, said.splitlines()[-1])]
+        # We ended it ourselves: its last lines are about that, and the first says why.
+        told = said.splitlines()[0 if WAS_ABORTED in said else -1]
+        complaints = [Complaint(file, told.removesuffix(" The program printed:"))]
     return replace(report, complaints=complaints)
 
 
