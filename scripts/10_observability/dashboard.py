@@ -6,7 +6,6 @@ GET /dashboard/events.csv  every event that is kept, by type and minute
 """
 
 import asyncio
-import contextlib
 import sqlite3
 from pathlib import Path
 
@@ -15,22 +14,17 @@ from fastapi.responses import FileResponse, PlainTextResponse, RedirectResponse
 from feed import TYPES, feed
 from hub import Subscriber
 from starlette.types import Receive, Scope, Send
+from streaming import begin_stream, client_left, end_stream, send_chunk
 
 PAGE = Path(__file__).with_name("page")
 FILES = ("dashboard.css", "dashboard.js", "page.css")
 MAX_READERS = 50
-SEND_SECONDS = 10.0  # a reader that takes nothing for this long is dropped
 
 PAGE_HEADERS = {
     "Cache-Control": "no-cache",
     # Load only this server's own files, and allow no page to put this one in a frame.
     "Content-Security-Policy": "default-src 'self'; img-src data:; frame-ancestors 'none'",
 }
-STREAM_HEADERS = [
-    (b"content-type", b"text/event-stream"),
-    (b"cache-control", b"no-store"),
-    (b"x-accel-buffering", b"no"),
-]
 
 
 class FeedStream(Response):
@@ -44,32 +38,23 @@ class FeedStream(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         subscriber = feed.hub.subscribe(self.types, self.last_event_id)
         sender = asyncio.create_task(send_pieces(subscriber, send))
-        listener = asyncio.create_task(reader_left(receive))
+        listener = asyncio.create_task(client_left(receive))
         try:
             await asyncio.wait((sender, listener), return_when=asyncio.FIRST_COMPLETED)
         finally:
             sender.cancel()
             listener.cancel()
             feed.hub.leave(subscriber)
-        # If the reader did not end the stream, tell it that the stream is over.
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(0.2):
-                await send({"type": "http.response.body", "body": b""})
+        await end_stream(send)
 
 
 async def send_pieces(subscriber: Subscriber, send: Send) -> None:
-    await send({"type": "http.response.start", "status": 200, "headers": STREAM_HEADERS})
+    await begin_stream(send)
     async for piece in subscriber.pieces():
         try:
-            async with asyncio.timeout(SEND_SECONDS):
-                await send({"type": "http.response.body", "body": piece, "more_body": True})
+            await send_chunk(send, piece)
         except TimeoutError:
             return
-
-
-async def reader_left(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
 
 
 def add_dashboard(app: FastAPI) -> None:

@@ -30,20 +30,13 @@ from running import serve
 from sessions import LAST, Session, opened
 from settings import Settings
 from starlette.types import Receive, Scope, Send
+from streaming import begin_stream, client_left, end_stream, send_chunk
 
 MAX_CALLS = 100  # for one session: calls that have no reply yet
-SEND_SECONDS = 10.0  # a reader that takes nothing for this long is dropped
 GOODBYE_SECONDS = 0.4  # for the last events on all streams, when the server leaves
 # When a stream ends, its client waits at least this long before it reconnects. With less, the
 # clients would be back before a server that takes a moment to restart is ready.
 RETRY_SECONDS = 0.5
-
-STREAM_HEADERS = [
-    (b"content-type", b"text/event-stream"),
-    (b"cache-control", b"no-store"),
-    # This asks nginx to pass each event on at once instead of buffering it.
-    (b"x-accel-buffering", b"no"),
-]
 
 
 class SseTransport:
@@ -142,7 +135,7 @@ class EventStream(Response):
         if self.transport.leaving:
             await leaving_response()(scope, receive, send)
             return
-        await send({"type": "http.response.start", "status": 200, "headers": STREAM_HEADERS})
+        await begin_stream(send)
         with opened(self.transport.sessions) as session:
             path = quote(scope.get("root_path", "").rstrip("/") + "/message")
             session.send(encode_event("endpoint", f"{path}?session_id={session.id}".encode()))
@@ -152,10 +145,7 @@ class EventStream(Response):
             sender = session.start(self.send_events(session, send), session.tasks)
             listener = session.start(client_left(receive), session.tasks)
             await asyncio.wait((sender, listener), return_when=asyncio.FIRST_COMPLETED)
-        # If the client did not end the stream, tell it that the stream is over.
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(0.2):
-                await send({"type": "http.response.body", "body": b""})
+        await end_stream(send)
 
     async def send_events(self, session: Session, send: Send) -> None:
         """Send what is waiting, and a heartbeat whenever one is due."""
@@ -176,18 +166,11 @@ class EventStream(Response):
                 session.close("server left")
                 return
             try:
-                # If the socket is full, send waits until the reader has taken something.
-                async with asyncio.timeout(SEND_SECONDS):
-                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
+                await send_chunk(send, chunk)
             except TimeoutError:
                 log.warning("reader dropped: took nothing", session=session.name)
                 session.close("dropped")
                 return
-
-
-async def client_left(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
 
 
 def create_app(
