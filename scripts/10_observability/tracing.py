@@ -13,7 +13,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache
@@ -25,17 +25,9 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter
-from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
-from opentelemetry.trace import (
-    Link,
-    Span,
-    SpanKind,
-    TraceState,
-    format_span_id,
-    format_trace_id,
-)
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON
+from opentelemetry.trace import Span, SpanKind, format_span_id, format_trace_id
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-from opentelemetry.util.types import Attributes
 
 tracer = trace.get_tracer("observed-server")
 trace_context = TraceContextTextMapPropagator()
@@ -43,52 +35,37 @@ trace_context = TraceContextTextMapPropagator()
 LARGEST_ID = 2**53  # the integers that every language can represent
 
 
-class AtMost(Sampler):
+class FewASecond:
     """Keep only so many spans a second: a span costs more than the call that it shows.
 
-    A client may ask for its trace to be kept, but it can't have all of them kept.
+    A client may ask for its trace to be kept, but it can't have all of them kept. A sampler of
+    OpenTelemetry is asked too late: starting a span, only to have it refused, takes a tenth of
+    a call's time.
     """
 
-    def __init__(self, per_second: float) -> None:
-        self.per_second = per_second
+    def __init__(self) -> None:
+        self.most = 0.0
         self.second = 0
-        self.left = per_second
+        self.taken = 0  # in this second
 
-    def is_full(self) -> bool:
-        """Whether this second has already had its spans."""
-        return self.left < 1 and self.second == int(time.monotonic())
-
-    def should_sample(
-        self,
-        parent_context: Context | None,
-        trace_id: int,
-        name: str,
-        kind: SpanKind | None = None,
-        attributes: Attributes = None,
-        links: Sequence[Link] | None = None,
-        trace_state: TraceState | None = None,
-    ) -> SamplingResult:
+    def take(self) -> bool:
+        """Whether there may be one more span in this second."""
         second = int(time.monotonic())
         if second != self.second:
-            self.second, self.left = second, self.per_second
-        if self.left < 1:
-            return SamplingResult(Decision.DROP)
-        self.left -= 1
-        return SamplingResult(Decision.RECORD_AND_SAMPLE, attributes)
-
-    def get_description(self) -> str:
-        return f"AtMost({self.per_second:g} a second)"
+            self.second, self.taken = second, 0
+        self.taken += 1
+        return self.taken <= self.most
 
 
-sampler = AtMost(0)
+few_a_second = FewASecond()
 
 
 @cache
 def configure(per_second: float) -> TracerProvider:
     """Set where spans go. Done once in a process, however often a server starts."""
-    sampler.per_second = per_second
+    few_a_second.most = per_second
     provider = TracerProvider(
-        sampler,
+        ALWAYS_ON,
         Resource.create({"service.name": "observed-server"}),
         # It would wait half a minute for a collector that does not answer: see finish().
         shutdown_on_exit=False,
@@ -141,8 +118,7 @@ def fields_of(span: ReadableSpan) -> dict[str, Any]:
 @contextmanager
 def server_span(method: str, tool: str | None, message: Json, session: str) -> Iterator[Span]:
     """The span of a request, named by the conventions for MCP, such as "tools/call add"."""
-    if sampler.is_full():
-        # Starting a span, only to have it refused, takes a tenth of a call's time.
+    if not few_a_second.take():
         yield trace.INVALID_SPAN
         return
     attributes: dict[str, Any] = {"mcp.method.name": method, "mcp.session": session}
