@@ -26,17 +26,16 @@ class Inside:
     began: float | None = None  # when its process began, in seconds since 1970
 
     def calls_since(self, before: Inside) -> float | None:
-        # After a restart it is another process, which counts from 0.
-        if self.calls is None or before.calls is None or self.began != before.began:
-            return None
-        return self.calls - before.calls
+        return self.grown(before, self.calls, before.calls)
 
     def processor_seconds_since(self, before: Inside) -> float | None:
-        if self.processor_seconds is None or before.processor_seconds is None:
+        return self.grown(before, self.processor_seconds, before.processor_seconds)
+
+    def grown(self, before: Inside, now: float | None, then: float | None) -> float | None:
+        # After a restart it is another process, which counts from 0.
+        if now is None or then is None or self.began != before.began:
             return None
-        if self.began != before.began:
-            return None
-        return self.processor_seconds - before.processor_seconds
+        return now - then
 
     def slowest_since(self, before: Inside, share: float) -> float | None:
         """The bucket that this share of the calls is in. A histogram knows no more."""
