@@ -1,4 +1,4 @@
-"""Lesson 10's server, for the tests of its dashboard and of its analytics."""
+"""Lesson 10's server, for its tests."""
 
 from __future__ import annotations
 
@@ -20,6 +20,12 @@ FOLDER = ROOT / "scripts/10_observability"
 OBSERVED = FOLDER / "observed_server.py"
 INITIALIZE = {"protocolVersion": "2024-11-05", "capabilities": {}, "clientInfo": {}}
 PATIENCE = 20.0
+
+
+def endpoint_of(stream: Stream) -> str:
+    """Where to POST, once the stream has had its first two events."""
+    assert stream.wait(lambda stream: len(stream.events) >= 2)
+    return stream.events[0].data
 
 
 class Caller:

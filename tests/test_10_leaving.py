@@ -22,8 +22,8 @@ from typing import Any
 import ptyprocess
 import pytest
 
-from tests.conftest import ROOT
 from tests.folder_modules import edited_copy
+from tests.observed_parts import FOLDER, INITIALIZE, OBSERVED, endpoint_of
 from tests.turns import takes_less_than
 from workshop.raw_client import Server
 from workshop.raw_stream import Stream
@@ -31,11 +31,8 @@ from workshop.running import HOST, Program, environment, free_port, port_is_free
 
 pytestmark = pytest.mark.usefixtures("warm")
 
-FOLDER = ROOT / "scripts/10_observability"
-OBSERVED = FOLDER / "observed_server.py"
 STREAMS = 1_000
 SPREAD_SECONDS = 3.0
-INITIALIZE = {"protocolVersion": "2024-11-05", "capabilities": {}, "clientInfo": {}}
 
 
 # --- A rolling restart under load ---------------------------------------------------------
@@ -387,11 +384,6 @@ def test_workers_leave_when_the_parent_is_killed() -> None:
 def server(**env: str) -> Iterator[Server]:
     with running(OBSERVED, env=env) as program:
         yield Server(program.url, program)
-
-
-def endpoint_of(stream: Stream) -> str:
-    assert stream.wait(lambda stream: len(stream.events) >= 2)
-    return stream.events[0].data
 
 
 def send(server: Server, endpoint: str, number: int, method: str, params: Any) -> int:

@@ -17,8 +17,8 @@ import ptyprocess
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.conftest import ROOT
 from tests.folder_modules import edited_copy
+from tests.observed_parts import FOLDER, INITIALIZE, OBSERVED, endpoint_of
 from workshop.checks.engine import check_url
 from workshop.checks.lesson_05 import suite
 from workshop.raw_client import Server
@@ -27,20 +27,11 @@ from workshop.running import HOST, Program, environment, free_port, running
 
 pytestmark = pytest.mark.usefixtures("warm")
 
-FOLDER = ROOT / "scripts/10_observability"
-OBSERVED = FOLDER / "observed_server.py"
-INITIALIZE = {"protocolVersion": "2024-11-05", "capabilities": {}, "clientInfo": {}}
-
 
 @pytest.fixture(scope="module")
 def observed() -> Iterator[Server]:
     with running(OBSERVED, env={"TRACES_PER_SECOND": "1000"}) as program:
         yield Server(program.url, program)
-
-
-def endpoint_of(stream: Stream) -> str:
-    assert stream.wait(lambda stream: len(stream.events) >= 2)
-    return stream.events[0].data
 
 
 def request(
