@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 # Beside other tests, everything takes longer. (The checks read it as they are imported.)
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -27,8 +26,6 @@ from tests.turns import pytest_runtest_protocol as pytest_runtest_protocol
 from tests.turns import pytest_runtestloop as pytest_runtestloop
 from tests.turns import take_turns as take_turns
 from tests.warm import Parents
-
-ROOT = Path(__file__).resolve().parent.parent
 
 # Nothing that is imported or collected is garbage: looking for it takes a sixth of the time.
 gc.disable()

@@ -26,8 +26,8 @@ from uuid import uuid4
 import pytest
 
 from tests import stand_in_engine
-from tests.conftest import ROOT
 from tests.parts import INSTALL, missing
+from workshop.course import ROOT
 from workshop.running import HOST, free_port
 from workshop.tools import docker_answers
 

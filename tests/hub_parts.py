@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from types import ModuleType
 
-from tests.conftest import ROOT
 from tests.folder_modules import modules_in
+from workshop.course import ROOT
 from workshop.raw_client import Answer, Server
 from workshop.raw_stream import Stream
 from workshop.running import Program, running

@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx2
 
-from tests.conftest import ROOT
+from workshop.course import ROOT
 from workshop.running import free_port, running
 
 IDENTITY = ROOT / "scripts/09_security/identity"

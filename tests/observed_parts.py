@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from tests.conftest import ROOT
 from tests.hub_parts import PatientServer
+from workshop.course import ROOT
 from workshop.raw_client import Server
 from workshop.raw_stream import Stream
 from workshop.running import Program, running

@@ -15,7 +15,6 @@ import uvicorn
 from mcp_types import CallToolResult, TextContent
 from starlette.types import ASGIApp
 
-from tests.conftest import ROOT
 from workshop.checks.mcp_session import (
     JSON_HEADERS,
     McpServer,
@@ -25,6 +24,7 @@ from workshop.checks.mcp_session import (
     notification,
     request,
 )
+from workshop.course import ROOT
 from workshop.raw_client import Answer, Server
 from workshop.running import HOST, free_port
 

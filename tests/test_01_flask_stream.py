@@ -21,11 +21,11 @@ from flask import Flask, Response
 from playwright.sync_api import Browser, Page
 from werkzeug.serving import make_server
 
-from tests.conftest import ROOT
 from tests.page_parts import complaints
 from tests.parts import require
 from workshop.checks import suite_of
 from workshop.checks.engine import check_program, check_url
+from workshop.course import ROOT
 from workshop.raw_client import Server
 from workshop.running import HOST, free_port, recorded, running
 

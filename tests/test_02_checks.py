@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_02_event_stream import ROOT
 from workshop.checks.engine import Report, Result, check_program
 from workshop.checks.lesson_02 import suite
+from workshop.course import ROOT
 from workshop.patience import stretched
 from workshop.publishing.starters import solution_text
 from workshop.running import environment

@@ -9,7 +9,6 @@ import time
 import tracemalloc
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,11 +18,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from workshop.course import ROOT
 from workshop.loading import load
 
 pytestmark = pytest.mark.usefixtures("warm")
 
-ROOT = Path(__file__).resolve().parent.parent
 event_stream = load(ROOT / "scripts/02_event_format/event_stream.py")
 EventStreamParser = event_stream.EventStreamParser
 EventTooLarge = event_stream.EventTooLarge

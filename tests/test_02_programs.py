@@ -15,7 +15,7 @@ import httpx2
 import pytest
 
 from tests.test_02_browser import serving
-from tests.test_02_event_stream import ROOT
+from workshop.course import ROOT
 from workshop.running import environment, free_port, running
 
 pytestmark = pytest.mark.usefixtures("warm")

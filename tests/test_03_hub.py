@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.conftest import ROOT
 from tests.hub_parts import load_lesson
+from workshop.course import ROOT
 
 pytestmark = pytest.mark.usefixtures("warm")
 

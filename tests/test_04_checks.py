@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
 from workshop.checks import suite_of
 from workshop.checks.engine import Report, check_program
 from workshop.checks.lesson_04 import waits
+from workshop.course import ROOT
 from workshop.patience import stretched
 
 pytestmark = pytest.mark.usefixtures("warm")

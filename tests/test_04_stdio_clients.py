@@ -20,8 +20,8 @@ from mcp import ClientSession, MCPError, StdioServerParameters
 from mcp.client import Client, session
 from mcp.client.stdio import stdio_client
 
-from tests.conftest import ROOT
 from tests.parts import missing, require
+from workshop.course import ROOT
 from workshop.running import environment, running
 
 pytestmark = pytest.mark.usefixtures("warm")

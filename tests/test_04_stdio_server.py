@@ -19,7 +19,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.conftest import ROOT
+from workshop.course import ROOT
 from workshop.loading import load
 
 pytestmark = pytest.mark.usefixtures("warm")

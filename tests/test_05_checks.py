@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
 from tests.parts import missing, require
 from workshop.checks.engine import Report, check_program, check_url
 from workshop.checks.lesson_05 import changing_part, fault_of, suite
 from workshop.checks.mcp_session import parsed
+from workshop.course import ROOT
 from workshop.raw_stream import ReceivedEvent
 from workshop.running import Program, free_port, running
 

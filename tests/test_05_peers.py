@@ -8,7 +8,6 @@ import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import httpx2
 import pytest
@@ -18,11 +17,11 @@ from mcp_types import CallToolResult, TextContent
 
 from tests.parts import missing, require
 from tests.turns import takes_less_than
+from workshop.course import ROOT
 from workshop.running import Program, running
 
 pytestmark = pytest.mark.usefixtures("warm")
 
-ROOT = Path(__file__).resolve().parent.parent
 SERVER = ROOT / "scripts/05_sse_server/sse_server.py"
 NODE = ROOT / "tests/node"
 SESSIONS = 50

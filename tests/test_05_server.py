@@ -23,11 +23,11 @@ import psutil
 import pytest
 
 from tests.turns import takes_less_than
+from workshop.course import ROOT
 from workshop.running import HOST, Program, environment, free_port, running
 
 pytestmark = pytest.mark.usefixtures("warm")
 
-ROOT = Path(__file__).resolve().parent.parent
 SERVER = ROOT / "scripts/05_sse_server/sse_server.py"
 LIMIT = 4 * 1024 * 1024
 Json = dict[str, Any]

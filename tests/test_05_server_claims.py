@@ -20,7 +20,6 @@ from mcp_types.version import LATEST_HANDSHAKE_VERSION
 from starlette.requests import ClientDisconnect
 from starlette.responses import StreamingResponse
 
-from tests.conftest import ROOT
 from tests.test_05_server import (
     LIMIT,
     Stream,
@@ -31,6 +30,7 @@ from tests.test_05_server import (
     post,
     wait_for,
 )
+from workshop.course import ROOT
 from workshop.running import Program, environment, running
 
 pytestmark = pytest.mark.usefixtures("warm")

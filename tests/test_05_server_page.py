@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
-from tests.conftest import ROOT
 from tests.page_parts import complaints
+from workshop.course import ROOT
 from workshop.running import Program, running
 
 pytestmark = pytest.mark.usefixtures("warm")

@@ -15,10 +15,10 @@ import httpx2
 import psutil
 import pytest
 
-from tests.conftest import ROOT
 from tests.test_05_server import Stream, call, post, request, wait_for
 from workshop.checks.engine import check_url
 from workshop.checks.lesson_05 import suite
+from workshop.course import ROOT
 from workshop.running import HOST, Program, environment, free_port, running
 
 pytestmark = pytest.mark.usefixtures("warm")

@@ -24,12 +24,12 @@ from mcp_types import TextResourceContents
 from rich.console import Console
 from rich.logging import RichHandler
 
-from tests.conftest import ROOT
 from tests.sdk_parts import FOLDER, logged, program, serving, session, text_of
 from workshop.checks import lesson_06
 from workshop.checks.engine import Report, check_url
 from workshop.checks.lesson_05 import suite
 from workshop.checks.mcp_session import parsed, request
+from workshop.course import ROOT
 from workshop.patience import stretched
 from workshop.raw_client import Server
 from workshop.running import Program, environment, free_port, running

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
 from tests.sdk_parts import program, serving
 from workshop.checks.engine import check_program, check_url
 from workshop.checks.lesson_06 import suite
+from workshop.course import ROOT
 
 pytestmark = pytest.mark.usefixtures("warm")
 

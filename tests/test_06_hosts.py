@@ -19,10 +19,10 @@ from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp.server import Server
 from mcp_types import CallToolRequestParams, CallToolResult, ListToolsResult, Tool
 
-from tests.conftest import ROOT
 from tests.parts import missing, require
 from tests.sdk_parts import FOLDER, logged, program, serving, session, text_of
 from workshop.checks.mcp_session import handshake, request
+from workshop.course import ROOT
 
 pytestmark = pytest.mark.usefixtures("warm")
 

@@ -18,8 +18,8 @@ import httpx2
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from tests.conftest import ROOT
 from tests.page_parts import complaints
+from workshop.course import ROOT
 from workshop.running import HOST, Program, environment, free_port, running
 
 pytestmark = pytest.mark.usefixtures("warm")

@@ -23,7 +23,7 @@ from mcp import Client
 from mcp.client.sse import sse_client
 from mcp_types import Implementation
 
-from tests.conftest import ROOT
+from workshop.course import ROOT
 from workshop.loading import load
 from workshop.running import Program, environment, free_port, running
 

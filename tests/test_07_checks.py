@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
 from workshop.checks.engine import Report, check_program
 from workshop.checks.lesson_07 import suite
+from workshop.course import ROOT
 
 pytestmark = pytest.mark.usefixtures("warm")
 

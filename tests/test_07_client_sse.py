@@ -22,9 +22,9 @@ import uvicorn
 from mcp.server import Server
 from mcp_types import Tool, jsonrpc_message_adapter
 
-from tests.conftest import ROOT
 from tests.parts import NO_MODEL, require
 from tests.test_file_changes import Terminal
+from workshop.course import ROOT
 from workshop.running import Program, environment, free_port, running
 
 pytestmark = pytest.mark.usefixtures("warm")

@@ -19,7 +19,7 @@ from mcp import Client, MCPError
 from mcp.client.sse import sse_client
 from mcp_types import TextContent
 
-from tests.conftest import ROOT
+from workshop.course import ROOT
 from workshop.loading import load
 from workshop.running import Program, environment, running
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
 from tests.parts import missing, require
+from workshop.course import ROOT
 from workshop.running import HOST, Program, free_port, running
 
 pytestmark = pytest.mark.usefixtures("warm")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.conftest import ROOT
+from workshop.course import ROOT
 
 if TYPE_CHECKING:  # to import them takes two seconds: only the tests themselves do
     from agents import Agent, FunctionTool, Tool

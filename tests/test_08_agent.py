@@ -22,9 +22,9 @@ import pytest
 from mcp import Client
 from mcp.client.sse import sse_client
 
-from tests.conftest import ROOT
 from tests.parts import NO_MODEL
 from tests.sdk_parts import text_of
+from workshop.course import ROOT
 from workshop.running import Program, environment, free_port, running
 
 pytestmark = pytest.mark.usefixtures("warm")

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
 from tests.parts import NO_MODEL, require
 from tests.test_file_changes import Terminal
+from workshop.course import ROOT
 from workshop.running import Program, environment, free_port, running
 
 pytestmark = pytest.mark.usefixtures("warm")

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from mcp_types import Tool
 
-from tests.conftest import ROOT
+from workshop.course import ROOT
 from workshop.running import Program, environment, free_port, running
 
 pytestmark = pytest.mark.usefixtures("warm")

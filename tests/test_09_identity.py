@@ -25,10 +25,10 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from tests.conftest import ROOT
 from tests.folder_modules import modules_in
 from tests.oauth_by_hand import ByHand, Lab, laboratory, query_of
 from workshop.checks.mcp_session import handshake, request
+from workshop.course import ROOT
 from workshop.running import Program, environment, free_port, running
 
 pytestmark = pytest.mark.usefixtures("warm")

@@ -13,8 +13,8 @@ import httpx2
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.conftest import ROOT
 from tests.page_parts import complaints
+from workshop.course import ROOT
 from workshop.running import Program, free_port, running
 
 pytestmark = pytest.mark.usefixtures("warm")

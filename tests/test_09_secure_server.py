@@ -20,11 +20,11 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.conftest import ROOT
 from tests.folder_modules import modules_in
 from tests.parts import missing, require
 from workshop.checks.engine import check_url
 from workshop.checks.lesson_05 import suite
+from workshop.course import ROOT
 from workshop.running import HOST, Program, environment, free_port, running
 
 pytestmark = pytest.mark.usefixtures("warm")

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from tests.conftest import ROOT
+from workshop.course import ROOT
 
 FOLDER = ROOT / "scripts" / "09_security"
 THREATS = (FOLDER / "THREATS.md").read_text(encoding="utf-8")

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
 from workshop.checks.engine import Report, check_program
 from workshop.checks.lesson_10 import suite
 from workshop.checks.lesson_10.numbers import Numbers, when_quiet
 from workshop.checks.mcp_session import McpServer, Session, request
+from workshop.course import ROOT
 from workshop.running import running
 
 pytestmark = pytest.mark.usefixtures("warm")

@@ -22,8 +22,8 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from ptyprocess import PtyProcess
 
-from tests.conftest import ROOT
 from tests.folder_modules import modules_in
+from workshop.course import ROOT
 from workshop.running import HOST, Program, environment, free_port, running
 
 FOLDER = ROOT / "scripts/10_observability"

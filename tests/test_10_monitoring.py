@@ -25,8 +25,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.conftest import ROOT
 from tests.parts import require
+from workshop.course import ROOT
 from workshop.raw_client import Server
 from workshop.running import HOST, Program, free_port, running
 

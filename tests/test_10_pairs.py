@@ -17,8 +17,8 @@ import httpx2
 import pytest
 from prometheus_client import CollectorRegistry, Histogram
 
-from tests.conftest import ROOT
 from tests.folder_modules import modules_in
+from workshop.course import ROOT
 from workshop.running import HOST, Program, environment, free_port, running
 
 pytestmark = pytest.mark.usefixtures("warm")

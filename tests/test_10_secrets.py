@@ -18,8 +18,8 @@ from urllib.parse import quote
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from tests.conftest import ROOT
 from tests.folder_modules import edited_copy
+from workshop.course import ROOT
 from workshop.raw_client import Server
 from workshop.raw_stream import Stream
 from workshop.running import HOST, running

@@ -16,9 +16,9 @@ import pytest
 import uvicorn
 from mcp.client.sse import sse_client
 
-from tests.conftest import ROOT
 from tests.folder_modules import modules_in
 from tests.parts import require
+from workshop.course import ROOT
 from workshop.running import environment
 
 pytestmark = pytest.mark.usefixtures("warm")

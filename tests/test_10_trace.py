@@ -18,8 +18,8 @@ from mcp.client.sse import sse_client
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from starlette.testclient import TestClient
 
-from tests.conftest import ROOT
 from tests.folder_modules import modules_in
+from workshop.course import ROOT
 from workshop.running import HOST, Program, environment, running
 
 pytestmark = pytest.mark.usefixtures("warm")

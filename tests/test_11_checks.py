@@ -14,13 +14,12 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import ROOT
 from tests.parts import require
 from workshop.checks import suite_of
 from workshop.checks.engine import Report, check_program, check_target
 from workshop.checks.gallery import Mistake, load_gallery
 from workshop.checks.lesson_11 import nginx_file, opening, proxy, texts
-from workshop.course import Course
+from workshop.course import ROOT, Course
 from workshop.publishing.starters import solution_text, starter_text
 from workshop.report_table import report_table
 from workshop.screens import console, show_report

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import ROOT
 from tests.engine import FOLDER, Container, Docker
 from tests.engine import docker as docker
 from tests.parts import require
 from workshop.checks import suite_of
 from workshop.checks.engine import check_program
 from workshop.checks.lesson_11 import box
+from workshop.course import ROOT
 from workshop.publishing.starters import solution_text, starter_text
 from workshop.running import free_port
 

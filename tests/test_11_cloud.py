@@ -23,8 +23,8 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import pytest
 
-from tests.conftest import ROOT
 from tests.folder_modules import modules_in
+from workshop.course import ROOT
 from workshop.running import HOST, free_port, running
 
 FOLDER = ROOT / "scripts/11_docker/cloud"

@@ -24,13 +24,13 @@ import psutil
 import pytest
 import yaml
 
-from tests.conftest import ROOT
 from tests.engine import FOLDER, IMAGE, LISTENING, PATIENCE, Container, Docker
 from tests.engine import docker as docker
 from tests.parts import require
 from tests.sdk_parts import session
 from tests.turns import takes_less_than
 from workshop.checks.mcp_session import request
+from workshop.course import ROOT
 from workshop.running import HOST, free_port
 
 CLIENT = ROOT / "scripts/07_sdk_client/client_sse.py"

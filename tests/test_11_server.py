@@ -22,7 +22,6 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import ROOT
 from tests.parts import NO_MODEL
 from tests.sdk_parts import session
 from workshop.checks.engine import check_url
@@ -35,6 +34,7 @@ from workshop.checks.mcp_session import (
     parsed,
     request,
 )
+from workshop.course import ROOT
 from workshop.patience import stretched
 from workshop.running import HOST, Program, environment, free_port, running
 

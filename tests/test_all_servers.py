@@ -24,10 +24,9 @@ from threading import Event, Thread
 
 import pytest
 
-from tests.conftest import ROOT
 from tests.turns import alone
 from tests.warm import ignore_interrupts
-from workshop.course import Course, Lesson
+from workshop.course import ROOT, Course, Lesson
 from workshop.running import HOST, Program, ProgramError, environment, free_port
 
 COURSE = Course.load()

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
 from tests.lessons_summary import OTHER, lesson_of
 from tests.parts import INSTALL
 from workshop.cli import app
+from workshop.course import ROOT
 
 
 def sources(*folders: str) -> list[Path]:

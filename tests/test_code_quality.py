@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
+from workshop.course import ROOT
 
 # A rule of flake8-bandit, or all of them: SIM105 is another's.
 SECURITY = re.compile(r"S\d*$")

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
 from workshop.checks import suite_of
 from workshop.checks.engine import Report, Suite, check_program
 from workshop.complaints import Complaint, complaints_in, line_it_ran, todo_of
+from workshop.course import ROOT
 from workshop.failed import Failed
 from workshop.learners_file import broken, doubts
 from workshop.running import Program, ProgramError, running

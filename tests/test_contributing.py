@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
 from workshop.checks.engine import Suite, check_program
 from workshop.checks.gallery import load_gallery
-from workshop.course import Course
+from workshop.course import ROOT, Course
 from workshop.new_lesson import FILES, TEMPLATE, new_lesson
 from workshop.publishing.replay import replay
 from workshop.publishing.starters import starter_text

@@ -9,7 +9,7 @@ import pytest
 
 from tests.mini_course import MANIFEST
 from tests.parts import missing, require
-from workshop.course import Course
+from workshop.course import ROOT, Course
 from workshop.publishing import diagrams
 from workshop.publishing.diagrams import (
     FOLDER,
@@ -23,7 +23,6 @@ from workshop.publishing.diagrams import (
 from workshop.publishing.difference import PublishError
 
 COURSE = Course.load()
-ROOT = COURSE.root
 TEXTS = [*(lesson.text for lesson in COURSE.lessons), ROOT / "README.md"]
 
 TEXT = """# A greeting

@@ -13,9 +13,8 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from tests.conftest import ROOT
 from workshop import cli, doctor, tools
-from workshop.course import Course
+from workshop.course import ROOT, Course
 from workshop.doctor import TOOLS, Tool, examine, key, package, python, sdk, tool
 from workshop.running import free_port
 from workshop.screens import show_findings

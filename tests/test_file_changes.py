@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from tests import mini_course
-from tests.conftest import ROOT
 from tests.parts import require
+from workshop.course import ROOT
 from workshop.file_changes import Snapshot, snapshot, wait_for_change
 
 

@@ -9,9 +9,8 @@ import pytest
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from tests.conftest import ROOT
 from workshop.checks.gallery import load_gallery
-from workshop.course import Course, Lesson
+from workshop.course import ROOT, Course, Lesson
 
 every_lesson = pytest.mark.parametrize(
     "lesson", Course.load().lessons, ids=lambda lesson: lesson.slug

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from tests.conftest import ROOT
+from workshop.course import ROOT
 
 PACKAGE = ROOT / "workshop"
 TEXT = (PACKAGE / "README.md").read_text(encoding="utf-8")

@@ -13,8 +13,7 @@ import pytest
 from rich.console import Console
 
 from tests import mini_course
-from tests.conftest import ROOT
-from workshop.course import Course, CourseError, Lesson
+from workshop.course import ROOT, Course, CourseError, Lesson
 from workshop.new_lesson import FILES, MARK, new_lesson
 from workshop.next_step import next_step
 from workshop.publishing.readme import readme_text

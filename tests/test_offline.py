@@ -18,9 +18,8 @@ from pathlib import Path
 import pytest
 
 from tests import mini_course
-from tests.conftest import ROOT
 from tests.parts import require
-from workshop.course import Course
+from workshop.course import ROOT, Course
 from workshop.offline import NODE_CLIENT, inspector, node_client, python_packages
 
 CLOSED = "http://127.0.0.1:9"  # nobody listens on the port for what is thrown away

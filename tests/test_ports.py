@@ -12,8 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
-from workshop.course import Course, Lesson, companions
+from workshop.course import ROOT, Course, Lesson, companions
 
 pytestmark = pytest.mark.usefixtures("warm")
 

@@ -14,11 +14,10 @@ from rich.cells import cell_len
 from typer.testing import CliRunner, Result
 
 from tests import mini_course
-from tests.conftest import ROOT
 from tests.parts import require
 from tests.test_file_changes import Terminal
 from workshop import cli
-from workshop.course import Course, Lesson
+from workshop.course import ROOT, Course, Lesson
 from workshop.publishing.glossary import glossary_path
 from workshop.publishing.markdown import fences
 from workshop.reading.diagrams import drawn

@@ -6,7 +6,7 @@ import re
 import subprocess
 from pathlib import Path
 
-from tests.conftest import ROOT
+from workshop.course import ROOT
 from workshop.raw_client import Server
 from workshop.running import environment, running
 

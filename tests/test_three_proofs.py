@@ -9,12 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
 from tests.warm import Parents
 from workshop.checks import suite_of
 from workshop.checks.engine import COMMON_HINTS, check_program
 from workshop.checks.gallery import Mistake, load_gallery
-from workshop.course import Course
+from workshop.course import ROOT, Course
 
 SLUGS = sorted(path.parent.name for path in (ROOT / "solutions").glob("*/exercise.toml"))
 GALLERIES = {slug: load_gallery(ROOT / "solutions" / slug / "exercise.toml") for slug in SLUGS}

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.conftest import ROOT
+from workshop.course import ROOT
 
 CONFTEST = """
 from tests.turns import pytest_runtest_protocol, pytest_runtestloop, take_turns

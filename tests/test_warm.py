@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
 from tests.warm import Parents
 from tests.warm_terminals import warm_terminals
+from workshop.course import ROOT
 from workshop.publishing.sandbox import sandbox, sandbox_environment
 from workshop.publishing.terminal import Terminal
 

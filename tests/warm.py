@@ -27,7 +27,8 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-ROOT = Path(__file__).resolve().parent.parent
+from workshop.course import ROOT
+
 PARENT = Path(__file__).with_name("warm_parent.py")
 ROOMS = ("scripts", "solutions", "tests/servers", "workshop/checks")
 
