@@ -4,9 +4,9 @@ Those with scope="protocol" fit any server: they know its tools only from its
 own list, its session ids only from the endpoint it names, and expect the course's exact
 status and error codes only from the course's own programs (`server.exact`).
 
-`opening.py` makes the suite. `answers.py` and `blame.py` are what the checks lean on. The
-others are the checks, by section of the report: `stream.py`, `sessions.py`, `post.py`,
-`json_rpc.py`, `tools.py`, `door.py`, `sleeping_reader.py` and `shutdown.py`.
+`opening.py` makes the suite. `blame.py` is what the checks lean on. The others are the
+checks, by section of the report: `stream.py`, `sessions.py`, `post.py`, `json_rpc.py`,
+`tools.py`, `door.py`, `sleeping_reader.py` and `shutdown.py`.
 """
 
 from __future__ import annotations

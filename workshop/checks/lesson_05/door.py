@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from workshop.checks.lesson_05.answers import refuses, want_refusal, wrong_status
+from workshop.checks.answers import refuses, want_refusal, wrong_status, wrong_stream
 from workshop.checks.lesson_05.opening import TRANSPORT, suite
 from workshop.checks.mcp_session import JSON_HEADERS, McpServer, Session, as_json, request
 from workshop.failed import Failed
@@ -17,13 +17,7 @@ def refused_on_both(server: McpServer, headers: dict[str, str], exact: int, why:
     """Expect GET and POST to be refused with these headers."""
     with server.open("", headers) as stream:
         if not refuses(stream.status, server, exact):
-            raise Failed(
-                "get-let-in",
-                sent=stream.request,
-                received=f"HTTP status {stream.status}",
-                at=len("HTTP status "),
-                wanted=want_refusal(server, exact, why),
-            )
+            raise wrong_stream("get-let-in", stream, want_refusal(server, exact, why))
     with Session.open(server) as session:
         answer = session.post(request(1, "ping"), headers)
         if not refuses(answer.status, server, exact):
@@ -63,13 +57,7 @@ def foreign_host(server: McpServer) -> None:
     for host in alike:
         with server.open("", {"Host": host}) as stream:
             if not refuses(stream.status, server, 421):
-                raise Failed(
-                    "prefix",
-                    sent=stream.request,
-                    received=f"HTTP status {stream.status}",
-                    at=len("HTTP status "),
-                    wanted=want_refusal(server, 421, why),
-                )
+                raise wrong_stream("prefix", stream, want_refusal(server, 421, why))
 
 
 @suite.check(
@@ -99,14 +87,10 @@ def foreign_origin(server: McpServer) -> None:
         if given != alike and not server.exact:
             continue  # of which ports a server lets pages in is its own affair
         with server.open("", {"Origin": given}) as stream:
-            if (stream.status < 400) != allowed:
-                raise Failed(
-                    "own-refused" if allowed else "prefix",
-                    sent=stream.request,
-                    received=f"HTTP status {stream.status}",
-                    at=len("HTTP status "),
-                    wanted="HTTP status 200" if allowed else want_refusal(server, 403, why),
-                )
+            if allowed and stream.status >= 400:
+                raise wrong_stream("own-refused", stream, "HTTP status 200")
+            if not allowed and stream.status < 400:
+                raise wrong_stream("prefix", stream, want_refusal(server, 403, why))
 
 
 @suite.check(

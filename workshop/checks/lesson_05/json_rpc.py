@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from workshop.checks.lesson_05.answers import (
+from workshop.checks.answers import (
     ERROR,
     INVALID_REQUEST,
     METHOD_NOT_FOUND,

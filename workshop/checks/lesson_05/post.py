@@ -7,7 +7,7 @@ import re
 from contextlib import suppress
 from urllib.parse import urlsplit
 
-from workshop.checks.lesson_05.answers import (
+from workshop.checks.answers import (
     INVALID_REQUEST,
     PARSE_ERROR,
     error_code,

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from urllib.parse import urljoin, urlsplit
 
-from workshop.checks.lesson_05.answers import head_and_body, wrong_status
+from workshop.checks.answers import head_and_body, wrong_status
 from workshop.checks.lesson_05.blame import has_call
 from workshop.checks.lesson_05.opening import suite
 from workshop.checks.mcp_session import (
@@ -116,17 +116,19 @@ def expect_few_events(server: McpServer, big: str) -> None:
         )
 
 
-def post_at_once(server: McpServer, endpoint: str, body: bytes, times: int) -> None:
-    """POST it many times on one connection, and read all answers: in turn it takes a second."""
-    parts = urlsplit(urljoin(server.url, endpoint))
-    head = f"POST {parts.path}?{parts.query} HTTP/1.1\r\nHost: {parts.netloc}\r\n"
-    head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-    address = (parts.hostname or "", parts.port or 80)
+def post_at_once(server: McpServer, endpoint: str, body: bytes, times: int) -> list[str]:
+    """POST it many times on one connection: in turn it takes a second.
+
+    Returns the answers, each from its status on. The last may be no more than its head.
+    """
+    headers = JSON_HEADERS | {"Content-Length": str(len(body))}
+    message = head(server, "POST", endpoint, headers) + body
     came = b""
-    with socket.create_connection(address, SOON) as connection, suppress(OSError):
-        connection.sendall((head.encode() + body) * times)
-        while came.count(b"HTTP/1.1 ") < times and (piece := connection.recv(65_536)):
+    with socket.create_connection(address(server), SOON) as connection, suppress(OSError):
+        connection.sendall(message * times)
+        while came.count(b"\r\n\r\n") < times and (piece := connection.recv(65_536)):
             came += piece
+    return [answer.decode("latin-1") for answer in came.split(b"HTTP/1.1 ")[1:]]
 
 
 def ends(sleeper: socket.socket) -> bool:
@@ -150,14 +152,32 @@ def ends(sleeper: socket.socket) -> bool:
 @contextmanager
 def sleeping_stream(server: McpServer) -> Iterator[tuple[socket.socket, str]]:
     """The connection of a stream from which nothing more is read, and its endpoint."""
-    parts = urlsplit(server.url)
-    address = (parts.hostname or "", parts.port or 80)
+    opening = head(server, "GET", server.url, {})
     with socket.socket() as sleeper:
         sleeper.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         sleeper.settimeout(SOON)
-        sleeper.connect(address)
-        sleeper.sendall(f"GET {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\n\r\n".encode())
+        sleeper.connect(address(server))
+        sleeper.sendall(opening)
         came = b""
         while not (found := re.search(rb"event: ?endpoint\r?\ndata: ?(\S+)\r?\n", came)):
-            came += sleeper.recv(65_536)
+            piece = sleeper.recv(65_536)
+            if not piece:
+                sent, wanted = f"GET {server.url}", "an `endpoint` event"
+                raise Failed("no-answer", sent=sent, received=came, wanted=wanted)
+            came += piece
         yield sleeper, found[1].decode()
+
+
+def address(server: McpServer) -> tuple[str, int]:
+    """Where it listens, for a socket."""
+    parts = urlsplit(server.url)
+    return parts.hostname or "", parts.port or 80
+
+
+def head(server: McpServer, method: str, url: str, headers: Mapping[str, str]) -> bytes:
+    """The head of a request, with the headers that go with each request to this server."""
+    parts = urlsplit(urljoin(server.url, url))
+    target = f"{parts.path}?{parts.query}" if parts.query else parts.path
+    fields = {"Host": parts.netloc, **server.headers, **headers}
+    lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {fields[name]}" for name in fields)]
+    return "\r\n".join([*lines, "", ""]).encode()

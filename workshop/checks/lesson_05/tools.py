@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from workshop.checks.lesson_05.answers import ERROR, INVALID_PARAMS, expect_error
+from workshop.checks.answers import ERROR, INVALID_PARAMS, expect_error
 from workshop.checks.lesson_05.blame import NOT_AWAITED, blamed, only
 from workshop.checks.lesson_05.opening import suite
 from workshop.checks.mcp_session import (

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from email.message import Message
 
+from workshop.checks.answers import wrong_stream
 from workshop.checks.mcp_session import McpServer
-from workshop.failed import Failed
 
 
 def head_and_body(status: int, headers: Message, body: bytes) -> bytes:
@@ -30,10 +30,4 @@ def want_let_in(server: McpServer, headers: dict[str, str], hint: str) -> None:
     """Raise Failed with this hint unless GET opens the stream with these headers."""
     with server.open("", headers) as stream:
         if stream.status != 200:
-            raise Failed(
-                hint,
-                sent=stream.request,
-                received=f"HTTP status {stream.status}",
-                at=len("HTTP status "),
-                wanted="HTTP status 200",
-            )
+            raise wrong_stream(hint, stream, "HTTP status 200")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
+from workshop.checks.answers import wrong_stream
 from workshop.checks.lesson_06.answers import want_let_in
 from workshop.checks.lesson_06.opening import suite
 from workshop.checks.mcp_session import McpServer
-from workshop.failed import Failed
 
 PUBLIC_NAME = "tea.example"
 
@@ -72,10 +72,5 @@ def strangers(server: McpServer) -> None:
     ):
         with server.open("", headers) as stream:
             if not 400 <= stream.status < 500:
-                raise Failed(
-                    hint,
-                    sent=stream.request,
-                    received=f"HTTP status {stream.status}",
-                    at=len("HTTP status "),
-                    wanted="HTTP status 421 for the Host, 403 for the Origin",
-                )
+                wanted = "HTTP status 421 for the Host, 403 for the Origin"
+                raise wrong_stream(hint, stream, wanted)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 
-from workshop.checks.lesson_05.answers import head_and_body
+from workshop.checks.answers import head_and_body
 from workshop.checks.lesson_09.opening import GUESTS, Lab, User, suite
 from workshop.checks.mcp_session import Session, as_json, parsed, request
 from workshop.complaints import todo_of

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import re
-import socket
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
-from urllib.parse import urljoin, urlsplit
+from contextlib import ExitStack
 
-from workshop.checks.lesson_05.answers import wrong_status
+from workshop.checks.answers import wrong_status, wrong_stream
 from workshop.checks.lesson_05.door import MAX_BODY, one_byte_too_many
-from workshop.checks.lesson_05.sleeping_reader import ends
-from workshop.checks.lesson_09.opening import Lab, User, suite
+from workshop.checks.lesson_05.sleeping_reader import ends, post_at_once, sleeping_stream
+from workshop.checks.lesson_09.opening import Lab, suite
 from workshop.checks.mcp_session import JSON_HEADERS, Session, as_json, notification, request
 from workshop.failed import Failed
 from workshop.raw_client import Answer
@@ -116,13 +112,8 @@ def many_streams(lab: Lab) -> None:
         streams = [stack.enter_context(alice.open("")) for _ in range(MAX_STREAMS)]
         for number, stream in enumerate(streams, start=1):
             if stream.status != 200:
-                raise Failed(
-                    "too-few",
-                    sent=f"{stream.request}\n\n(stream number {number})",
-                    received=f"HTTP status {stream.status}",
-                    at=len("HTTP status "),
-                    wanted="HTTP status 200",
-                )
+                sent = f"{stream.request}\n\n(stream number {number})"
+                raise wrong_stream("too-few", stream, "HTTP status 200", sent=sent)
         with alice.open("") as one_more:
             after = one_more.headers.get("Retry-After")
             received = f"HTTP status {one_more.status}\nRetry-After: {after or '(none)'}"
@@ -142,13 +133,8 @@ def many_streams(lab: Lab) -> None:
                 if again.status == 200:
                     return
             if time.monotonic() > deadline:
-                raise Failed(
-                    "not-given-back",
-                    sent=f"(the client closes one of its streams)\n{again.request}",
-                    received=f"HTTP status {again.status}",
-                    at=len("HTTP status "),
-                    wanted="HTTP status 200",
-                )
+                sent = f"(the client closes one of its streams)\n{again.request}"
+                raise wrong_stream("not-given-back", again, "HTTP status 200", sent=sent)
             time.sleep(0.02)  # the server hears of it in a moment
 
 
@@ -177,8 +163,8 @@ def sleeping_reader(lab: Lab) -> None:
         for number in range(3):
             body = as_json(request(number, "tools/call", params)).encode()
             alice.request("POST", endpoint, body, JSON_HEADERS)
-        post_at_once(alice, endpoint, TOO_MANY_EVENTS, request("last", "ping"))
-        body = as_json(request("one more", "ping")).encode()
+        body = as_json(request("last", "ping")).encode()
+        post_at_once(alice, endpoint, body, TOO_MANY_EVENTS)
         answer = alice.request("POST", endpoint, body, JSON_HEADERS)
         if answer.status != 404:
             raise wrong_status(
@@ -216,7 +202,8 @@ def flood(lab: Lab) -> None:
         Session.open(alice, initialize=False) as quiet,
         Session.open(mallory, initialize=False) as loud,
     ):
-        answers = post_at_once(mallory, loud.endpoint, FLOOD, notification("flood"))
+        body = as_json(notification("flood")).encode()
+        answers = post_at_once(mallory, loud.endpoint, body, FLOOD)
         sent = f"POST {loud.endpoint}\n\n({FLOOD} times at once)"
         refusals = [answer for answer in answers if answer.startswith("429")]
         if not refusals:
@@ -247,7 +234,8 @@ def flood(lab: Lab) -> None:
 def burst(lab: Lab) -> None:
     alice, _ = lab.users("burst")
     with Session.open(alice, initialize=False) as session:
-        answers = post_at_once(alice, session.endpoint, BURST, notification("burst"))
+        body = as_json(notification("burst")).encode()
+        answers = post_at_once(alice, session.endpoint, body, BURST)
         for answer in answers:
             if not answer.startswith("202"):
                 raise Failed(
@@ -257,43 +245,3 @@ def burst(lab: Lab) -> None:
                     at=len("HTTP status "),
                     wanted=f"HTTP status 202, {BURST} times",
                 )
-
-
-def post_at_once(user: User, endpoint: str, times: int, message: object) -> list[str]:
-    """POST it many times on one connection. Returns the answers' heads, from the status on."""
-    parts = urlsplit(urljoin(user.url, endpoint))
-    body = as_json(message).encode()
-    head = f"POST {parts.path}?{parts.query} HTTP/1.1\r\nHost: {parts.netloc}\r\n"
-    head += f"Authorization: Bearer {user.token}\r\nContent-Type: application/json\r\n"
-    head += f"Content-Length: {len(body)}\r\n\r\n"
-    came = b""
-    address = (parts.hostname or "", parts.port or 80)
-    with socket.create_connection(address, SOON) as connection, suppress(OSError):
-        connection.sendall((head.encode() + body) * times)
-        while came.count(b"HTTP/1.1 ") < times or not came.endswith((b"\r\n\r\n", b"}")):
-            piece = connection.recv(65_536)
-            if not piece:
-                break
-            came += piece
-    return [answer.decode("latin-1") for answer in came.split(b"HTTP/1.1 ")[1:]]
-
-
-@contextmanager
-def sleeping_stream(user: User) -> Iterator[tuple[socket.socket, str]]:
-    """The connection of a stream from which nothing more is read, and its endpoint."""
-    parts = urlsplit(user.url)
-    with socket.socket() as sleeper:
-        sleeper.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        sleeper.settimeout(SOON)
-        sleeper.connect((parts.hostname or "", parts.port or 80))
-        head = f"GET {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\n"
-        sleeper.sendall(f"{head}Authorization: Bearer {user.token}\r\n\r\n".encode())
-        came = b""
-        while not (found := re.search(rb"event: ?endpoint\r?\ndata: ?(\S+)\r?\n", came)):
-            piece = sleeper.recv(65_536)
-            if not piece:
-                raise Failed(
-                    "no-answer", sent=head, received=came, wanted="an `endpoint` event"
-                )
-            came += piece
-        yield sleeper, found[1].decode()

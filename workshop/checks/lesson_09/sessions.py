@@ -6,7 +6,7 @@ import string
 import time
 from contextlib import ExitStack
 
-from workshop.checks.lesson_05.answers import head_and_body, wrong_status
+from workshop.checks.answers import head_and_body, wrong_status
 from workshop.checks.lesson_05.sessions import changing_part
 from workshop.checks.lesson_09.opening import Lab, suite
 from workshop.checks.mcp_session import JSON_HEADERS, Session, as_json, request

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from workshop.checks.lesson_05.answers import wrong_status
+from workshop.checks.answers import wrong_status, wrong_stream
 from workshop.checks.lesson_09.opening import Lab, User, suite
 from workshop.checks.mcp_session import JSON_HEADERS, Session, as_json, request
-from workshop.failed import Failed
 from workshop.raw_client import Answer
 
 
@@ -13,13 +12,7 @@ def refused_on_get(user: User, headers: dict[str, str], status: int, hint: str) 
     """Expect this status for a stream with these headers."""
     with user.open("", headers) as stream:
         if stream.status != status:
-            raise Failed(
-                hint,
-                sent=stream.request,
-                received=f"HTTP status {stream.status}",
-                at=len("HTTP status "),
-                wanted=f"HTTP status {status}",
-            )
+            raise wrong_stream(hint, stream, f"HTTP status {status}")
 
 
 def refused_on_post(

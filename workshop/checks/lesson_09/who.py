@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 
-from workshop.checks.lesson_05.answers import wrong_status
+from workshop.checks.answers import wrong_status
 from workshop.checks.lesson_09.opening import Lab, suite
 from workshop.checks.mcp_session import JSON_HEADERS, Session, as_json, request
 from workshop.failed import Failed

@@ -8,7 +8,7 @@ import time
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
-from workshop.checks.lesson_05.answers import wrong_status
+from workshop.checks.answers import wrong_status
 from workshop.checks.lesson_10.opening import Lab, suite
 from workshop.checks.mcp_session import McpServer, Session, notification, request
 from workshop.failed import Failed

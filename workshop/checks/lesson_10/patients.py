@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 
-from workshop.checks.lesson_05.answers import head_and_body, wrong_status
+from workshop.checks.answers import head_and_body, wrong_status
 from workshop.checks.lesson_10.numbers import Numbers
 from workshop.checks.lesson_10.opening import NAMES, Lab, suite
 from workshop.checks.mcp_session import McpServer, Session, notification, request

@@ -1,10 +1,11 @@
-"""What the checks of several sections ask of an answer, and how they say that it is wrong."""
+"""What the checks of several lessons ask of an answer, and how they say that it is wrong."""
 
 from __future__ import annotations
 
 from workshop.checks.mcp_session import McpServer, Reply
 from workshop.failed import Failed
 from workshop.raw_client import Answer
+from workshop.raw_stream import Stream
 
 
 def head_and_body(answer: Answer) -> bytes:
@@ -27,6 +28,17 @@ def wrong_status(
         at=len("HTTP status "),
         wanted=wanted,
         todo=todo,
+    )
+
+
+def wrong_stream(hint: str, stream: Stream, wanted: str, *, sent: str = "") -> Failed:
+    """What to raise where the status of a stream is not the one that is wanted."""
+    return Failed(
+        hint,
+        sent=sent or stream.request,
+        received=f"HTTP status {stream.status}",
+        at=len("HTTP status "),
+        wanted=wanted,
     )
 
 
