@@ -1,8 +1,11 @@
-"""What every page of the course is held to: it fits its window, and it can be read."""
+"""What every page of the course is held to: no errors, it fits its window, it can be read."""
 
 from __future__ import annotations
 
-from playwright.sync_api import Page
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from playwright.sync_api import Browser, Page
 
 # The least size of a letter, in pixels, on a phone and on a projector.
 LEAST_SIZE = {390: 13, 1280: 16}
@@ -61,6 +64,18 @@ MEASURE = """() => {
     }
     return found;
 }"""
+
+
+@contextmanager
+def open_page(browser: Browser, *, width: int, height: int) -> Iterator[Page]:
+    """A page in a context of its own. At its end, no script may have raised an error."""
+    context = browser.new_context(viewport={"width": width, "height": height})
+    page = context.new_page()
+    errors: list[str] = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    yield page
+    context.close()
+    assert errors == []
 
 
 def complaints(page: Page) -> list[str]:

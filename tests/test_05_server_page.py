@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
-from tests.page_parts import complaints
+from tests.page_parts import complaints, open_page
 from workshop.course import ROOT
 from workshop.running import Program, running
 
@@ -26,13 +26,9 @@ def server() -> Iterator[Program]:
 
 @pytest.fixture
 def page(chromium: Browser, server: Program) -> Iterator[Page]:
-    page = chromium.new_page(viewport={"width": 1000, "height": 900})
-    errors: list[str] = []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.goto(server.url)
-    yield page
-    page.close()
-    assert errors == []
+    with open_page(chromium, width=1000, height=900) as page:
+        page.goto(server.url)
+        yield page
 
 
 def initialize(page: Page) -> None:

@@ -18,7 +18,7 @@ import httpx2
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from tests.page_parts import complaints
+from tests.page_parts import complaints, open_page
 from workshop.course import ROOT
 from workshop.running import HOST, Program, environment, free_port, running
 
@@ -43,14 +43,9 @@ def server(web: Program) -> Iterator[Program]:
 
 @pytest.fixture
 def page(chromium: Browser, web: Program) -> Iterator[Page]:
-    context = chromium.new_context(viewport={"width": 1200, "height": 900})
-    page = context.new_page()
-    errors: list[str] = []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.goto(web.url)
-    yield page
-    context.close()
-    assert errors == []
+    with open_page(chromium, width=1200, height=900) as page:
+        page.goto(web.url)
+        yield page
 
 
 def connect(page: Page, url: str, state: str = "connected to") -> None:

@@ -13,7 +13,7 @@ import httpx2
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.page_parts import complaints
+from tests.page_parts import complaints, open_page
 from workshop.course import ROOT
 from workshop.running import Program, free_port, running
 
@@ -32,13 +32,9 @@ def server() -> Iterator[Program]:
 
 @pytest.fixture
 def page(chromium: Browser, server: Program) -> Iterator[Page]:
-    page = chromium.new_page(viewport={"width": 1280, "height": 900})
-    errors: list[str] = []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    page.goto(server.url)
-    yield page
-    page.close()
-    assert errors == []
+    with open_page(chromium, width=1280, height=900) as page:
+        page.goto(server.url)
+        yield page
 
 
 def connect(page: Page, token: str = TOKEN) -> None:
