@@ -6,19 +6,21 @@ import csv
 import io
 import itertools
 import json
+import re
+import socket
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from tests.hub_parts import PatientServer
+from workshop.checks.mcp_session import handshake, request
 from workshop.course import ROOT
 from workshop.raw_client import Server
 from workshop.raw_stream import Stream
-from workshop.running import Program, running
+from workshop.running import HOST, Program, running
 
 FOLDER = ROOT / "scripts/10_observability"
 OBSERVED = FOLDER / "observed_server.py"
-INITIALIZE = {"protocolVersion": "2024-11-05", "capabilities": {}, "clientInfo": {}}
 PATIENCE = 20.0
 
 
@@ -38,7 +40,7 @@ class Caller:
         assert endpoint is not None
         self.endpoint = endpoint.data
         self.ids = itertools.count(1)
-        self.reply(self.send("initialize", INITIALIZE))
+        self.reply(self.send("initialize", handshake()))
 
     @property
     def session_id(self) -> str:
@@ -46,8 +48,8 @@ class Caller:
 
     def send(self, method: str, params: dict[str, Any]) -> int:
         number = next(self.ids)
-        message = {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
-        assert self.server.post_json(self.endpoint, message).status == 202
+        answer = self.server.post_json(self.endpoint, request(number, method, params))
+        assert answer.status == 202
         return number
 
     def reply(self, number: int) -> dict[str, Any]:
@@ -78,6 +80,29 @@ def observed(
     environment = {"OTEL_SDK_DISABLED": "true", **(settings or {})}
     with running(OBSERVED, port=port, env=environment) as program:
         yield program
+
+
+def drop_a_reader(program: Program) -> None:
+    """Open a stream, read only its beginning, and ask for more than the server keeps."""
+    with socket.socket() as reader:
+        reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        reader.settimeout(PATIENCE)
+        reader.connect((HOST, program.port))
+        reader.sendall(f"GET /sse HTTP/1.1\r\nHost: {HOST}:{program.port}\r\n\r\n".encode())
+        came = b""
+        while not (found := re.search(rb"data: (/message\S+)\n", came)):
+            piece = reader.recv(1024)
+            assert piece, f"The stream ended after {came!r}"
+            came += piece
+        endpoint = found[1].decode()
+        server = PatientServer(program.url, program)
+        server.post_json(endpoint, request(0, "initialize", handshake()))
+        large = {"name": "echo", "arguments": {"message": "x" * 3_000_000}}
+        for number in range(1, 11):
+            call = request(number, "tools/call", large)
+            if server.post_json(endpoint, call).status == 404:
+                return  # dropped, and its session with it
+    raise AssertionError("The server keeps 30 MB for a client that reads nothing.")
 
 
 def table(program: Program) -> list[dict[str, str]]:

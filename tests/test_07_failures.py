@@ -19,6 +19,7 @@ from mcp import Client, MCPError
 from mcp.client.sse import sse_client
 from mcp_types import TextContent
 
+from workshop.checks.mcp_session import handshake, notification, request
 from workshop.course import ROOT
 from workshop.loading import load
 from workshop.running import Program, environment, running
@@ -133,15 +134,9 @@ async def test_a_result_over_1_mib_ends_the_session() -> None:
             data = (line[6:] async for line in stream.aiter_lines() if line[:6] == "data: ")
             endpoint = reports.url + await anext(data)
             for message in (
-                request(
-                    1,
-                    "initialize",
-                    protocolVersion="2025-11-25",
-                    capabilities={},
-                    clientInfo={"name": "test", "version": "1"},
-                ),
-                {"jsonrpc": "2.0", "method": "notifications/initialized"},
-                request(2, "tools/call", name="report", arguments={}),
+                request(1, "initialize", handshake("2025-11-25")),
+                notification("notifications/initialized"),
+                request(2, "tools/call", {"name": "report", "arguments": {}}),
             ):
                 (await http.post(endpoint, json=message)).raise_for_status()
             await anext(data)
@@ -151,10 +146,6 @@ async def test_a_result_over_1_mib_ends_the_session() -> None:
         assert 690_000 < len(text) < 700_000
         assert result["structuredContent"] == {"result": text}
         assert len(event) > 1024 * 1024
-
-
-def request(number: int, method: str, **params: object) -> dict[str, object]:
-    return {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
 
 
 async def test_a_link_to_a_large_result() -> None:

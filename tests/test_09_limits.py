@@ -22,6 +22,7 @@ import psutil
 import pytest
 
 from tests.folder_modules import Edit, edited_copy, modules_in
+from workshop.checks.mcp_session import request
 from workshop.course import ROOT
 from workshop.running import environment
 
@@ -328,7 +329,7 @@ async def test_calls_that_wait_do_not_keep_long_messages(
 ) -> None:
     target = server("secure", "slow_body")
     long = {"name": "wait", "arguments": {"seconds": 60}, "_meta": {"long": "x" * 3 * MIB}}
-    message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": long}
+    message = request(1, "tools/call", long)
     async with target.open(target.alice) as stream:
         await stream.initialize()
         assert [await stream.send(message) for _ in range(4)] == [202, 202, 429, 429]

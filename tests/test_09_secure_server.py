@@ -24,6 +24,7 @@ from tests.folder_modules import modules_in
 from tests.parts import missing, require
 from workshop.checks.engine import check_url
 from workshop.checks.lesson_05 import suite
+from workshop.checks.mcp_session import handshake, request
 from workshop.course import ROOT
 from workshop.running import HOST, Program, environment, free_port, running
 
@@ -760,13 +761,10 @@ def test_it_leaves_while_a_tls_client_takes_nothing(tmp_path: Path) -> None:
                 came += stream.recv(4096)
             endpoint = came.partition(b"data: ")[2].partition(b"\n")[0].decode()
             with server.client(ALICE) as client:
-                ask = {"jsonrpc": "2.0", "method": "initialize"}
-                params = {"protocolVersion": "2024-11-05"}
-                client.post(endpoint, json={**ask, "id": 0, "params": params})
+                client.post(endpoint, json=request(0, "initialize", handshake()))
                 call = {"name": "echo", "arguments": {"message": "x" * 2_000_000}}
                 for number in range(1, 4):
-                    message = {"jsonrpc": "2.0", "id": number, "method": "tools/call"}
-                    client.post(endpoint, json={**message, "params": call})
+                    client.post(endpoint, json=request(number, "tools/call", call))
             assert server.program.stop() < 2
             assert server.program.process.returncode == 0
 

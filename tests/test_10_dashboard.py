@@ -16,8 +16,16 @@ from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.folder_modules import modules_in
 from tests.hub_parts import PatientServer
-from tests.observed_parts import FOLDER, PATIENCE, callers, events_of, observed, table
-from tests.page_parts import complaints
+from tests.observed_parts import (
+    FOLDER,
+    PATIENCE,
+    callers,
+    drop_a_reader,
+    events_of,
+    observed,
+    table,
+)
+from tests.page_parts import complaints, open_page
 from tests.turns import takes_less_than
 from workshop.raw_stream import ReceivedEvent
 from workshop.running import HOST, Program
@@ -40,12 +48,8 @@ def server() -> Iterator[Program]:
 
 @pytest.fixture
 def page(chromium: Browser) -> Iterator[Page]:
-    page = chromium.new_page(viewport={"width": 1280, "height": 800})
-    errors: list[str] = []
-    page.on("pageerror", lambda error: errors.append(str(error)))
-    yield page
-    page.close()
-    assert errors == []
+    with open_page(chromium, width=1280, height=800) as page:
+        yield page
 
 
 def is_live(page: Page) -> None:
@@ -59,6 +63,7 @@ def in_row(page: Page, type: str, place: int) -> str:
 
 
 def metric(program: Program, name: str) -> float:
+    """The sum of a metric's samples, of which there must be one."""
     text = PatientServer(program.url).request("GET", "/metrics").body.decode()
     found = re.findall(rf"^{name}(?:{{.*}})? (\S+)$", text, re.MULTILINE)
     assert found, name
@@ -378,33 +383,11 @@ def test_a_late_heartbeat_is_an_event() -> None:
 
 def test_a_reader_that_was_dropped_shows(page: Page) -> None:
     """A client that never reads, and calls until its queue is full."""
-    with observed() as program, callers(program, 1) as [client]:
+    with observed() as program:
         page.goto(f"{program.url}/dashboard")
         is_live(page)
         expect(page.locator("#dropped")).to_have_text("0")
-        with socket.create_connection((HOST, program.port)) as sleeper:
-            sleeper.sendall(
-                f"GET /sse HTTP/1.1\r\nHost: {HOST}:{program.port}\r\n\r\n".encode()
-            )
-            head = b""
-            while b"connected" not in head:
-                head += sleeper.recv(1000)
-            endpoint = re.findall(rb"/message\S+", head)[0].decode()
-            sender = client.server
-            for number in range(60):
-                params = {"name": "echo", "arguments": {"message": "x" * 1_000_000}}
-                message = {"jsonrpc": "2.0", "id": number, "method": "ping", "params": {}}
-                if number == 0:
-                    init = {
-                        "protocolVersion": "2024-11-05",
-                        "capabilities": {},
-                        "clientInfo": {},
-                    }
-                    message |= {"method": "initialize", "params": init}
-                else:
-                    message |= {"method": "tools/call", "params": params}
-                if sender.post_json(endpoint, message).status == 404:
-                    break
-            expect(page.locator("#dropped")).to_have_text("1")
-            expect(page.locator(".card.alarm")).to_contain_text("Readers dropped")
-            expect(page.locator("tr[data-type='stream.closed']")).to_contain_text("dropped: 1")
+        drop_a_reader(program)
+        expect(page.locator("#dropped")).to_have_text("1")
+        expect(page.locator(".card.alarm")).to_contain_text("Readers dropped")
+        expect(page.locator("tr[data-type='stream.closed']")).to_contain_text("dropped: 1")

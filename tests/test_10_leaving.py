@@ -23,8 +23,9 @@ import ptyprocess
 import pytest
 
 from tests.folder_modules import edited_copy
-from tests.observed_parts import FOLDER, INITIALIZE, OBSERVED, endpoint_of
+from tests.observed_parts import FOLDER, OBSERVED, endpoint_of
 from tests.turns import takes_less_than
+from workshop.checks.mcp_session import handshake, request
 from workshop.raw_client import Server
 from workshop.raw_stream import Stream
 from workshop.running import HOST, Program, environment, free_port, port_is_free, running
@@ -111,8 +112,7 @@ class Client:
         await self.is_open.wait()
         endpoint, number = self.endpoint, next(self.ids)
         reply = self.replies[number] = asyncio.get_running_loop().create_future()
-        message = {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
-        body = json.dumps(message)
+        body = json.dumps(request(number, method, params))
         try:
             reader, writer = await asyncio.open_connection(HOST, self.port)
             writer.write(
@@ -142,7 +142,7 @@ class Client:
             await self.is_open.wait()
             if self.endpoint != initialized:
                 initialized = self.endpoint
-                await self.request("initialize", INITIALIZE)
+                await self.request("initialize", handshake())
             await self.request("tools/call", {"name": tool, "arguments": arguments})
 
 
@@ -387,12 +387,11 @@ def server(**env: str) -> Iterator[Server]:
 
 
 def send(server: Server, endpoint: str, number: int, method: str, params: Any) -> int:
-    message = {"jsonrpc": "2.0", "id": number, "method": method, "params": params}
-    return server.post_json(endpoint, message).status
+    return server.post_json(endpoint, request(number, method, params)).status
 
 
 def wait_call(server: Server, endpoint: str, seconds: float) -> None:
-    assert send(server, endpoint, 1, "initialize", INITIALIZE) == 202
+    assert send(server, endpoint, 1, "initialize", handshake()) == 202
     call = {"name": "wait", "arguments": {"seconds": seconds}}
     assert send(server, endpoint, 2, "tools/call", call) == 202
 
@@ -423,7 +422,7 @@ def test_readiness_goes_first_then_nobody_new_comes_in_then_it_leaves() -> None:
             assert observed.request("GET", "/health").status == 200
             with observed.open("/sse") as late:
                 late_endpoint = endpoint_of(late)
-                assert send(observed, late_endpoint, 1, "initialize", INITIALIZE) == 202
+                assert send(observed, late_endpoint, 1, "initialize", handshake()) == 202
                 assert late.wait(lambda stream: len(replies(stream)) == 1)
                 assert process.poll() is None
 
@@ -444,8 +443,7 @@ def test_while_it_waits_for_calls_it_refuses_and_says_when_to_come_back() -> Non
                 answer = observed.request("GET", path)
                 assert (answer.status, answer.headers["Retry-After"]) == (503, "1")
                 assert answer.headers["Connection"] == "close"
-            ping = {"jsonrpc": "2.0", "id": 9, "method": "ping"}
-            assert observed.post_json(endpoint, ping).status == 503
+            assert observed.post_json(endpoint, request(9, "ping")).status == 503
             assert observed.request("GET", "/health").status == 200
             assert process.poll() is None
 

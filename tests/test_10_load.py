@@ -23,12 +23,11 @@ from aiohttp.test_utils import TestServer
 from ptyprocess import PtyProcess
 
 from tests.folder_modules import modules_in
+from tests.observed_parts import FOLDER, OBSERVED
 from workshop.course import ROOT
 from workshop.running import HOST, Program, environment, free_port, running
 
-FOLDER = ROOT / "scripts/10_observability"
 LOAD = FOLDER / "load.py"
-OBSERVED = FOLDER / "observed_server.py"
 LESSON_05 = ROOT / "scripts/05_sse_server/sse_server.py"
 
 LEAST_SHARE = 0.85  # of lesson 05's calls: what it costs to be looked into is the rest
@@ -60,7 +59,7 @@ def measured(*arguments: str) -> dict[str, Any]:
 
 
 def metric(program: Program, name: str) -> float:
-    """The sum of all samples whose line begins like this pattern."""
+    """The sum of all samples whose line begins like this pattern. There may be none yet."""
     with urllib.request.urlopen(f"{program.url}/metrics", timeout=5) as answer:
         text = answer.read().decode()
     return sum(

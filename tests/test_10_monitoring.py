@@ -5,7 +5,6 @@ A real Prometheus reads the metrics of the real server meanwhile.
 
 from __future__ import annotations
 
-import http.client
 import json
 import math
 import re
@@ -17,7 +16,7 @@ import time
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,9 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.observed_parts import OBSERVED, drop_a_reader
 from tests.parts import require
+from workshop.checks.mcp_session import handshake, request
 from workshop.course import ROOT
 from workshop.raw_client import Server
 from workshop.running import HOST, Program, free_port, running
@@ -33,7 +34,6 @@ from workshop.running import HOST, Program, free_port, running
 pytestmark = pytest.mark.usefixtures("warm")
 
 FOLDER = ROOT / "scripts/10_observability/monitoring"
-OBSERVED = ROOT / "scripts/10_observability/observed_server.py"
 DASHBOARD = json.loads((FOLDER / "grafana/dashboard.json").read_text(encoding="utf-8"))
 COMPOSE = yaml.safe_load((FOLDER / "compose.yaml").read_text(encoding="utf-8"))
 CONFIG = yaml.safe_load((FOLDER / "prometheus.yml").read_text(encoding="utf-8"))
@@ -47,12 +47,6 @@ QUERIES = {
 ALERTS = {rule["alert"]: rule["expr"] for rule in RULES["groups"][0]["rules"]}
 # No request makes the server leak a session. rules_test.yml shows that the alert would come.
 NEVER = {"SessionsLeak"}
-
-INITIALIZE = {
-    "protocolVersion": "2024-11-05",
-    "capabilities": {},
-    "clientInfo": {"name": "test", "version": "1"},
-}
 
 
 # --- The files ----------------------------------------------------------------------------
@@ -213,33 +207,14 @@ class Client:
         self.stream = stack.enter_context(self.server.open("/sse"))
         assert self.stream.wait(lambda stream: len(stream.events) >= 1)
         self.endpoint = self.stream.events[0].data
-        self.send("initialize", INITIALIZE)
+        self.send("initialize", handshake())
 
     def send(self, method: str, params: dict[str, Any]) -> None:
-        message = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
-        assert self.server.post_json(self.endpoint, message).status == 202
+        answer = self.server.post_json(self.endpoint, request(1, method, params))
+        assert answer.status == 202
 
     def call(self, tool: str, **arguments: Any) -> None:
         self.send("tools/call", {"name": tool, "arguments": arguments})
-
-
-def drop_a_reader(program: Program) -> None:
-    """Open a stream, read only its beginning, and ask for more than the server keeps."""
-    reader = http.client.HTTPConnection(HOST, program.port, timeout=5)
-    with closing(reader):
-        reader.request("GET", "/sse")
-        answer = reader.getresponse()
-        with closing(answer):
-            answer.readline()  # event: endpoint
-            endpoint = answer.readline().decode().removeprefix("data: ").strip()
-            server = Server(program.url, program)
-            large = {"name": "echo", "arguments": {"message": "x" * 3_000_000}}
-            calls = [("initialize", INITIALIZE)] + [("tools/call", large)] * 20
-            for method, params in calls:
-                message = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
-                if server.post_json(endpoint, message).status == 404:
-                    return  # dropped, and its session with it
-    raise AssertionError("The server keeps 60 MB for a client that reads nothing.")
 
 
 def hold_up(program: Program, seconds: float) -> None:

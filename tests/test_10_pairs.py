@@ -18,6 +18,7 @@ import pytest
 from prometheus_client import CollectorRegistry, Histogram
 
 from tests.folder_modules import modules_in
+from workshop.checks.mcp_session import request
 from workshop.course import ROOT
 from workshop.running import HOST, Program, environment, free_port, running
 
@@ -26,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("warm")
 FOLDER = ROOT / "scripts/10_observability"
 MODULES = modules_in(FOLDER, ["serving", "quantile", "clients", "idle_proxy"])
 SOON = 20.0  # seconds in which what must come has come, on a busy machine
-CALL = {"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": {"name": "query"}}
+CALL = request(7, "tools/call", {"name": "query"})
 
 both = pytest.mark.parametrize("name", ["broken", "fixed"])
 
@@ -144,8 +145,7 @@ async def test_a_label_for_whatever_somebody_sends(name: str) -> None:
             await stream.content.readuntil(b"data:")
             endpoint = server.url + (await stream.content.readline()).decode().strip()
             for method in ("ping", *(f"x{number}" for number in range(50))):
-                message = {"jsonrpc": "2.0", "id": 1, "method": method}
-                async with http.post(endpoint, json=message) as answer:
+                async with http.post(endpoint, json=request(1, method)) as answer:
                     assert answer.status == 202
             for bad in (b"{", b"[]", b"\xff"):
                 async with http.post(endpoint, data=bad) as answer:

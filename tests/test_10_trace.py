@@ -19,6 +19,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from starlette.testclient import TestClient
 
 from tests.folder_modules import modules_in
+from workshop.checks.mcp_session import request
 from workshop.course import ROOT
 from workshop.running import HOST, Program, environment, running
 
@@ -182,7 +183,7 @@ async def test_a_client_without_a_tracer(alone: Program) -> None:
     ids=lambda meta: str(meta)[:30],
 )
 async def test_a_broken_traceparent_does_not_hurt(meta: Any, alone: Program) -> None:
-    call = {"jsonrpc": "2.0", "id": 2, "method": "ping", "params": {"_meta": meta}}
+    call = request(2, "ping", {"_meta": meta})
     async with (
         httpx2.AsyncClient(timeout=SOON) as http,
         http.stream("GET", f"{alone.url}/sse") as stream,

@@ -22,6 +22,7 @@ from typing import Any
 import pytest
 
 from tests.parts import require
+from workshop.checks.mcp_session import as_json, request
 from workshop.course import ROOT
 from workshop.running import HOST, environment, free_port, running
 
@@ -502,7 +503,7 @@ def test_below_a_prefix_by_a_proxy_that_is_not_trusted(
         endpoint = stream.event().partition("data: ")[2]
         assert endpoint.startswith("/terminal/messages/?session_id=")
         with contextlib.closing(http.client.HTTPConnection(HOST, nginx.port)) as posting:
-            ping = '{"jsonrpc": "2.0", "id": 1, "method": "ping"}'
+            ping = as_json(request(1, "ping"))
             posting.request("POST", endpoint, ping, {"Content-Type": "application/json"})
             assert posting.getresponse().status == 202
         assert '"id":1' in stream.event()
