@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import codecs
 import http.client
-import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Self
 from urllib.parse import SplitResult, urlsplit
+
+from workshop.background_reader import BackgroundReader
 
 
 class Listener:
@@ -33,54 +35,38 @@ class Listener:
         self.headers = self._response.headers
         self._pieces: list[tuple[float, str]] = []
         self._taken = 0
-        self._ended: float | None = None
-        self._changed = threading.Condition()
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
+        self.ended: float | None = None
+        """When the stream ended, as `time.monotonic()` counts; None while it is open."""
+        self._reader = BackgroundReader(self._read(), self._pieces.append)
 
-    def _read(self) -> None:
+    def _read(self) -> Iterator[tuple[float, str]]:
         # A character may arrive in two pieces.
         decode = codecs.getincrementaldecoder("utf-8")("replace").decode
-        try:
+        # The connection may break, or `close` be called.
+        with suppress(OSError, ValueError, http.client.HTTPException):
             while piece := self._response.read1(65_536):
-                with self._changed:
-                    self._pieces.append((time.monotonic(), decode(piece)))
-                    self._changed.notify_all()
-        except (OSError, ValueError, http.client.HTTPException):
-            pass  # the connection broke, or `close` was called
-        with self._changed:
-            self._ended = time.monotonic()
-            self._changed.notify_all()
+                yield time.monotonic(), decode(piece)
+        self.ended = time.monotonic()
 
     @property
     def text(self) -> str:
         """Everything that has arrived so far."""
-        with self._changed:
+        with self._reader.changed:
             return "".join(piece for _, piece in self._pieces)
-
-    @property
-    def ended(self) -> float | None:
-        """When the stream ended, as `time.monotonic()` counts; None while it is open."""
-        with self._changed:
-            return self._ended
 
     def take(self, deadline: float) -> tuple[float, str] | None:
         """The next piece, and when it came. None at the stream's end, or after `deadline`."""
-        with self._changed:
-            while self._taken == len(self._pieces):
-                left = deadline - time.monotonic()
-                if self._ended is not None or left <= 0:
-                    return None
-                self._changed.wait(left)
-            self._taken += 1
-            return self._pieces[self._taken - 1]
+        left = deadline - time.monotonic()
+        if not self._reader.wait(lambda: len(self._pieces) > self._taken, left):
+            return None
+        self._taken += 1
+        return self._pieces[self._taken - 1]
 
     def close(self) -> None:
         """Hang up. The server sees its listener leave."""
-        with self._changed:
-            if self._ended is None:
-                # This ends the reader's wait; closing alone does not.
-                self._socket.shutdown(2)
+        with suppress(OSError):  # the server closed it first
+            # This ends the reader's wait; closing alone does not.
+            self._socket.shutdown(2)
         # Closed while it reads, http.client raises whatever it happens to trip over.
         self._reader.join(2)
         self._connection.close()

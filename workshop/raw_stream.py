@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import http.client
 import socket
-import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Self
 
+from workshop.background_reader import BackgroundReader
 from workshop.course import ROOT
 from workshop.loading import load
 from workshop.patience import stretched
@@ -65,26 +65,18 @@ class Stream:
         self._line = b""  # the line that is still coming in, or the last whole one
         self._events: list[ReceivedEvent] = []
         self._pieces: list[tuple[float, bytes]] = []
-        self._closed = False
         self._broke_off = False
-        self._changed = threading.Condition()
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
+        self._reader = BackgroundReader(self._read(), self._take)
 
-    def _read(self) -> None:
+    def _read(self) -> Iterator[bytes]:
         try:
             while len(self._raw) < MAX_ANSWER and (piece := self._response.read1(65_536)):
-                with self._changed:
-                    self._take(piece, time.monotonic() - self._began)
-                    self._changed.notify_all()
+                yield piece
         except (OSError, ValueError, http.client.HTTPException):
             self._broke_off = True  # by the server, or `close` was called
-        finally:
-            with self._changed:
-                self._closed = True
-                self._changed.notify_all()
 
-    def _take(self, piece: bytes, seconds: float) -> None:
+    def _take(self, piece: bytes) -> None:
+        seconds = time.monotonic() - self._began
         self._pieces.append((seconds, piece))
         # Line by line, so that each event is known by the bytes it came from.
         for part in piece.splitlines(keepends=True):
@@ -109,43 +101,34 @@ class Stream:
     @property
     def raw(self) -> bytes:
         """Every byte so far, without the chunked transfer coding."""
-        with self._changed:
+        with self._reader.changed:
             return bytes(self._raw)
 
     @property
     def pieces(self) -> list[tuple[float, bytes]]:
         """(seconds since the request, bytes) of every piece so far."""
-        with self._changed:
+        with self._reader.changed:
             return list(self._pieces)
 
     @property
     def events(self) -> list[ReceivedEvent]:
         """Every event so far."""
-        with self._changed:
+        with self._reader.changed:
             return list(self._events)
 
     @property
     def closed(self) -> bool:
         """Whether the server ended the stream."""
-        with self._changed:
-            return self._closed
+        return self._reader.ended
 
     @property
     def broke_off(self) -> bool:
         """Whether the stream is over without an end of its response."""
-        with self._changed:
-            return self._broke_off
+        return self._broke_off
 
     def wait(self, ready: Callable[[Stream], bool], *, seconds: float = SOON) -> bool:
         """Wait until `ready(stream)` holds; False when time runs out or the stream ends."""
-        deadline = time.monotonic() + seconds
-        with self._changed:
-            while not ready(self):
-                left = deadline - time.monotonic()
-                if self._closed or left <= 0:
-                    return False
-                self._changed.wait(left)
-            return True
+        return self._reader.wait(lambda: ready(self), seconds)
 
     def event(
         self,
@@ -160,7 +143,7 @@ class Stream:
             return next((event for event in self._events[after:] if matches(event)), None)
 
         self.wait(lambda stream: found() is not None, seconds=seconds)
-        with self._changed:
+        with self._reader.changed:
             return found()
 
     def wait_closed(self, *, seconds: float = SOON) -> bool:
@@ -174,7 +157,7 @@ class Stream:
             self._socket.shutdown(socket.SHUT_RDWR)
         except OSError:
             pass  # the server closed it first
-        self._reader.join(timeout=2)
+        self._reader.join(2)
         self._response.close()
         self._connection.close()
 

@@ -13,12 +13,12 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from workshop.background_reader import BackgroundReader
 from workshop.complaints import Complaint, complaints_in, line_it_ran
 
 HOST = "127.0.0.1"
@@ -80,24 +80,16 @@ class Program:
         self.url = f"http://{HOST}:{port}"
         self.was_ended = False  # by us: whatever ended before that, ended by itself
         self._printed = bytearray()
-        self._grew = threading.Condition()
-        self._reader = threading.Thread(target=self._keep_output, daemon=True)
-        self._reader.start()
-
-    def _keep_output(self) -> None:
+        stdout = process.stdout
+        assert stdout is not None
         # Read all the time: a full pipe would stop the program in its next print.
-        assert self.process.stdout is not None
-        while chunk := os.read(self.process.stdout.fileno(), 65_536):
-            with self._grew:
-                self._printed += chunk
-                self._grew.notify_all()
-        with self._grew:
-            self._grew.notify_all()
+        chunks = iter(lambda: os.read(stdout.fileno(), 65_536), b"")
+        self._reader = BackgroundReader(chunks, self._printed.extend)
 
     @property
     def output(self) -> str:
         """What it printed so far, stdout and stderr together."""
-        with self._grew:
+        with self._reader.changed:
             return self._printed.decode("utf-8", "replace")
 
     def complaints(self) -> list[Complaint]:
@@ -111,7 +103,7 @@ class Program:
         """
         self._will_end()
         abort(self.process)
-        self._reader.join(timeout=1)
+        self._reader.join(1)
         return line_it_ran(self.output, self.path)
 
     def _will_end(self) -> None:
@@ -128,14 +120,9 @@ class Program:
         `after` many bytes of it are looked past. Raises ProgramError when the program ends
         or time runs out first.
         """
-        deadline = time.monotonic() + seconds
-        with self._grew:
-            while self._printed.find(text.encode(), after) < 0:
-                left = deadline - time.monotonic()
-                if left <= 0 or not self._reader.is_alive():
-                    printed = self._printed.decode("utf-8", "replace")
-                    raise ProgramError(f"It never printed {text!r}. It printed:\n{printed}")
-                self._grew.wait(left)
+        wanted = text.encode()
+        if not self._reader.wait(lambda: self._printed.find(wanted, after) >= 0, seconds):
+            raise ProgramError(f"It never printed {text!r}. It printed:\n{self.output}")
         return self.output
 
     def wait_until_listening(self, *, seconds: float) -> None:
@@ -158,7 +145,7 @@ class Program:
                     f"Nothing listened on port {self.port} within {seconds:g} s. "
                     f"The program printed:\n{self.output}"
                 ) from None
-            self._reader.join(timeout=1)
+            self._reader.join(1)
             printed = f":\n{self.output}" if self.output else " nothing."
             raise ProgramError(
                 f"The program ended with status {status} before it listened on port "
@@ -181,7 +168,7 @@ class Program:
                 self.process.kill()
                 self.process.wait()
         took = time.monotonic() - began
-        self._reader.join(timeout=1)
+        self._reader.join(1)
         return took
 
 

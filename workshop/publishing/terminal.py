@@ -9,11 +9,13 @@ import secrets
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import psutil
 from ptyprocess import PtyProcess
+
+from workshop.background_reader import BackgroundReader
 
 # Colours and cursor movements (ECMA-48, control sequences).
 _CONTROL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
@@ -38,29 +40,23 @@ class Terminal:
         self._waiting = bytearray()
         """What came and was not yet taken."""
         self._last_came = time.monotonic()
-        self._open = True
-        self._changed = threading.Condition()
         # Read all the time: a full pty would stop a server in its next log line.
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
+        self._reader = BackgroundReader(self._read(), self._keep)
         self.running = True
         """Whether a command has the terminal: the prompt has not been taken yet."""
         if not self.wait(lambda: self.at_prompt, time.monotonic() + 20):
             raise RuntimeError(f"bash gave no prompt: {bytes(self._waiting)!r}")
         self.take_all()
 
-    def _read(self) -> None:
+    def _read(self) -> Iterator[bytes]:
         # A pty whose other side is gone ends with an error, not with no bytes.
         with contextlib.suppress(EOFError, OSError):
             while True:
-                piece = self._process.read(65_536)
-                with self._changed:
-                    self._waiting += piece
-                    self._last_came = time.monotonic()
-                    self._changed.notify_all()
-        with self._changed:
-            self._open = False
-            self._changed.notify_all()
+                yield self._process.read(65_536)
+
+    def _keep(self, piece: bytes) -> None:
+        self._waiting += piece
+        self._last_came = time.monotonic()
 
     def run(self, command: str) -> None:
         """Type a command. The terminal must be at its prompt."""
@@ -70,7 +66,7 @@ class Terminal:
 
     def interrupt(self) -> None:
         """Press Ctrl-C. What came before and was not taken is dropped."""
-        with self._changed:
+        with self._reader.changed:
             if not self.at_prompt:
                 self._waiting.clear()
         self._process.write(b"\x03")
@@ -90,21 +86,15 @@ class Terminal:
 
         False when `deadline` (of time.monotonic) or the terminal's end came first.
         """
-        with self._changed:
-            while not for_what():
-                left = deadline - time.monotonic()
-                if left <= 0 or not self._open:
-                    return False
-                # At times nothing comes, and that is what is waited for.
-                self._changed.wait(min(left, 0.1))
-            return True
+        # At times nothing comes, and that is what is waited for.
+        return self._reader.wait(for_what, deadline - time.monotonic(), every=0.1)
 
     def lines(self) -> list[str]:
         """The whole lines that came and were not yet taken, as a reader sees them.
 
         Once the command has ended, what follows its last newline is a line too.
         """
-        with self._changed:
+        with self._reader.changed:
             data, prompt, _ = bytes(self._waiting).partition(self._prompt)
         whole = data.decode("utf-8", "replace").split("\n")
         last = whole.pop()
@@ -118,7 +108,7 @@ class Terminal:
 
     def take(self, count: int) -> None:
         """Take that many lines away; with the last, the prompt if it is back."""
-        with self._changed:
+        with self._reader.changed:
             for _ in range(count):
                 end = self._waiting.find(b"\n")
                 # The last line before a prompt may have no newline.
@@ -130,7 +120,7 @@ class Terminal:
 
     def take_all(self) -> None:
         """Take all that came; the terminal is free if its prompt was there."""
-        with self._changed:
+        with self._reader.changed:
             self.running = self.running and not self.at_prompt
             self._waiting.clear()
 
@@ -160,7 +150,7 @@ class Terminal:
         for process in self.processes():
             with contextlib.suppress(psutil.Error):
                 process.send_signal(signal.SIGKILL)
-        self._reader.join(timeout=5)
+        self._reader.join(5)
         self._process.close(force=True)
 
 

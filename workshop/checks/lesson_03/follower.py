@@ -7,12 +7,12 @@ import json
 import re
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from workshop.background_reader import BackgroundReader
 from workshop.checks.lesson_03.lab import Lab
 from workshop.checks.lesson_03.settings import (
     FIRST_BACKOFF,
@@ -52,26 +52,17 @@ class Follower:
         self._times: list[float] = []
         self._said: dict[str, list[Json]] = {}
         self._other: list[str] = []
-        self._ended = False
-        self._changed = threading.Condition()
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    def _read(self) -> None:
         assert self.process.stdout is not None
-        for line in self.process.stdout:
-            with self._changed:
-                self._times.append(time.monotonic())
-                try:
-                    value = json.loads(line)
-                    value["time"] = self._times[-1]
-                    self._said.setdefault(value["url"], []).append(value)
-                except (ValueError, KeyError, TypeError):
-                    self._other.append(line.decode("utf-8", "replace"))
-                self._changed.notify_all()
-        with self._changed:
-            self._ended = True
-            self._changed.notify_all()
+        self._reader = BackgroundReader(self.process.stdout, self._keep)
+
+    def _keep(self, line: bytes) -> None:
+        self._times.append(time.monotonic())
+        try:
+            value = json.loads(line)
+            value["time"] = self._times[-1]
+            self._said.setdefault(value["url"], []).append(value)
+        except (ValueError, KeyError, TypeError):
+            self._other.append(line.decode("utf-8", "replace"))
 
     def wait_until_following(self) -> None:
         """Wait for the line that says so. Raises ProgramError."""
@@ -79,11 +70,9 @@ class Follower:
         def follows() -> bool:
             return any(line.startswith('{"following"') for line in self._other)
 
-        with self._changed:
-            self._changed.wait_for(lambda: follows() or self._ended, timeout=stretched(10))
-            if not follows():
-                self._changed.wait_for(lambda: self._ended, timeout=1)
-                raise ProgramError("It did not begin to follow. It printed:\n" + self.rest)
+        if not self._reader.wait(follows, stretched(10)):
+            self._reader.wait(lambda: self._reader.ended, 1)
+            raise ProgramError("It did not begin to follow. It printed:\n" + self.rest)
 
     @property
     def rest(self) -> str:
@@ -92,12 +81,12 @@ class Follower:
 
     def complaints(self) -> list[Complaint]:
         """What Python has said of the file so far."""
-        with self._changed:
+        with self._reader.changed:
             return complaints_in(self.rest, self.path)
 
     def silent_for(self) -> float:
         """Seconds since its last line."""
-        with self._changed:
+        with self._reader.changed:
             return time.monotonic() - self._times[-1]
 
     def abort(self) -> None:
@@ -107,7 +96,7 @@ class Follower:
 
     def spoke_between(self, begin: float, end: float) -> bool:
         """Whether it printed a line in this time."""
-        with self._changed:
+        with self._reader.changed:
             return any(begin < each < end for each in self._times)
 
     def mistake(self, name: str) -> str:
@@ -140,7 +129,7 @@ class Follower:
 
     def lines(self, name: str, number: int = 0) -> list[Json]:
         """What was said about a stream, in order, each with its `time`."""
-        with self._changed:
+        with self._reader.changed:
             return list(self._said.get(self.lab.urls[name][number], []))
 
     def said(self, name: str, key: str, number: int = 0) -> list[Any]:
@@ -148,16 +137,9 @@ class Follower:
         return [line[key] for line in self.lines(name, number) if key in line]
 
     def wait(self, ready: Callable[[], bool], *, seconds: float = PATIENCE) -> bool:
-        """Wait until `ready()`, or until time is up."""
-        deadline = time.monotonic() + seconds
-        with self._changed:
-            while not ready():
-                left = deadline - time.monotonic()
-                if left <= 0 or self._ended:
-                    return ready()
-                # Some of what is waited for is seen by the proxy and printed by nobody.
-                self._changed.wait(min(left, 0.02))
-            return True
+        """Wait until `ready()`; False when time is up or the program has ended."""
+        # Some of what is waited for is seen by the proxy and printed by nobody.
+        return self._reader.wait(ready, seconds, every=0.02)
 
     def numbers(self, name: str) -> list[int]:
         """The numbers of the events handled so far."""
@@ -176,7 +158,7 @@ class Follower:
             f"GET /events/{name}  Last-Event-ID: {id or '(none)'}\n"
             for _, id in self.lab.requests(name)[:8]
         )
-        with self._changed:
+        with self._reader.changed:
             said = self._said.get(self.lab.urls[name][0], [])
         hidden = ("url", "time")
         lines = [{key: line[key] for key in line if key not in hidden} for line in said]

@@ -7,11 +7,11 @@ import os
 import select
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from workshop.background_reader import BackgroundReader
 from workshop.checks.lesson_04 import waits
 from workshop.checks.lesson_04.messages import Json, Line, as_line, json_object, ping
 from workshop.failed import Failed
@@ -37,27 +37,32 @@ class Child:
         )
         self._out = bytearray()
         self._log = bytearray()
-        self._grew = threading.Condition()
         assert self.process.stdin is not None
         os.set_blocking(self.process.stdin.fileno(), False)
-        assert self.process.stdout is not None and self.process.stderr is not None
-        self._open = 2
-        for pipe, kept in ((self.process.stdout, self._out), (self.process.stderr, self._log)):
-            threading.Thread(target=self._keep, args=(pipe.fileno(), kept), daemon=True).start()
+        self._reader = BackgroundReader(self._read(), self._keep)
 
-    def _keep(self, fileno: int, kept: bytearray) -> None:
-        while piece := os.read(fileno, 65_536):
-            with self._grew:
-                kept += piece
-                self._grew.notify_all()
-        with self._grew:
-            self._open -= 1
-            self._grew.notify_all()
+    def _read(self) -> Iterator[tuple[bytearray, bytes]]:
+        """What comes on either output, and where to keep it, until both have ended."""
+        assert self.process.stdout is not None and self.process.stderr is not None
+        kept = {
+            self.process.stdout.fileno(): self._out,
+            self.process.stderr.fileno(): self._log,
+        }
+        while kept:
+            for fileno in select.select(kept, [], [])[0]:
+                if piece := os.read(fileno, 65_536):
+                    yield kept[fileno], piece
+                else:
+                    del kept[fileno]
+
+    def _keep(self, came: tuple[bytearray, bytes]) -> None:
+        kept, piece = came
+        kept += piece
 
     @property
     def out(self) -> bytes:
         """What has come on stdout so far."""
-        with self._grew:
+        with self._reader.changed:
             return bytes(self._out)
 
     @property
@@ -68,20 +73,19 @@ class Child:
     @property
     def whole_log(self) -> str:
         """All that has come on stderr so far."""
-        with self._grew:
+        with self._reader.changed:
             return self._log.decode("utf-8", "replace")
 
     @property
     def crashed(self) -> bool:
         """Whether stderr has a traceback on it."""
-        with self._grew:
+        with self._reader.changed:
             return b"Traceback (most recent call last):" in self._log
 
     @property
     def ended(self) -> bool:
         """Whether the program is gone: nothing holds its outputs open any more."""
-        with self._grew:
-            return self._open == 0
+        return self._reader.ended
 
     def send(self, raw: bytes) -> None:
         """Write to the program's stdin. If it no longer reads there, that shows up later."""
@@ -103,14 +107,8 @@ class Child:
 
     def wait(self, ready: Callable[[bytes], bool], seconds: float | None = None) -> bool:
         """Wait until `ready(stdout)`; False when time runs out or both outputs ended first."""
-        deadline = time.monotonic() + (waits.PATIENCE if seconds is None else seconds)
-        with self._grew:
-            while not ready(bytes(self._out)):
-                left = deadline - time.monotonic()
-                if left <= 0 or self._open == 0:
-                    return False
-                self._grew.wait(left)
-            return True
+        seconds = waits.PATIENCE if seconds is None else seconds
+        return self._reader.wait(lambda: ready(bytes(self._out)), seconds)
 
     def wait_for_lines(self, count: int, start: int) -> bool:
         """Wait until so many line ends have come from byte `start` on."""

@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from workshop.background_reader import BackgroundReader
 from workshop.checks.lesson_07.bad_servers import ASTRAY, SITES, Wrong
 from workshop.checks.lesson_07.server import Json, name_of
 from workshop.checks.lesson_07.settings import PACE, PATIENCE, SETTINGS
@@ -32,7 +33,6 @@ class Lab:
         self.crashed_tasks: list[str] = []
         self.other_output: list[str] = []
         self.process: subprocess.Popen[bytes] | None = None
-        self._ended = False
         self._changed = threading.Condition()
         self._tasks: set[asyncio.Task[None]] = set()
         self._servers = LoopThread()
@@ -65,33 +65,23 @@ class Lab:
             stderr=subprocess.STDOUT,
             env=environment(),
         )
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-        with self._changed:
-            self._changed.wait_for(
-                lambda: bool(self.pace) or self._ended, timeout=stretched(10)
-            )
-            if not self.pace:
-                printed = "".join(self.other_output[-20:])
-                raise ProgramError(f"The file can't be loaded. It printed:\n{printed}")
+        assert self.process.stdout is not None
+        self._reader = BackgroundReader(self.process.stdout, self._keep, self._changed)
+        if not self.wait(lambda: bool(self.pace), seconds=stretched(10)):
+            printed = "".join(self.other_output[-20:])
+            raise ProgramError(f"The file can't be loaded. It printed:\n{printed}")
 
-    def _read(self) -> None:
-        assert self.process is not None and self.process.stdout is not None
-        for line in self.process.stdout:
-            with self._changed:
-                try:
-                    value = json.loads(line)
-                    if "pace" in value:
-                        self.pace = value["pace"]
-                    elif "task" in value:
-                        self.crashed_tasks.append(value["task"])
-                    else:
-                        self._hear(value)
-                except (ValueError, KeyError, TypeError):
-                    self.other_output.append(line.decode("utf-8", "replace"))
-            self.something_happened()
-        with self._changed:
-            self._ended = True
+    def _keep(self, line: bytes) -> None:
+        try:
+            value = json.loads(line)
+            if "pace" in value:
+                self.pace = value["pace"]
+            elif "task" in value:
+                self.crashed_tasks.append(value["task"])
+            else:
+                self._hear(value)
+        except (ValueError, KeyError, TypeError):
+            self.other_output.append(line.decode("utf-8", "replace"))
         self.something_happened()
 
     def _hear(self, line: Json) -> None:
@@ -134,9 +124,8 @@ class Lab:
                     await self._news.wait()
 
     def wait(self, ready: Callable[[], bool], *, seconds: float = PATIENCE) -> bool:
-        """Wait until `ready()`, or until time is up."""
-        with self._changed:
-            return self._changed.wait_for(lambda: ready() or self._ended, timeout=seconds)
+        """Wait until `ready()`; False when time is up or the program has ended."""
+        return self._reader.wait(ready, seconds)
 
     # --- What the checks ask ---
 
@@ -165,7 +154,7 @@ class Lab:
         """A failure that shows the wire, with the caret under the last `at` in it."""
         lines = list(self.sites[name].log)[-12:]
         lines += [f"** a task raised {error}" for error in self.crashed_tasks[:1]]
-        if self._ended:
+        if self._reader.ended:
             lines += [line.rstrip() for line in self.other_output[-1:]]
         received = "\n".join(lines)
         place = received.rfind(at) if at else -1

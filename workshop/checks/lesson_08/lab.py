@@ -13,13 +13,13 @@ import json
 import re
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from workshop.background_reader import BackgroundReader
 from workshop.checks.loop_thread import LoopThread
 from workshop.complaints import complaints_in, todo_of
 from workshop.failed import Failed
@@ -94,8 +94,6 @@ class Lab:
         self._file: Path | None = None
         self.crashed_in: str | None = None
         """The request during which the program ended in an exception."""
-        self._ended = False
-        self._changed = threading.Condition()
         self._servers = LoopThread()
         self._tools: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
@@ -266,10 +264,13 @@ class Lab:
                 }
             ),
         )
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-        ready = self._wait(lambda: any("Model: " in line for line in self.output), STARTING)
-        if not ready:
+        assert self._process.stdout is not None
+        self._reader = BackgroundReader(self._process.stdout, self._keep)
+
+        def asks() -> bool:
+            return any("Model: " in line for line in self.output)
+
+        if not self._reader.wait(asks, STARTING):
             printed = "".join(self.output[-20:])
             raise ProgramError(
                 f"The program does not get to its first request. It printed:\n{printed}"
@@ -288,7 +289,11 @@ class Lab:
         turn = self.turn = self.turns[request] = Turn(request)
         self._type(request)
         decided = 0
-        while self._wait(lambda: bool(turn.asked[decided:] or turn.printed), PATIENCE):  # noqa: B023
+
+        def answered() -> bool:
+            return bool(turn.asked[decided:] or turn.printed)
+
+        while self._reader.wait(answered, PATIENCE):
             if not turn.asked[decided:]:
                 return
             question = turn.asked[decided]
@@ -302,37 +307,23 @@ class Lab:
             process.stdin.write(f"{line}\n")
             process.stdin.flush()
 
-    def _read(self) -> None:
-        assert self._process is not None and self._process.stdout is not None
-        for line in self._process.stdout:
-            with self._changed:
-                self.output.append(line)
-                text = line.strip()
-                if text.startswith("Traceback ") and self.crashed_in is None:
-                    self.crashed_in = self.turn.request
-                if self.crashed_in is not None:
-                    pass  # the rest of it: complaints show it better
-                elif text.startswith("Approve "):
-                    self.turn.asked_before.append(len(self.turn.calls))
-                    self.turn.asked.append(text)
-                    self.turn.log.append(f"** prints: {text}")
-                elif text and self.turn.request:
-                    self.turn.log.append(f"** prints: {text}")
-                    self.turn.printed.append(text)
-                self._changed.notify_all()
-        with self._changed:
-            self._ended = True
-            self._changed.notify_all()
+    def _keep(self, line: str) -> None:
+        self.output.append(line)
+        text = line.strip()
+        if text.startswith("Traceback ") and self.crashed_in is None:
+            self.crashed_in = self.turn.request
+        if self.crashed_in is not None:
+            pass  # the rest of it: complaints show it better
+        elif text.startswith("Approve "):
+            self.turn.asked_before.append(len(self.turn.calls))
+            self.turn.asked.append(text)
+            self.turn.log.append(f"** prints: {text}")
+        elif text and self.turn.request:
+            self.turn.log.append(f"** prints: {text}")
+            self.turn.printed.append(text)
 
     def saw(self, line: str) -> None:
-        with self._changed:
-            self.turn.log.append(line)
-            self._changed.notify_all()
-
-    def _wait(self, ready: Callable[[], bool], seconds: float) -> bool:
-        with self._changed:
-            self._changed.wait_for(lambda: ready() or self._ended, timeout=seconds)
-            return ready()
+        self.turn.log.append(line)
 
     # --- what the checks ask -------------------------------------------------------------
 
