@@ -69,9 +69,8 @@ class Streams(ThreadingHTTPServer):
 
 
 class Handler(BaseHTTPRequestHandler):
-    server: Streams  # pyright: ignore[reportIncompatibleVariableOverride]
-
     def do_GET(self) -> None:
+        assert isinstance(self.server, Streams)
         self.send_response(200)
         if self.path.startswith(("/stream/", "/reconnect")):
             self.send_header("Content-Type", "text/event-stream")

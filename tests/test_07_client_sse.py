@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import json
 import os
 import re
 import signal
@@ -312,9 +313,7 @@ async def test_headers_open_the_door(
 async def test_what_can_not_be_sent_leaves_the_session_as_it_is(calculator: Program) -> None:
     told: list[str] = []
     url = f"{calculator.url}/sse"
-    nested: Any = 0
-    for _ in range(300):
-        nested = [nested]
+    nested = json.loads("[" * 300 + "]" * 300)
     async with Connection(url, headers={}, seconds=10, tell=told.append) as connection:
         for value in ("\ud800", float("inf"), nested):
             with pytest.raises(Problem, match="add: this can't be sent: "):

@@ -156,7 +156,7 @@ async def test_a_link_to_a_large_result() -> None:
         assert isinstance(beginning, TextContent)
         assert len(beginning.text.splitlines()) == 3
         assert link.type == "resource_link"
-        whole = httpx2.get(str(link.uri)).text
+        whole = httpx2.get(link.uri).text
         assert len(whole) == link.size and whole.startswith(beginning.text)
         says_what_is_next_and_leaves(reports)
 

@@ -441,11 +441,14 @@ async def test_a_tool_that_fails() -> None:
 
 
 async def test_the_last_message_is_the_request() -> None:
-    from agents import Runner
+    from agents import Runner, TResponseInputItem
 
     first = await Runner.run(WEATHER.agent(), "weather in Paris")
     WEATHER.calls.clear()
-    both = [*first.to_input_list(), {"role": "user", "content": "and the forecast for Rome"}]
+    both: list[TResponseInputItem] = [
+        *first.to_input_list(),
+        {"role": "user", "content": "and the forecast for Rome"},
+    ]
     second = await Runner.run(WEATHER.agent(), both)
     assert WEATHER.calls == [("get_forecast", {"city": "Rome"})]
     assert "Paris" not in str(second.final_output)

@@ -35,7 +35,7 @@ def test_each_attack_has_one_row() -> None:
         for node in tree.body
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "ATTACKS"
     )
-    assert [re.search(r"\[(\w+)\]\(attacks/\1\.py\)", row)[1] for row in ROWS] == attacks  # type: ignore[index]
+    assert [re.findall(r"\[(\w+)\]\(attacks/\1\.py\)", row)[0] for row in ROWS] == attacks
 
 
 def test_each_attack_that_is_there_is_tried() -> None:

@@ -233,7 +233,7 @@ class Silent(ThreadingHTTPServer):
         Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, exc_type: object, exc_val: object, exc_tb: object) -> None:
         self.closing.set()
         self.shutdown()
         self.server_close()

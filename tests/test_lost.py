@@ -63,7 +63,7 @@ def test_the_minutes_of_a_route_are_the_lessons() -> None:
 @pytest.mark.parametrize("what", [what for _, what, _ in STUCK])
 def test_every_command_that_it_names_exists(what: str) -> None:
     command, *words = shlex.split(what.format(number="05").removeprefix("uv run workshop "))
-    known = typer.main.get_command(cli.app).commands[command]  # pyright: ignore[reportAttributeAccessIssue]
+    known = typer.main.get_group(cli.app).commands[command]
     options = {name for parameter in known.params for name in parameter.opts}
     assert {word for word in words if word.startswith("--")} <= options
 

@@ -187,7 +187,8 @@ def run(client: Client, index: int) -> str:
 
 
 def read(lesson: Lesson) -> NotebookNode:
-    return nbformat.read(lesson.notebook, as_version=4)
+    notebook: Any = nbformat.read(lesson.notebook, as_version=4)
+    return notebook
 
 
 def cells_with(notebook: NotebookNode, text: str) -> list[int]:

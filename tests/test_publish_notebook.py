@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import pytest
@@ -83,7 +84,7 @@ def edit(path: Path, old: str, new: str) -> None:
 
 def test_cells_are_filled_from_the_files_they_name(course: Course) -> None:
     path = course.lesson("1").notebook
-    made = nbformat.read(path, as_version=4)
+    made: Any = nbformat.read(path, as_version=4)
     nbformat.validate(made)
     assert [cell.source for cell in made.cells] == [
         "# A lesson\n\n```python\ndef second(): ...\n```\n\n"

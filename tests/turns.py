@@ -120,9 +120,9 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
         item.session.stash.setdefault(FAILED, []).append(item)
         reports = [report for report in reports if report.failed]
         for report in reports:
-            report.outcome = "rerun"  # type: ignore[assignment]
+            report.outcome = "rerun"  # pyrefly: ignore[bad-assignment]
     for report in reports:
-        report.rerun = int(again)  # type: ignore[attr-defined]
+        report.rerun = int(again)  # pyrefly: ignore[missing-attribute]
         item.ihook.pytest_runtest_logreport(report=report)
     item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
     return True
@@ -137,7 +137,7 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, objec
         for plugin in session.config.pluginmanager.get_plugins():
             if hasattr(plugin, "item_index"):
                 # pytest-xdist's, which reports only the test that it is at.
-                plugin.item_index = session.items.index(item)  # type: ignore[attr-defined]
+                plugin.item_index = session.items.index(item)
         item.ihook.pytest_runtest_protocol(item=item, nextitem=following)
     return result
 

@@ -164,7 +164,7 @@ class Parents:
                 stdin, _, _, stdout, _, stderr, *_ = pipes
                 new_session = pipes[11]
                 warm = (
-                    isinstance(args, list | tuple)
+                    isinstance(args, (list, tuple))
                     and args[0] == sys.executable
                     and Path(args[1]).is_file()
                     and "--reload" not in args  # it starts itself again, by its own file
@@ -172,7 +172,7 @@ class Parents:
                     and not (executable or pass_fds or shell or new_session)
                 )
                 if not warm:
-                    super()._execute_child(args, executable, preexec_fn, *more)  # type: ignore
+                    super()._execute_child(args, executable, preexec_fn, *more)  # pyrefly: ignore[missing-attribute]
                     return
                 request = {
                     "arguments": [os.fspath(word) for word in args[1:]],
@@ -186,7 +186,7 @@ class Parents:
                 files = [Path(args[1]), *(path for path in others if path.is_file())]
                 self.pid = start(files, request, streams)
                 self._child_created = True
-                self._close_pipe_fds(*pipes[:6])  # type: ignore
+                self._close_pipe_fds(*pipes[:6])  # pyrefly: ignore[missing-attribute]
 
         with mock.patch("subprocess.Popen", Popen):
             yield

@@ -18,8 +18,7 @@ async def open_stream(request: Request) -> None:
 
 app = Starlette(
     routes=[
-        # The type checker already knows: an endpoint returns a Response.
-        Route("/sse", open_stream),  # pyright: ignore[reportArgumentType]
+        Route("/sse", open_stream),
         Mount("/messages/", app=transport.handle_post_message),
     ]
 )

@@ -12,7 +12,7 @@ from mcp_types import Tool
 
 def harmless(context: ToolFilterContext, tool: Tool) -> bool:
     """Whether the agent may have this tool."""
-    return not tool.annotations.destructive_hint  # pyright: ignore
+    return not tool.annotations.destructive_hint
 
 
 async def main(url: str) -> None:

@@ -111,7 +111,9 @@ def serve_without_checks(port: int) -> None:
         async def may_send(self, principal: str) -> bool:
             return True
 
-    secure_server.put_in_front = lambda app, *_: app.add_middleware(Anybody)
+    secure_server.put_in_front = lambda app, settings, principals, tickets: app.add_middleware(
+        Anybody
+    )
     secure_server.Limits = NoLimits
     app = secure_server.create_app(secure_server.Settings.from_environment())
     secure_server.serve(app, secure_server.Connection)

@@ -88,8 +88,8 @@ def serve(app: ASGIApp, connection: type, hosts: Collection[str] = ()) -> None:
     config = uvicorn.Config(
         app,
         http=connection,
-        ssl_certfile=files and files.chain,
-        ssl_keyfile=files and files.key,
+        ssl_certfile=files.chain if files else None,
+        ssl_keyfile=files.key if files else None,
         log_level="info",
         # uvicorn trusts every program on this machine about these: who asks, and over HTTPS.
         proxy_headers=False,

@@ -10,7 +10,7 @@ import argparse
 import asyncio
 import json
 import secrets
-from typing import Any
+from typing import Any, NoReturn
 
 from aiohttp import web
 
@@ -27,7 +27,7 @@ class Server:
         self.calls = 0
         self.tasks: set[asyncio.Task[None]] = set()
 
-    async def stream(self, request: web.Request) -> web.StreamResponse:
+    async def stream(self, request: web.Request) -> NoReturn:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
         session = secrets.token_urlsafe()

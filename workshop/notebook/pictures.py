@@ -62,7 +62,7 @@ def parsed(text: str) -> Any:
 def pretty(value: Any, width: int, indent: int = 0) -> str:
     """JSON that is easy to read: what fits into a line stays in one."""
     short = json.dumps(value, ensure_ascii=False)
-    if not value or not isinstance(value, dict | list) or indent + len(short) <= width:
+    if not value or not isinstance(value, (dict, list)) or indent + len(short) <= width:
         return short
     inner = " " * (indent + 2)
     if isinstance(value, dict):
@@ -242,7 +242,7 @@ def _body(wire: str, data: str, width: int = NARROW) -> str:
         f'<pre class="raw">{_broken_at_commas(_clipped(wire.rstrip()))}</pre>' if wire else ""
     )
     value = parsed(data) if data and len(data) <= MOST_CHARACTERS else None
-    if not isinstance(value, dict | list):
+    if not isinstance(value, (dict, list)):
         return made
     laid_out = pretty(value, width)
     lines = laid_out.count("\n") + 1

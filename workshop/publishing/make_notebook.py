@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import jupytext
 import nbformat
@@ -31,7 +32,8 @@ def notebook_text(source: str, name: str, root: Path, number: str, starter: str 
     cells: list[NotebookNode] = []
     todo_cells = _todo_cells(number, starter, name)
     todos_shown: list[int] = []
-    for cell in jupytext.reads(source, fmt="py:percent").cells:
+    notebook: Any = jupytext.reads(source, fmt="py:percent")
+    for cell in notebook.cells:
         text: str = cell.source
         if cell.cell_type == "markdown":
             text, differences = fill_snippets(f"{text}\n", name, root)

@@ -6,8 +6,7 @@ the model does not know who wrote it. An email, a page or an issue could hold th
 
 from agent.files_server import DIARY
 from agent.hidden_server import create
-from agent.scene import Scene, scene
-from agent.victims import Victim
+from agent.scene import Scene, Victim, scene
 
 from attacks.finding import Finding
 

@@ -6,8 +6,7 @@ that the tool needs the content of a file. So a question about the weather sends
 
 from agent.files_server import KEY
 from agent.poisoned_server import create
-from agent.scene import Scene, scene
-from agent.victims import Victim
+from agent.scene import Scene, Victim, scene
 
 from attacks.finding import Finding
 

@@ -6,8 +6,7 @@ server describes it differently, and the agent accepts the new list like the fir
 
 from agent.files_server import DIARY
 from agent.rug_pull_server import create
-from agent.scene import Scene, scene
-from agent.victims import Victim
+from agent.scene import Scene, Victim, scene
 
 from attacks.finding import Finding
 

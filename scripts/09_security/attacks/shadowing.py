@@ -5,9 +5,8 @@ descriptions of all servers in one list, and any of them can speak about any too
 """
 
 from agent.files_server import DIARY, TODO
-from agent.scene import Scene, scene
+from agent.scene import Scene, Victim, scene
 from agent.shadowing_server import create
-from agent.victims import Victim
 
 from attacks.finding import Finding
 

@@ -115,10 +115,10 @@ async def connected(server: Server, receive_buffer: int = 0) -> AsyncIterator[Wi
         async with asyncio.timeout(SOON):
             port = url.port or {"http": 80, "https": 443}[url.scheme]
             await asyncio.get_running_loop().sock_connect(own, (url.hostname, port))
-            tls = (
-                {"ssl": True, "server_hostname": url.hostname} if url.scheme == "https" else {}
+            https = url.scheme == "https"
+            reader, writer = await asyncio.open_connection(
+                sock=own, ssl=https or None, server_hostname=url.hostname if https else None
             )
-            reader, writer = await asyncio.open_connection(sock=own, **tls)
     except BaseException:
         own.close()
         raise

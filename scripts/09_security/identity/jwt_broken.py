@@ -16,9 +16,8 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
     load_der_public_key,
 )
-from jwt import PyJWK
-
 from identity.jwt_tokens import Principal, Refused, Trust
+from jwt import PyJWK
 
 KEYS = Path(__file__).parent / "keys"
 

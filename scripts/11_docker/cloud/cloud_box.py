@@ -81,7 +81,7 @@ class CloudBox:
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 from_server, to_server = await asyncio.open_connection(host, port)
-        except (OSError, TimeoutError):
+        except OSError:  # TimeoutError is one
             refuse(to_client, 502, f"Nothing answers at http://{host}:{port}")
             return
         to_server.write(head)

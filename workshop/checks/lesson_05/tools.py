@@ -86,7 +86,7 @@ def is_listed_right(tool: object) -> bool:
 def tool_called(server: McpServer) -> None:
     said = "hello SSE\n日本 é ✓"
     with Session.open(server) as session:
-        params = {"name": "echo", "arguments": {"message": said}}
+        params: dict[str, object] = {"name": "echo", "arguments": {"message": said}}
         try:
             reply = session.ask("tools/call", params)
         except Failed as failure:

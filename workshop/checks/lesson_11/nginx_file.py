@@ -56,7 +56,7 @@ def read(text: str) -> Block:
         path.write_text(text, encoding="utf-8")
         # `strict` refuses unknown directives; crossplane does not know the newest.
         newest = ("http2", "http3")
-        payload = crossplane.parse(str(path), single=True, strict=True, ignore=newest)
+        payload: Any = crossplane.parse(str(path), single=True, strict=True, ignore=newest)
     for error in payload["errors"]:
         said = error["error"].replace(str(path), "nginx.conf")
         raise BadConfig(re.sub(r" in \S+:\d+$", "", said), error["line"] or 0)

@@ -1,1 +1,0 @@
-"""Who sends this? API keys, signed tokens, and OAuth with the MCP SDK."""
