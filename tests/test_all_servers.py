@@ -25,7 +25,7 @@ from threading import Event, Thread
 import pytest
 
 from tests.turns import alone
-from tests.warm import ignore_interrupts
+from tests.warm_popen import ignore_interrupts
 from workshop.course import ROOT, Course, Lesson
 from workshop.running import HOST, Program, ProgramError, environment, free_port
 

@@ -23,6 +23,7 @@ PROGRAM = """
 import atexit
 import os
 import signal
+import subprocess
 import sys
 import time
 
@@ -56,6 +57,14 @@ match sys.argv[1:]:
         print("reads", sys.stdin.read().upper())
     case ["killed"]:
         os.kill(os.getpid(), signal.SIGTERM)
+    case ["start", *words]:
+        started = subprocess.Popen([sys.executable, __file__, *words])
+        try:
+            print("mine", os.getpgid(started.pid) == os.getpgrp(), flush=True)
+            started.wait()
+        except KeyboardInterrupt:
+            print("interrupted, too")
+        print("ended with", started.wait())
     case ["wait"]:
         try:
             print("waits", flush=True)
@@ -65,6 +74,7 @@ match sys.argv[1:]:
 """
 
 RUNS = ["looks", "exit 0", "exit 3", "text", "raise", "forget", "read", "killed"]
+RUNS += ["start exit 3", "start read", "start killed", "start start looks"]
 
 
 @pytest.fixture
@@ -79,15 +89,17 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_program_ends_as_it_does_when_it_starts_cold(
     words: str, program: Path, parents: Parents
 ) -> None:
-    def run() -> tuple[int, str, str]:
+    def run() -> tuple[int, list[str], str]:
         done = subprocess.run(
             [sys.executable, str(program), *words.split()],
             input="given",
             capture_output=True,
             text=True,
         )
+        # Two programs may print in any order.
+        lines = sorted(done.stdout.splitlines())
         # Of a traceback the last line: above it, files have other names.
-        return done.returncode, done.stdout, done.stderr[-20:]
+        return done.returncode, lines, done.stderr[-20:]
 
     cold = run()
     with parents.starting():
@@ -95,7 +107,7 @@ def test_a_program_ends_as_it_does_when_it_starts_cold(
 
 
 def test_so_it_does_in_a_terminal(program: Path, parents: Parents) -> None:
-    words = ["looks", "exit 0", "exit 3", "text", "terminal", "killed", "wait"]
+    words = ["looks", "exit 0", "exit 3", "text", "terminal", "killed", "wait", "start wait"]
     commands = [f"uv run program.py {each}" for each in words]
     commands += ["echo given | uv run program.py read", "uv run program.py exit 3 | cat"]
 
@@ -111,10 +123,11 @@ def test_so_it_does_in_a_terminal(program: Path, parents: Parents) -> None:
             def type_in(command: str) -> None:
                 terminal.run(command)
                 if command.endswith("wait"):
-                    terminal.wait(lambda: "waits" in terminal.lines(), time.monotonic() + 30)
+                    said = {"waits", "mine True"} if "start" in command else {"waits"}
+                    terminal.wait(lambda: said <= {*terminal.lines()}, time.monotonic() + 30)
                     terminal.interrupt()
                 assert terminal.wait(lambda: terminal.at_prompt, time.monotonic() + 30)
-                lines.extend([command, *terminal.lines()])
+                lines.extend([command, *sorted(terminal.lines())])
                 terminal.take_all()
 
             for command in commands:

@@ -3,7 +3,8 @@
 Importing an SDK takes more than a second of computing, and the tests start some thousand
 programs. While a test has the fixture `warm`, a parent process that has imported the libraries
 is forked for each program. The program is still a child of its own, with its own file,
-arguments, environment, pipes, signals and exit status.
+arguments, environment, pipes, signals and exit status. One that starts others with its own
+Python gets a parent for them: a process forked with it, before it began.
 
 Starters and solutions are started as a learner starts them: with `python FILE`.
 """
@@ -11,22 +12,25 @@ Starters and solutions are started as a learner starts them: with `python FILE`.
 from __future__ import annotations
 
 import atexit
-import ctypes
-import json
 import os
-import re
-import signal
 import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from functools import cache
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from tests.warm_popen import (
+    adopt_orphans,
+    ask,
+    files_of,
+    imported_by,
+    popen_class,
+    starts_others,
+)
 from workshop.course import ROOT
 
 PARENT = Path(__file__).with_name("warm_parent.py")
@@ -44,36 +48,13 @@ KINDS = (
     ("asyncio", "http"),
     (),
 )
-# It is what starts the programs.
-NOT_LIBRARIES = ("workshop",)
-
-PR_SET_CHILD_SUBREAPER = 36
+# The first is what starts the programs. The second takes long, and few draw.
+NOT_LIBRARIES = ("workshop", "matplotlib")
 
 
-IMPORT = re.compile(rb"^(?:from ([\w.]+) import\b|import ([\w., ]+))", re.MULTILINE)
-
-
-@cache
-def imported_by(program: Path) -> frozenset[str]:
-    """The modules that a file imports at its top, and those that files beside it import.
-
-    Read from the text: to parse some hundred files takes a second in each process.
-    """
-    found = {
-        name.decode().split()[0]
-        for source, names in IMPORT.findall(program.read_bytes())
-        for name in (source or names).split(b",")
-    }
-    for name in list(found):
-        beside = program.with_name(f"{name}.py")
-        if beside.is_file() and beside != program:
-            found |= imported_by(beside)
-    return frozenset(found)
-
-
-def kind_of(modules: frozenset[str]) -> int:
-    """The index in KINDS of a program that imports these modules."""
-    roots = {module.partition(".")[0] for module in modules}
+def kind_of(file: Path) -> int:
+    """The index in KINDS of a program."""
+    roots = {module.partition(".")[0] for module in imported_by(file)}
     return next(at for at, kind in enumerate(KINDS) if not kind or not roots.isdisjoint(kind))
 
 
@@ -82,15 +63,9 @@ def libraries(kind: int) -> list[str]:
     found: set[str] = set()
     for room in ROOMS:
         for path in (ROOT / room).rglob("*.py"):
-            modules = imported_by(path)
-            if kind_of(modules) == kind:
-                found |= modules
+            if kind_of(path) == kind:
+                found |= imported_by(path)
     return sorted(name for name in found if name.partition(".")[0] not in NOT_LIBRARIES)
-
-
-def ignore_interrupts() -> None:
-    """As `preexec_fn`: begin as `&` starts a program in a script."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 class Parents:
@@ -107,12 +82,10 @@ class Parents:
     def __exit__(self, *_: object) -> None:
         self._open.close()
 
-    def _parent(self, files: list[Path]) -> socket.socket:
-        """The socket of the parent that has what these files import."""
-        kind = min(kind_of(imported_by(file)) for file in files)
+    def _parent(self, kind: int) -> socket.socket:
+        """The socket of the parent that has what programs of this kind import."""
         if kind not in self._sockets:
-            # The parent's own parent takes its children over: so they become ours.
-            ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+            adopt_orphans()
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             with theirs:
                 process = subprocess.Popen(
@@ -126,23 +99,24 @@ class Parents:
             self._sockets[kind] = ours
         return self._sockets[kind]
 
-    def start(self, files: list[Path], request: dict[str, Any], streams: list[int]) -> int:
+    def start(
+        self, request: dict[str, Any], streams: list[int], folder: Path | None = None
+    ) -> int:
         """Start a program with these for stdin, stdout and stderr. Returns its process id.
 
-        `files` are those that it runs: a driver and a learner's file, for instance.
+        It has what the programs in `folder` import, too. Without one, and if it starts
+        programs itself, what those in its own folder import.
         """
+        files = files_of(request)
+        if folder is None and starts_others(request):
+            folder = files[0].parent
+        if folder is not None:
+            files += folder.rglob("*.py")
         # Some tests start programs in several threads: each would begin a parent, of which
         # only the last is used.
         with self._finding:
-            parent = self._parent(files)
-        read, write = os.pipe()
-        with os.fdopen(read, "rb") as said:
-            try:
-                socket.send_fds(parent, [json.dumps(request).encode()], [*streams, write])
-            finally:
-                os.close(write)
-            # To the end: then the program is our child.
-            return int(said.read())
+            parent = self._parent(min(map(kind_of, files)))
+        return ask(parent, request, streams)
 
     @contextmanager
     def starting(self) -> Iterator[None]:
@@ -151,44 +125,7 @@ class Parents:
         if sys.platform != "linux":
             yield
             return
-
-        start = self.start
-
-        class Popen(subprocess.Popen[Any]):
-            """As subprocess knows it: only the start differs."""
-
-            def _execute_child(
-                self, args: Any, executable: Any, preexec_fn: Any, *more: Any
-            ) -> None:
-                _, pass_fds, cwd, env, _, _, shell, *pipes = more
-                stdin, _, _, stdout, _, stderr, *_ = pipes
-                new_session = pipes[11]
-                warm = (
-                    isinstance(args, (list, tuple))
-                    and args[0] == sys.executable
-                    and Path(args[1]).is_file()
-                    and "--reload" not in args  # it starts itself again, by its own file
-                    and preexec_fn in (None, ignore_interrupts)
-                    and not (executable or pass_fds or shell or new_session)
-                )
-                if not warm:
-                    super()._execute_child(args, executable, preexec_fn, *more)  # pyrefly: ignore[missing-attribute]
-                    return
-                request = {
-                    "arguments": [os.fspath(word) for word in args[1:]],
-                    "env": dict(os.environ if env is None else env),
-                    "cwd": os.fspath(cwd or Path.cwd()),
-                    "sigint_ignored": preexec_fn is ignore_interrupts,
-                }
-                given = enumerate((stdin, stdout, stderr))
-                streams = [number if pipe == -1 else pipe for number, pipe in given]
-                others = [Path(word) for word in args[2:] if str(word).endswith(".py")]
-                files = [Path(args[1]), *(path for path in others if path.is_file())]
-                self.pid = start(files, request, streams)
-                self._child_created = True
-                self._close_pipe_fds(*pipes[:6])  # pyrefly: ignore[missing-attribute]
-
-        with mock.patch("subprocess.Popen", Popen):
+        with mock.patch("subprocess.Popen", popen_class(self.start)):
             yield
 
 

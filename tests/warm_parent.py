@@ -22,10 +22,14 @@ import os
 import runpy
 import signal
 import socket
+import subprocess
 import sys
 import termios
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+from tests.warm_popen import adopt_orphans, ask, popen_class, starts_others
 
 # What a library imports only when it is used.
 LATER = (
@@ -75,9 +79,8 @@ def use_large_pages() -> None:
                 madvise(start, size, MADV_COLLAPSE)
 
 
-def serve(requests: socket.socket, modules: list[str]) -> None:
-    """Fork for each request. Returns when nobody asks any more, and in each program."""
-    atexit.register(leave)
+def load(modules: list[str]) -> None:
+    """Have what programs import."""
     sys.path[0] = os.devnull  # what is beside this file is no library
     gc.disable()  # nothing that is imported is garbage: to look for it takes a while
     for module in [*modules, *LATER]:
@@ -88,7 +91,13 @@ def serve(requests: socket.socket, modules: list[str]) -> None:
     gc.freeze()  # no child looks through what its parent has
     gc.enable()
     use_large_pages()
-    interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def serve(requests: socket.socket, interrupt: Any) -> None:
+    """Fork for each request. Returns when nobody asks any more, and in each program.
+
+    Ctrl-C must not end this process. `interrupt` is what a program does with it at first.
+    """
     while True:
         request, files, _, _ = socket.recv_fds(requests, MAX_REQUEST, 4)
         if not request:
@@ -162,12 +171,35 @@ def lead_terminal(
     return options, files
 
 
+def become_parent(files: list[int]) -> bool:
+    """Have a parent for the programs that this one starts: it is forked before it has begun.
+
+    False in each of these programs, when it has ended. `files` are this program's.
+    """
+    adopt_orphans()
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if os.fork() == 0:
+        ours.close()
+        for file in files:
+            os.close(file)
+        with theirs:
+            serve(theirs, interrupt)
+        return False
+    signal.signal(signal.SIGINT, interrupt)
+    theirs.close()
+    subprocess.Popen = popen_class(partial(ask, ours))
+    return True
+
+
 def run(request: dict[str, Any], files: list[int]) -> None:
     """Become the program."""
-    connect(files)
     os.environ.clear()
     os.environ.update(request["env"])
     os.chdir(request["cwd"])
+    if starts_others(request) and not become_parent(files):
+        return
+    connect(files)
     if "PYTHONFAULTHANDLER" in os.environ:
         faulthandler.enable()
     if "PYTHONUNBUFFERED" not in os.environ:
@@ -185,5 +217,7 @@ def run(request: dict[str, Any], files: list[int]) -> None:
 
 
 if __name__ == "__main__":
+    atexit.register(leave)
     with socket.socket(fileno=int(sys.argv[1])) as theirs:
-        serve(theirs, sys.argv[2:])
+        load(sys.argv[2:])
+        serve(theirs, signal.signal(signal.SIGINT, signal.SIG_IGN))

@@ -31,7 +31,6 @@ def warm_terminals(parents: Parents, folder: Path) -> Iterator[None]:
     if sys.platform != "linux":
         yield
         return
-    programs = list(folder.glob("*.py"))
     numbers = itertools.count()
     # Not a test's own folder: a socket's path can't be long.
     with tempfile.TemporaryDirectory(prefix="warm-") as bin:
@@ -61,7 +60,7 @@ def warm_terminals(parents: Parents, folder: Path) -> Iterator[None]:
             process = PtyProcess(0, ours)
             process.setwinsize(*dimensions)
             process.setecho(echo)
-            process.pid = parents.start(programs, request, [theirs] * 3)
+            process.pid = parents.start(request, [theirs] * 3, folder)
             os.close(theirs)
             return process
 
