@@ -187,6 +187,8 @@ SSE = {"Accept": "text/event-stream"}
 
 all_lessons = pytest.mark.parametrize("lesson", COURSE.lessons, ids=lambda lesson: lesson.slug)
 
+TOLD_AT_ONCE = ROOT / "tests" / "servers" / "told_at_once.py"
+
 # How a program is told to leave, and whether it was started with SIGINT ignored, as `&`
 # starts it in a script.
 WAYS = ((signal.SIGTERM, True), (signal.SIGINT, False), (signal.SIGTERM, False))
@@ -370,22 +372,24 @@ def servers(lesson: Lesson) -> dict[str, Server]:
     return found
 
 
+def command_of(server: Server, silent: Silent, port: int) -> list[str]:
+    address = silent.url.removeprefix("http://")
+    given = [word.format(url=silent.url, address=address) for word in server.arguments]
+    return [str(server.path), "--port", str(port), *given]
+
+
 def look_at_server(
     server: Server, silent: Silent, how: signal.Signals, ignored: bool
 ) -> list[str]:
     port = free_port()
-    arguments = [
-        argument.format(url=silent.url, address=silent.url.removeprefix("http://"))
-        for argument in server.arguments
-    ]
-    command = [str(server.path), "--port", str(port), *arguments]
+    command = command_of(server, silent, port)
     wrong: list[str] = []
     untidy = server.untidy
     with (
         start(*command, port=port, sigint_ignored=ignored) as program,
         ExitStack() as streams,
     ):
-        if not arguments and not answers_at_once(port):
+        if not server.arguments and not answers_at_once(port):
             wrong.append(f"an answer takes longer than {AT_ONCE * 1000:.0f} ms")
         if server.stream is not None:
             status = streams.enter_context(opened(port, server.stream, server.headers))
@@ -410,6 +414,33 @@ def test_every_server_answers_at_once_and_leaves_when_told(lesson: Lesson) -> No
             for how, ignored in WAYS
         }
         wrong = problems(cases)
+    assert not wrong, wrong
+
+
+def look_at_first_line(server: Server, silent: Silent) -> list[str]:
+    with start(str(TOLD_AT_ONCE), *command_of(server, silent, free_port())) as program:
+        try:
+            status = program.process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            return [f"it did not leave, after it had printed:\n{program.output}"]
+        program.stop()  # it has ended: this waits for the rest of what it printed
+        if status != 0 or "Traceback" in program.output:
+            return [f"left with status {status}. It printed:\n{program.output}"]
+        return [] if program.output else ["it printed nothing"]
+
+
+@all_lessons
+def test_ctrl_c_at_the_first_printed_line_ends_a_server_quietly(lesson: Lesson) -> None:
+    found = {name: server for name, server in servers(lesson).items() if not server.untidy}
+    if not found:
+        pytest.skip("It has no server.")
+    with Silent() as silent:
+        wrong = problems(
+            {
+                name: partial(look_at_first_line, server, silent)
+                for name, server in found.items()
+            }
+        )
     assert not wrong, wrong
 
 

@@ -77,10 +77,10 @@ def main() -> None:
     options = parser.parse_args()
     app.config["INTERVAL"] = options.interval
 
-    # SIGTERM ends the program as Ctrl-C does: no traceback, exit status 0. Ctrl-C needs the
-    # handler too: a shell script that starts a program with `&` makes it ignore SIGINT.
+    # Ctrl-C and SIGTERM end the program with status 0 and no traceback, whatever it is doing.
+    # (A shell script that starts a program with `&` makes it ignore Ctrl-C. This undoes that.)
     for end in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(end, signal.default_int_handler)
+        signal.signal(end, lambda *_: sys.exit(0))
     try:
         listener = socket.create_server((options.host, options.port))
     except OSError as error:

@@ -224,12 +224,9 @@ def serve(app: FastAPI, hub: Hub, listener: socket.socket, heartbeat: float) -> 
     """Serve until Ctrl-C or SIGTERM, then end the streams and exit with status 0."""
     # No proxy headers: `hang_up` finds a connection by its real address.
     config = uvicorn.Config(app, log_level="warning", proxy_headers=False)
-    # uvicorn raises the signal again once it has shut down. That is not a failure.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     server = HubServer(config, hub, heartbeat)
     app.state.hang_up_all = server.hang_up_all
-    with contextlib.suppress(KeyboardInterrupt):
-        server.run(sockets=[listener])
+    server.run(sockets=[listener])
 
 
 def main() -> None:
@@ -251,6 +248,10 @@ def main() -> None:
         retry=options.retry,
         first_id=options.first_id,
     )
+    # Before anybody can connect. uvicorn has handlers of its own, but only while it serves, and
+    # once it has shut down it raises the signal again. Stopping when told to is not a failure.
+    for end in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(end, lambda *_: sys.exit(0))
     listener = listen(options.host, options.port)
     url = f"http://{options.host}:{options.port}"
     print(f"Event hub on {url}")

@@ -369,11 +369,11 @@ def main() -> None:
             raise
         port = arguments.port
         sys.exit(f"Port {port} is in use. Choose another: --port {port + 1}")
-    url = f"http://{arguments.host}:{arguments.port}"
-    print(f"Serving MCP on {url}/sse. In another terminal:\n  curl -N {url}/sse", flush=True)
     # uvicorn raises the signal once more when it is done. Stopping when told is no failure.
     for told_to_leave in (signal.SIGINT, signal.SIGTERM):
         signal.signal(told_to_leave, lambda *_: sys.exit(0))
+    url = f"http://{arguments.host}:{arguments.port}"
+    print(f"Serving MCP on {url}/sse. In another terminal:\n  curl -N {url}/sse", flush=True)
     uvicorn.Server(uvicorn.Config(app)).run(sockets=[listener])
 
 

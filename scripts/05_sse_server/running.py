@@ -112,6 +112,11 @@ def serve(create_app: Callable[[Settings], ASGIApp]) -> None:
     hosts = settings.allowed_hosts | {name.lower()}
     settings = dataclasses.replace(settings, allowed_hosts=hosts)
 
+    # uvicorn has handlers of its own, but only while it serves. It raises the signal once more
+    # after a clean end, for these: stopping when told to is not a failure.
+    for told_to_leave in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(told_to_leave, leave)
+
     print(f"Serving MCP on http://{name}/sse. In another terminal:", flush=True)
     print(f"  curl -N http://{name}/sse", flush=True)
 
@@ -123,8 +128,4 @@ def serve(create_app: Callable[[Settings], ASGIApp]) -> None:
         ws="none",
         timeout_graceful_shutdown=1,
     )
-    # After a clean end uvicorn raises the signal once more, for the handler that was there
-    # before its own. That is this one: stopping when told to is not a failure.
-    for told_to_leave in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(told_to_leave, leave)
     uvicorn.Server(config).run(sockets=[listener])

@@ -26,10 +26,10 @@ def main() -> None:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8004)
     arguments = parser.parse_args()
-    print(f"Serving MCP on http://{arguments.host}:{arguments.port}/sse", flush=True)
-    logging.getLogger("uvicorn.error").addFilter(is_no_second_answer)
     for told_to_leave in (signal.SIGINT, signal.SIGTERM):
         signal.signal(told_to_leave, lambda *_: sys.exit(0))
+    print(f"Serving MCP on http://{arguments.host}:{arguments.port}/sse", flush=True)
+    logging.getLogger("uvicorn.error").addFilter(is_no_second_answer)
     server.run(transport="sse", host=arguments.host, port=arguments.port)
 
 

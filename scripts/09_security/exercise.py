@@ -435,12 +435,12 @@ def main() -> None:
             raise
         port = arguments.port
         sys.exit(f"Port {port} is in use. Choose another: --port {port + 1}")
-    url = f"http://{arguments.host}:{arguments.port}"
-    print(f"Serving MCP on {url}/sse. In another terminal:", flush=True)
-    print(f'  curl -N -H "Authorization: Bearer $TOKEN" {url}/sse', flush=True)
     # When uvicorn is done it raises the signal again. Stopping when told to is not a failure.
     for told_to_leave in (signal.SIGINT, signal.SIGTERM):
         signal.signal(told_to_leave, lambda *_: sys.exit(0))
+    url = f"http://{arguments.host}:{arguments.port}"
+    print(f"Serving MCP on {url}/sse. In another terminal:", flush=True)
+    print(f'  curl -N -H "Authorization: Bearer $TOKEN" {url}/sse', flush=True)
     uvicorn.Server(uvicorn.Config(app)).run(sockets=[listener])
 
 

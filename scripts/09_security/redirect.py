@@ -60,6 +60,8 @@ def main() -> None:
     names = OWN_NAMES | {without_port(host) for host in settings.allowed_hosts}
     listener = listen(chosen.host, chosen.port)
     port = listener.getsockname()[1]
+    for told_to_leave in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(told_to_leave, leave)
     print(f"Sending http://{chosen.host}:{port} to https, port {chosen.to_port}", flush=True)
     config = uvicorn.Config(
         Redirect(names, chosen.to_port),
@@ -70,8 +72,6 @@ def main() -> None:
         ws="none",
         timeout_graceful_shutdown=1,
     )
-    for told_to_leave in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(told_to_leave, leave)
     uvicorn.Server(config).run(sockets=[listener])
 
 

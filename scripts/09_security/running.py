@@ -80,6 +80,10 @@ def serve(app: ASGIApp, connection: type, hosts: Collection[str] = ()) -> None:
     if chosen.https:
         files = certificate(chosen.certificates, *map(without_port, sorted(hosts)))
         scheme, trust = "https", f"--cacert {files.authority} "
+    # uvicorn has handlers of its own, but only while it serves. It raises the signal once more
+    # after a clean end, for these: stopping when told to is not a failure.
+    for told_to_leave in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(told_to_leave, leave)
     print(f"Serving MCP on {scheme}://{name}/sse. In another terminal:", flush=True)
     print(
         f'  curl -N {trust}-H "Authorization: Bearer $TOKEN" {scheme}://{name}/sse', flush=True
@@ -96,8 +100,4 @@ def serve(app: ASGIApp, connection: type, hosts: Collection[str] = ()) -> None:
         ws="none",
         timeout_graceful_shutdown=1,
     )
-    # After a clean end uvicorn raises the signal once more, for the handler that was there
-    # before its own. That is this one: stopping when told to is not a failure.
-    for told_to_leave in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(told_to_leave, leave)
     uvicorn.Server(config).run(sockets=[listener])

@@ -109,12 +109,12 @@ def serve(create_app: Callable[[Settings], ASGIApp]) -> None:
     settings = dataclasses.replace(settings, allowed_hosts=hosts)
     more_files()
 
+    end_with_status_0()  # before the first line: whoever reads it may press Ctrl-C at once
     print(f"Serving MCP on http://{name}/sse. In another terminal:", flush=True)
     print(f"  curl -N http://{name}/sse", flush=True)
     print(f"  curl http://{name}/metrics", flush=True)
     print(f"Or look at http://{name}/dashboard", flush=True)
 
-    end_with_status_0()
     uvicorn.Server(configured(create_app(settings))).run(sockets=[listener])
 
 

@@ -504,12 +504,12 @@ def main() -> None:
             raise
         port = arguments.port
         sys.exit(f"Port {port} is in use. Choose another: --port {port + 1}")
-    url = f"http://{arguments.host}:{arguments.port}"
-    print(f"{arguments.server.title()} serves MCP on {url}/sse. In another terminal:")
-    print(f"  curl -s {url}/metrics | grep '^mcp_[^{{]*$'", flush=True)
     # When uvicorn is done, it raises the signal again. Stopping on request is not a failure.
     for told_to_leave in (signal.SIGINT, signal.SIGTERM):
         signal.signal(told_to_leave, lambda *_: sys.exit(0))
+    url = f"http://{arguments.host}:{arguments.port}"
+    print(f"{arguments.server.title()} serves MCP on {url}/sse. In another terminal:")
+    print(f"  curl -s {url}/metrics | grep '^mcp_[^{{]*$'", flush=True)
     chosen = create_app(SERVERS[arguments.server])
     uvicorn.Server(uvicorn.Config(chosen, log_level="warning")).run(sockets=[listener])
 

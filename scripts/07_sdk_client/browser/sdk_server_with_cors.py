@@ -79,12 +79,12 @@ def main() -> None:
             sys.exit(f"Port {port} is in use. Choose another: --port {port + 1}")
         sys.exit(f"Cannot listen on {host}, port {port}: {error}")
     name, port = "127.0.0.1" if host == "0.0.0.0" else host, listener.getsockname()[1]
-    print(
-        f"Serving MCP on http://{name}:{port}/sse for pages of {page}. Open {page}", flush=True
-    )
     # Stopping when told to is not a failure.
     for told_to_leave in (signal.SIGINT, signal.SIGTERM):
         signal.signal(told_to_leave, lambda *_: sys.exit(0))
+    print(
+        f"Serving MCP on http://{name}:{port}/sse for pages of {page}. Open {page}", flush=True
+    )
     uvicorn.Server(uvicorn.Config(create_app([page], host))).run(sockets=[listener])
 
 

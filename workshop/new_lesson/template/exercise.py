@@ -65,10 +65,10 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=8999)
     options = parser.parse_args()
 
-    # SIGTERM ends the program as Ctrl-C does. Ctrl-C needs the handler too: a shell script
-    # that starts a program with `&` makes it ignore SIGINT.
+    # Ctrl-C and SIGTERM end the program with status 0 and no traceback, whatever it is doing.
+    # (A shell script that starts a program with `&` makes it ignore Ctrl-C. This undoes that.)
     for end in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(end, signal.default_int_handler)
+        signal.signal(end, lambda *_: sys.exit(0))
     try:
         server = ThreadingHTTPServer((options.host, options.port), Handler)
     except OSError as error:
@@ -78,8 +78,7 @@ def main() -> None:
     url = f"http://{options.host}:{options.port}"
     print(f"Listening on {url} (Ctrl-C stops it). In another terminal, type:")
     print(f"  curl -N {url}/sse", flush=True)
-    with suppress(KeyboardInterrupt):
-        server.serve_forever()
+    server.serve_forever()
 
 
 if __name__ == "__main__":
