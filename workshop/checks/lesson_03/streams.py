@@ -121,11 +121,17 @@ async def page(number: int, after: int) -> AsyncIterator[bytes | int]:
 
 
 async def patient(number: int, after: int) -> AsyncIterator[bytes | int]:
-    """Asks for 250 ms twice, then for 20 ms, for 250 and for none, and ends each time."""
+    """Asks for 250 ms twice, then for 20 ms, for 250 and for none, and ends each time.
+
+    With the last comes an event: else a client without a longest wait could add 320 ms at
+    random by then, and seem to have ignored the 0.
+    """
     if number > 5:
         yield 204
-    else:
-        yield b"retry: %d\n\n" % (250, 250, 20, 250, 0)[number - 1]
+        return
+    yield b"retry: %d\n\n" % (250, 250, 20, 250, 0)[number - 1]
+    if number == 5:
+        yield event(1)
 
 
 async def recovering(number: int, after: int) -> AsyncIterator[bytes | int]:
