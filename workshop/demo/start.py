@@ -61,18 +61,22 @@ def run_demo(course: Course, lesson: Lesson, *, big: bool = False) -> None:
         for name, value in OPTIONS:
             new += [";", "set-option", "-g", name, value]
         try:
-            subprocess.run([*tmux.base, *new], env=env, check=True)
-            attached = subprocess.run(
-                [*tmux.base, "attach-session"],
-                env=env,
-                stderr=subprocess.PIPE,
-                text=True,
-                check=False,
-            )
+            try:
+                subprocess.run([*tmux.base, *new], env=env, check=True)
+                attached = subprocess.run(
+                    [*tmux.base, "attach-session"],
+                    env=env,
+                    stderr=subprocess.PIPE,
+                    text=True,
+                    check=False,
+                )
+            finally:
+                # Nothing may interrupt what follows: what is left then would be left for ever.
+                for each in (*_LEAVING_SIGNALS, signal.SIGINT):
+                    signal.signal(each, signal.SIG_IGN)
         finally:
-            # Nothing may interrupt this: what is left now would be left for ever.
-            for each in (*_LEAVING_SIGNALS, signal.SIGINT):
-                signal.signal(each, signal.SIG_IGN)
+            # A `finally` of its own: a closed window ends `attach-session` and sends us a
+            # signal, which may come in the lines above and leave them by an exception.
             put_away(tmux)
         if error.is_file():
             raise CourseError(f"The demo has failed:\n{error.read_text(encoding='utf-8')}")
