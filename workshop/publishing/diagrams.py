@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import shutil
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator
 from pathlib import Path
 
 from workshop.publishing.difference import Difference, PublishError, unified
@@ -113,7 +114,8 @@ def publish_diagrams(texts: list[Path], root: Path, *, compare: bool) -> list[Di
                     path.unlink()
     if stale and not compare:
         try:
-            for path, svg in zip(stale, draw(list(stale.values()), root), strict=True):
+            drawn = list(draw(list(stale.values()), root))
+            for path, svg in zip(stale, drawn, strict=True):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(svg, encoding="utf-8")
         except PublishError as error:
@@ -122,10 +124,10 @@ def publish_diagrams(texts: list[Path], root: Path, *, compare: bool) -> list[Di
     return found
 
 
-def draw(sources: list[str], root: Path) -> list[str]:
-    """One SVG for each Mermaid text, drawn by Mermaid itself in Chromium.
+def draw(sources: list[str], root: Path) -> Iterator[str]:
+    """Yields one SVG for each Mermaid text, drawn by Mermaid itself in Chromium.
 
-    Raises PublishError when one of the two is missing, and for a text that is not Mermaid.
+    Raises PublishError when one of the two is missing, and at a text that is not Mermaid.
     """
     chromium = shutil.which("chromium")
     if chromium is None:
@@ -143,7 +145,8 @@ def draw(sources: list[str], root: Path) -> list[str]:
             page = browser.new_page()
             page.add_script_tag(path=root / MERMAID)
             page.evaluate("(settings) => mermaid.initialize(settings)", SETTINGS)
-            return [page.evaluate(DRAW, source) for source in sources]
+            for source in sources:
+                yield page.evaluate(DRAW, source)
         except Error as error:
             raise PublishError(f"Mermaid could not draw it: {error.message}") from None
         finally:
