@@ -513,12 +513,17 @@ def has_app(path: Path) -> bool:
     return False
 
 
+UVICORN = Path(sys.executable).with_name("uvicorn")
+RELOADING = ROOT / "tests/servers/uvicorn_reload.py"
+
+
 @contextmanager
-def started_by_uvicorn(server: Server, *options: str) -> Iterator[Program]:
+def started_by_uvicorn(
+    server: Server, *options: str, uvicorn: Path = UVICORN
+) -> Iterator[Program]:
     port = free_port()
-    uvicorn = str(Path(sys.executable).with_name("uvicorn"))
-    command = [uvicorn, f"{server.path.stem}:app", "--host", "0.0.0.0", "--port", str(port)]
-    command += [*server.arguments, *options]
+    command = [str(uvicorn), f"{server.path.stem}:app"]
+    command += ["--host", "0.0.0.0", "--port", str(port), *server.arguments, *options]
     with start(*command, port=port, cwd=server.path.parent) as program:
         yield program
 
@@ -590,10 +595,22 @@ def test_every_app_can_be_started_to_reload(lesson: Lesson) -> None:
         pytest.skip("It has no ASGI app.")
 
     def look(server: Server) -> list[str]:
-        with started_by_uvicorn(server, "--reload") as program:
+        with started_by_uvicorn(server, uvicorn=RELOADING) as program:
             return answers_and_leaves(program, server)
 
     wrong = problems({name: partial(look, server) for name, server in found.items()})
+    assert not wrong, wrong
+
+
+def test_an_app_can_be_started_to_reload_by_uvicorn_itself() -> None:
+    """For one, its processes are as they are on a learner's machine: none is forked."""
+    (server,) = (
+        app
+        for name, app in apps(COURSE.lesson("05")).items()
+        if name.endswith("/sse_server.py")
+    )
+    with started_by_uvicorn(server, "--reload") as program:
+        wrong = answers_and_leaves(program, server)
     assert not wrong, wrong
 
 

@@ -134,17 +134,16 @@ class Program:
                 return
             except OSError:
                 pass
-            try:
-                # This wait is also the pause between two tries.
-                status = self.process.wait(timeout=0.02)
-            except subprocess.TimeoutExpired:
+            status = self.process.poll()
+            if status is None:
                 if time.monotonic() < deadline:
+                    time.sleep(0.02)  # `wait` would look some six times meanwhile
                     continue
                 self.line_it_runs()  # what it prints then says where it was
                 raise ProgramError(
                     f"Nothing listened on port {self.port} within {seconds:g} s. "
                     f"The program printed:\n{self.output}"
-                ) from None
+                )
             self._reader.join(1)
             printed = f":\n{self.output}" if self.output else " nothing."
             raise ProgramError(
