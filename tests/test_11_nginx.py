@@ -26,6 +26,8 @@ from workshop.checks.mcp_session import as_json, request
 from workshop.course import ROOT
 from workshop.running import HOST, environment, free_port, running
 
+pytestmark = pytest.mark.usefixtures("warm")
+
 LESSON = ROOT / "scripts/11_docker"
 NGINX = LESSON / "nginx"
 RIGHT = NGINX / "nginx.conf"
