@@ -82,7 +82,7 @@ def _unknown_names(path: Path, tree: ast.Module) -> Iterator[Complaint]:
     defined = {*dir(builtins), "__file__", "__annotations__", *_defined(tree)}
     if "*" in defined:  # there is no knowing what that defines
         return
-    own = [name for name in defined if name not in dir(builtins)]
+    own = defined.difference(dir(builtins))
     for node in _running(tree):
         if isinstance(node, ast.Name) and node.id not in defined:
             defined.add(node.id)
