@@ -26,8 +26,9 @@ from workshop.raw_stream import SOON
 BIG = 400_000  # bytes of one large reply
 TOO_MANY = 60  # of them: three times what a server may keep for one reader
 FILLING = 15  # of them: more than lies on the way to a reader, less than a server may keep
-AT_ONCE = 20  # pings that are sent before their replies are awaited
-TOO_MANY_EVENTS = 110  # more than may wait, but these don't
+TOO_MANY_EVENTS = 110  # more than may wait
+AT_ONCE = 22  # of them: sent before their replies are awaited
+READ = 80_000  # bytes of each reply that is read: all of them are more bytes than may wait
 
 
 @suite.check(
@@ -78,15 +79,15 @@ def bounded(server: McpServer) -> None:
     if has_call(server, "session_events", "events"):
         expect_few_events(server, big)
     with Session.open(server) as lively:
-        body = as_json(request("one of many", "ping")).encode()
-        for _ in range(0, TOO_MANY_EVENTS, AT_ONCE):
-            post_at_once(server, lively.endpoint, body, AT_ONCE)
+        large = as_json({"name": "echo", "arguments": {"message": "x" * READ}})
+        for first in range(0, TOO_MANY_EVENTS, AT_ONCE):
+            post_at_once(server, lively.endpoint, call(first, large), AT_ONCE)
             try:
                 lively.ask("ping")
             except Failed as failure:
                 raise Failed(
                     "lively-dropped",
-                    sent=f"{TOO_MANY_EVENTS} pings, and each reply is read",
+                    sent=f"{TOO_MANY_EVENTS} calls of `echo`, and each reply is read",
                     received=failure.received,
                     wanted=f"{TOO_MANY_EVENTS} replies",
                 ) from None
