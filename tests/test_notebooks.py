@@ -289,7 +289,9 @@ def test_a_notebook_asks_before_it_shows_and_has_something_to_change(lesson: Les
     assert text.count("**Predict:**") + text.count("**Predict**") >= 3
     assert text.count("**Change**") >= 3
     # One of two things that a draft is excused from; the other: tests/test_new_lesson.py.
-    assert lesson.draft or len(CHANGES[lesson.number]) >= 3
+    if not lesson.draft:
+        changes = CHANGES.get(lesson.number, [])
+        assert len(changes) >= 3, "CHANGES, above, has fewer than three for it"
     assert not [cell for cell in read(lesson).cells if "_ = " in cell.source]
 
 

@@ -518,13 +518,16 @@ def publish(
         differences = publish_course(course, wanted, check, replay=replay)
     for difference in differences:
         typer.echo(f"{difference.path}: {difference.what}\n{difference.diff}\n")
+    by_hand = sum(not difference.curable for difference in differences)
     if not differences:
         typer.echo("Everything is up to date.")
     elif check:
         typer.echo(f"Differences: {len(differences)}. `uv run workshop publish` writes them.")
     else:
-        typer.echo(f"Written: {sum(d.curable for d in differences)}.")
-    if (check and differences) or not all(d.curable for d in differences):
+        typer.echo(f"Written: {len(differences) - by_hand}.")
+    if by_hand:
+        typer.echo(f"{by_hand} can't be written. What to correct first is above.")
+    if (check and differences) or by_hand:
         raise typer.Exit(1)
 
 
