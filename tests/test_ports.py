@@ -7,7 +7,6 @@ import re
 import subprocess
 import sys
 from collections import defaultdict
-from functools import cache
 from pathlib import Path
 
 import pytest
@@ -57,12 +56,11 @@ print(json.dumps(defaults))
 """
 
 
-@cache
-def defaults() -> dict[str, int]:
-    """The default port of each program that has one, by its path in the project."""
+def defaults(lesson: Lesson) -> dict[str, int]:
+    """The default port of each of its programs that has one, by its path in the project."""
     programs = [
         program
-        for program in [*ROOT.glob("scripts/*/**/*.py"), *ROOT.glob("solutions/*/*.py")]
+        for program in [*lesson.scripts.rglob("*.py"), *lesson.solution.parent.glob("*.py")]
         if "node_modules" not in program.parts and takes_a_port(program)
     ]
     run = subprocess.run(
@@ -99,8 +97,7 @@ def test_every_server_listens_where_the_table_says(lesson: Lesson) -> None:
     for program in CLIENTS:
         if program.startswith(lesson.slug) and lesson.port is not None:
             wanted[f"scripts/{program}"] = lesson.port
-    found = {path: port for path, port in defaults().items() if f"/{lesson.slug}/" in path}
-    assert found == wanted
+    assert defaults(lesson) == wanted
 
 
 def test_no_two_lessons_share_a_port() -> None:
