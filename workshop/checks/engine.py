@@ -446,11 +446,15 @@ def _run(checks: list[Check[T]], target: T) -> list[Result]:
     futures: dict[str, Future[Result]] = {}
     # The pool starts work in the order it was handed in and a check's
     # prerequisites are above it, so no check can wait for one that can't start.
-    with ThreadPoolExecutor(max_workers=16) as pool:
+    pool = ThreadPoolExecutor(max_workers=16)
+    try:
         for check in checks:
             if not check.alone:
                 futures[check.id] = pool.submit(_run_one, check, target, futures)
-    results = {id: future.result() for id, future in futures.items()}
+        results = {id: future.result() for id, future in futures.items()}
+    finally:
+        # After an interrupt no more checks begin, and those that run come to their end.
+        pool.shutdown(cancel_futures=True)
     for check in checks:
         if check.alone:
             done: Future[Result] = Future()

@@ -6,6 +6,9 @@ happened. Where no notebook runs, each row is printed as it comes.
 
 from __future__ import annotations
 
+import asyncio
+import os
+import signal
 import time
 from bisect import insort
 from collections.abc import Callable
@@ -134,8 +137,9 @@ def _next_cell(*_: object) -> None:
 
 
 def _cell_has_run(result: Any) -> None:
-    # Wherever the interrupt came, also between two lines of ours.
-    if isinstance(result.error_in_exec, KeyboardInterrupt):
+    # Wherever the interrupt came, also between two lines of ours. A cell that awaits
+    # something is cancelled.
+    if isinstance(result.error_in_exec, (KeyboardInterrupt, asyncio.CancelledError)):
         for close in _opened:
             close()
     _opened.clear()
@@ -155,6 +159,11 @@ def _find_shell() -> Any:
     if shell is not None:
         shell.events.register("pre_run_cell", _next_cell)
         shell.events.register("post_run_cell", _cell_has_run)
+    if hasattr(shell, "kernel") and os.name == "posix":
+        # An interrupt of a cell that awaits something would be seen only when something
+        # comes: ipykernel does not wake its loop (its issue 881). With a handler of any
+        # signal, asyncio wakes it for all of them.
+        shell.kernel.io_loop.asyncio_loop.add_signal_handler(signal.SIGWINCH, int)
     return shell
 
 
