@@ -35,10 +35,14 @@ _MARKS = {
 }
 # By default Jupyter gives all columns of a table the same width.
 _TABLE = "table-layout:auto;border-collapse:collapse;margin:6px 0;width:100%"
-_CELL = "text-align:left;vertical-align:top;padding:3px 12px 3px 0;white-space:normal"
+_CELL = (
+    "text-align:left;vertical-align:top;padding:3px 12px 3px 0;white-space:normal;"
+    "overflow-wrap:anywhere"
+)
+# A long line scrolls: without `contain`, it would make its table wider than a phone.
 _PRE = (
-    "font-family:monospace;white-space:pre;overflow-x:auto;margin:2px 0;padding:6px 8px;"
-    "line-height:1.3;background:rgba(128,128,128,.12);border-radius:4px"
+    "font-family:monospace;white-space:pre;overflow-x:auto;contain:inline-size;margin:2px 0;"
+    "padding:6px 8px;line-height:1.3;background:rgba(128,128,128,.12);border-radius:4px"
 )
 
 
