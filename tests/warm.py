@@ -29,7 +29,6 @@ from tests.warm_popen import (
     files_of,
     imported_by,
     popen_class,
-    starts_others,
 )
 from workshop.course import ROOT
 
@@ -108,7 +107,7 @@ class Parents:
         programs itself, what those in its own folder import.
         """
         files = files_of(request)
-        if folder is None and starts_others(request):
+        if folder is None and request["starts_others"]:
             folder = files[0].parent
         if folder is not None:
             files += folder.rglob("*.py")

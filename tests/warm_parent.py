@@ -3,9 +3,9 @@
     python tests/warm_parent.py SOCKET MODULE...
 
 tests/warm.py starts it, and asks it through the socket. A request is JSON: the program's
-`arguments`, `env`, `cwd` and `sigint_ignored`, with its stdin, stdout and stderr as files and a
-pipe for its process id. With a `terminal`, it is a shell that is started, and whatever that
-shell starts can be warm, too: tests/warm_terminals.py.
+`arguments`, `env`, `cwd`, `sigint_ignored` and `starts_others`, with its stdin, stdout and
+stderr as files and a pipe for its process id. With a `terminal`, it is a shell that is started,
+and whatever that shell starts can be warm, too: tests/warm_terminals.py.
 """
 
 from __future__ import annotations
@@ -167,6 +167,7 @@ def lead_terminal(
                 connection.send(b"%d" % status)
             os._exit(0)
     options = json.loads(request)
+    options["starts_others"] = starts_others(options)
     os.setpgid(0, options["group"])  # Ctrl-C is for those in the foreground
     return options, files
 
@@ -197,7 +198,7 @@ def run(request: dict[str, Any], files: list[int]) -> None:
     os.environ.clear()
     os.environ.update(request["env"])
     os.chdir(request["cwd"])
-    if starts_others(request) and not become_parent(files):
+    if request["starts_others"] and not become_parent(files):
         return
     connect(files)
     if "PYTHONFAULTHANDLER" in os.environ:

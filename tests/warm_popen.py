@@ -126,6 +126,8 @@ def popen_class(start: Start) -> type[subprocess.Popen[Any]]:
                 "cwd": os.fspath(cwd or Path.cwd()),
                 "sigint_ignored": preexec_fn is ignore_interrupts,
             }
+            # Found out here, where it is known from one start to the next.
+            request["starts_others"] = starts_others(request)
             given = enumerate((stdin, stdout, stderr))
             streams = [number if pipe == -1 else pipe for number, pipe in given]
             self.pid = start(request, streams)
