@@ -80,6 +80,8 @@ RUNS += ["start exit 3", "start read", "start killed", "start start looks"]
 @pytest.fixture
 def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("GIVEN", "from outside")
+    # Else a line is written piece by piece, and two programs' lines become one.
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
     path = tmp_path / "program.py"
     path.write_text(PROGRAM, encoding="utf-8")
     return path
