@@ -63,6 +63,7 @@ def test_the_starter_fails_the_solution_passes_and_both_within_three_seconds(slu
     pytest.fail(f"{starter['seconds']} s, {solution['seconds']} s: the best of three is longer")
 
 
+@pytest.mark.waits
 @pytest.mark.parametrize(
     ("slug", "mistake"),
     [

@@ -25,6 +25,7 @@ ON_THE_WAY = [
 NOTHING_FOR_FREE = {"04_stdio_server"}
 
 
+@pytest.mark.waits
 @pytest.mark.parametrize(("slug", "done"), ON_THE_WAY)
 def test_what_is_done_passes_and_the_first_failure_is_about_the_next(
     slug: str, done: int, tmp_path: Path, parents: Parents

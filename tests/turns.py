@@ -87,20 +87,24 @@ def is_quiet(item: pytest.Item) -> bool:
 def in_order(items: list[pytest.Item]) -> None:
     """Quiet tests first, in a row: all others wait for them once, not for each of them.
 
-    Long ones next: else one would begin last, and the other processes wait for its end.
+    Long ones next: else one would begin last, and the other processes wait for its end. Of the
+    others, each process has its share of those that mostly wait, and every second process
+    begins with them: at any time, some wait while others compute.
     """
     processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     quiet = [item for item in items if is_quiet(item)]
     long = [item for item in items if item not in quiet and item.get_closest_marker("long")]
-    rest = [item for item in items if item not in quiet and item not in long]
+    waiting = [item for item in items if item.get_closest_marker("waits")]
+    rest = [item for item in items if item not in {*quiet, *long, *waiting}]
     ordered: list[pytest.Item] = []
     # Each process begins with a stretch of its own of the list, all of one length.
     for process in range(processes):
         length = (len(items) - len(ordered)) // (processes - process)
-        stretch = (quiet if process == 0 else []) + long[process::processes]
-        others = max(0, length - len(stretch))
-        ordered += stretch + rest[:others]
-        rest = rest[others:]
+        first = (quiet if process == 0 else []) + long[process::processes]
+        share = waiting[process::processes]
+        others = max(0, length - len(first) - len(share))
+        computing, rest = rest[:others], rest[others:]
+        ordered += first + (share + computing if process % 2 else computing + share)
     items[:] = ordered + rest
 
 
