@@ -35,17 +35,25 @@ def unguessable(server: McpServer) -> None:
         sessions = [
             stack.enter_context(Session.open(server, initialize=False)) for _ in range(4)
         ]
+    want_unguessable(sessions, equal="shared")
+
+
+def want_unguessable(sessions: list[Session], equal: str = "too-alike") -> None:
+    """Want endpoints that differ in 64 random bits: that is the least considered safe.
+
+    Raises Failed: `too-short`, `too-alike`, or `equal` if two of them are the same.
+    """
     endpoints = [session.endpoint for session in sessions]
     first, last = changing_part(endpoints)
-    differing = endpoints[0][first:last]
-    # 64 bits is the least that is considered safe: 16 hexadecimal digits, 11 of base64.
+    # 64 bits are 16 hexadecimal digits, or 11 of base64.
     digits = set("".join(endpoint[first:last] for endpoint in endpoints))
     bits = 4 if digits <= set(string.hexdigits + "-") else 6
     if len(set(endpoints)) < len(endpoints):
-        hint = "shared"
-    elif len(differing) * bits < 64:
+        hint = equal
+    elif (last - first) * bits < 64:
         ids = [endpoint.rpartition("=")[2] for endpoint in endpoints]
-        short = all(len(id) * bits < 64 and not id.isdigit() for id in ids)
+        # Of four random ids one or the other may have no letter in it. A counter never has.
+        short = all(len(id) * bits < 64 for id in ids) and not all(map(str.isdigit, ids))
         hint = "too-short" if short else "too-alike"
     else:
         return

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import string
 import time
 from contextlib import ExitStack
 
 from workshop.checks.answers import head_and_body, wrong_status
-from workshop.checks.lesson_05.sessions import changing_part
+from workshop.checks.lesson_05.sessions import want_unguessable
 from workshop.checks.lesson_09.opening import Lab, suite
 from workshop.checks.mcp_session import JSON_HEADERS, Session, as_json, request
 from workshop.failed import Failed
@@ -40,22 +39,7 @@ def guessed_id(lab: Lab) -> None:
         sessions = [
             stack.enter_context(Session.open(alice, initialize=False)) for _ in range(4)
         ]
-    endpoints = [session.endpoint for session in sessions]
-    first, last = changing_part(endpoints)
-    # 64 bits are the minimum: 16 hexadecimal digits, 11 of base64.
-    digits = set("".join(endpoint[first:last] for endpoint in endpoints))
-    bits = 4 if digits <= set(string.hexdigits + "-") else 6
-    if (last - first) * bits >= 64:
-        return
-    ids = [endpoint.rpartition("=")[2] for endpoint in endpoints]
-    short = all(len(id) * bits < 64 and not id.isdigit() for id in ids)
-    raise Failed(
-        "too-short" if short else "too-alike",
-        sent=f"{sessions[0].stream.request}\n\n({len(sessions)} times)",
-        received="\n".join(endpoints),
-        at=sum(len(endpoint) + 1 for endpoint in endpoints[:-1]) + first,
-        wanted="endpoints that differ in at least 64 random bits",
-    )
+    want_unguessable(sessions)
 
 
 @suite.check(
