@@ -89,7 +89,15 @@ def test_a_server_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
     ("program", "says"),
     [
         ("raise SystemExit('no such database')", "the server closed its stdout"),
-        ("import os, time; os.close(0); time.sleep(1)", "No answer to request 1"),
+        # It has read the request: else whoever is quicker would decide what is wrong.
+        ("import os, time; input(); os.close(0); time.sleep(1)", "No answer to request 1"),
+        (
+            "import os, time; input(); os.close(0)\n"
+            'result = \'{"protocolVersion":"2025-11-25","capabilities":{},"serverInfo":{}}\'\n'
+            'print(f\'{{"jsonrpc":"2.0","id":1,"result":{result}}}\', flush=True)\n'
+            "time.sleep(1)",
+            "The server no longer reads its stdin.",
+        ),
         (
             'print(\'{"jsonrpc":"2.0","id":1,"result":{"protocolVersion":"1"}}\', flush=True)\n'
             "input()",
