@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from workshop import running
 from workshop.course import ROOT, Course, Lesson, companions
 
 pytestmark = pytest.mark.usefixtures("warm")
@@ -98,6 +99,18 @@ def test_every_server_listens_where_the_table_says(lesson: Lesson) -> None:
         if program.startswith(lesson.slug) and lesson.port is not None:
             wanted[f"scripts/{program}"] = lesson.port
     assert defaults(lesson) == wanted
+
+
+def test_no_two_processes_take_ports_from_the_same_slice(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # The numbers of two processes are often equal in this: 7 processes, 50 slices.
+    monkeypatch.setattr(running.os, "getpid", lambda: 7)
+    monkeypatch.setattr(running, "_held", held := [])
+    numbers = [running.own_slice.__wrapped__() for _ in range(3)]
+    for each in held:
+        each.close()
+    assert len(set(numbers)) == 3
 
 
 def test_no_two_lessons_share_a_port() -> None:

@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 from workshop.background_reader import BackgroundReader
@@ -33,9 +34,26 @@ class ProgramError(Exception):
 
 # Each process takes ports from its own slice, one after another: otherwise two test runs side
 # by side would sometimes both find the same port free and both start on it.
+SLICES = 50
 _SLICE = 200
-_first = 20_000 + os.getpid() % 50 * _SLICE
 _next = itertools.count(random.randrange(_SLICE))
+_held: list[socket.socket] = []
+
+
+@cache
+def own_slice() -> int:
+    """The number of this process's slice, 0 to 49: it holds the slice's first port."""
+    wanted = os.getpid() % SLICES
+    for number in (*range(wanted, SLICES), *range(wanted)):
+        first = socket.socket()
+        try:
+            first.bind((HOST, 20_000 + number * _SLICE))
+        except OSError:
+            first.close()
+        else:
+            _held.append(first)
+            return number
+    return wanted  # more processes than slices: these two seldom want a port at the same time
 
 
 def free_port() -> int:
@@ -46,7 +64,7 @@ def free_port() -> int:
     again before the program binds it.
     """
     while True:
-        port = _first + next(_next) % _SLICE
+        port = 20_000 + own_slice() * _SLICE + next(_next) % _SLICE
         with socket.socket() as probe:
             try:
                 probe.bind((HOST, port))

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import itertools
-import os
 import random
 import re
 import socket
 
 from workshop.course import Course
-from workshop.running import HOST, port_is_free
+from workshop.running import HOST, own_slice, port_is_free
 
 
 class Ports:
@@ -86,8 +85,7 @@ _SCRIPT = re.compile(r"(?:scripts|solutions|work)/\d\d_\w+/(?:\w+/)*\w+\.py")
 
 
 # As in `running.free_port`: each process has a slice of its own, in pairs of ports.
-_PAIRS = 50
-_slice = os.getpid() % 60 * _PAIRS * 2
+_PAIRS = 60
 _next_pair = itertools.count(random.randrange(_PAIRS))
 
 
@@ -95,7 +93,8 @@ def _free_pair(digits: int) -> int:
     """Two free ports side by side, of that many digits; the lower one."""
     while True:
         # 3500 to 9499, or 13500 to 19499.
-        port = (3_500 if digits == 4 else 13_500) + _slice + next(_next_pair) % _PAIRS * 2
+        first = (3_500 if digits == 4 else 13_500) + own_slice() * _PAIRS * 2
+        port = first + next(_next_pair) % _PAIRS * 2
         try:
             for each in (port, port + 1):
                 with socket.socket() as probe:
