@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -265,8 +266,10 @@ def test_however_it_ends_everything_goes_with_it(
     shown.press("Enter")
     shown.until(r"Uvicorn running on")
     folder = shown.folder
+    process = shown.process
     for each in how:
-        shown.process.send_signal(each)
+        with suppress(psutil.NoSuchProcess):  # the first may have been enough
+            process.send_signal(each)
         # One after another, while what it started is being put away.
         threading.Event().wait(0.2)
     nothing_is_left(folder)
