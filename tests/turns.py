@@ -8,6 +8,9 @@ Few tests need that. What ends in time beside other tests does so alone, too: `t
 measures again, alone, only what took too long. And a test that failed beside others is run
 again alone: what is promised to a learner is promised on a machine that does one thing. That
 is at the end, when its process has nothing else to do: no other test waits for it.
+
+Many tests wait for most of their time, but not all of them. The last processes are there for
+these times only: each begins a test when the processors have something to spare.
 """
 
 from __future__ import annotations
@@ -19,8 +22,13 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import TextIO
 
+import psutil
 import pytest
 from _pytest.runner import runtestprotocol
+
+ALWAYS_AT_WORK = 5  # processes: on two processors, what they run seldom takes too long
+BUSY = 80.0  # percent of all processors
+LOOK = 0.2  # seconds
 
 NEXT = pytest.StashKey[pytest.Item | None]()
 FAILED = pytest.StashKey[list[pytest.Item]]()  # those of a session that get a second try
@@ -70,6 +78,13 @@ def alone() -> Iterator[None]:
     yield
     let_go(mine)
     take(gate, mine, alone=False)
+
+
+def wait_for_room() -> None:
+    """In one of the last processes, wait until the processors are not busy."""
+    number = int(os.environ["PYTEST_XDIST_WORKER"].removeprefix("gw"))
+    while number >= ALWAYS_AT_WORK and psutil.cpu_percent(LOOK) > BUSY:
+        pass
 
 
 def takes_less_than(seconds: float, measure: Callable[[], float]) -> bool:
@@ -164,6 +179,8 @@ def take_turns(
     if KEPT:
         stack = KEPT.pop()
     else:
+        if not is_quiet(item) and not again:
+            wait_for_room()
         stack = ExitStack()
         folder = tmp_path_factory.getbasetemp().parent
         stack.enter_context(turn(folder, alone=is_quiet(item) or again, last=again))
