@@ -88,8 +88,9 @@ def test_a_server_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("program", "says"),
     [
-        ("raise SystemExit('no such database')", "the server closed its stdout"),
-        # It has read the request: else whoever is quicker would decide what is wrong.
+        # Those that end or close something have read the request: else what the client says
+        # would depend on whether it is quicker.
+        ("input(); raise SystemExit('no such database')", "the server closed its stdout"),
         ("import os, time; input(); os.close(0); time.sleep(1)", "No answer to request 1"),
         (
             "import os, time; input(); os.close(0)\n"
@@ -113,7 +114,10 @@ def test_a_server_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
             "The answer to initialize has no result that is an object.",
         ),
         ("print('[' * 100_000, flush=True); input()", "^ this line is not a JSON-RPC message"),
-        ('print(end=\'{"jsonrpc": "2.0\', flush=True)', "the server closed its stdout"),
+        (
+            'input(); print(end=\'{"jsonrpc": "2.0\', flush=True)',
+            "the server closed its stdout",
+        ),
         (
             "while True: print('still at it')",
             "No answer to request 1, initialize, within 0.5 s.",
