@@ -510,6 +510,15 @@ def test_a_client_says_in_one_line_that_this_is_not_the_url(calculator: str) -> 
         assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_nobody_connects_while_the_port_is_tried(
+    host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who waits for the server would: its connection is closed before the server listens."""
+    monkeypatch.setattr(socket.socket, "listen", lambda *_: pytest.fail("it listens"))
+    program("serving").check_port(host, free_port())
+
+
 def test_a_port_in_use() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -3,6 +3,7 @@
 import argparse
 import errno
 import logging
+import os
 import signal
 import socket
 import sys
@@ -59,7 +60,13 @@ def check_port(host: str, port: int) -> None:
     """Exit with one line that says why, if no server can listen there."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        socket.create_server((host, port), family=family).close()
+        with socket.socket(family) as probe:
+            if os.name == "posix":  # a server that has just ended is not in the way
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:  # nor is one that listens there on IPv4
+                probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            # And don't listen: whoever waits for this server would take this for it.
+            probe.bind((host, port))
     except (OSError, OverflowError) as error:
         if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
             sys.exit(f"Port {port} is in use. Choose another: --port {port + 1}")

@@ -132,7 +132,10 @@ def wait_until_listening(process: subprocess.Popen[bytes], port: int, log: Path)
 def check_port(port: int, option: str) -> None:
     """Exit with one line that says why, if nginx cannot listen there."""
     try:
-        socket.create_server(("127.0.0.1", port)).close()
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            # Without listening: whoever waits for nginx would take this for it.
+            probe.bind(("127.0.0.1", port))
     except (OSError, OverflowError) as error:
         if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
             sys.exit(f"Port {port} is in use. Choose another: {option} {port + 1}")
