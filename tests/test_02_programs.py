@@ -167,13 +167,14 @@ def test_a_broken_answer_is_one_line_and_status_1(answer: bytes, said: str) -> N
             assert process.wait(timeout=5) == 1
 
 
-def test_it_leaves_quietly_when_nobody_reads_what_it_prints() -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_it_leaves_quietly_when_nobody_reads_what_it_prints(unbuffered: str) -> None:
     process = subprocess.Popen(
         [sys.executable, str(FOLDER / "event_stream.py"), "-"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env=environment(),
+        env=environment({"PYTHONUNBUFFERED": unbuffered}),
         bufsize=0,
     )
     with process:

@@ -250,9 +250,12 @@ def test_a_failure_is_one_line_and_status_1() -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_nobody_reads_the_transcript() -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_nobody_reads_the_transcript(unbuffered: str) -> None:
     words = [sys.executable, str(BY_HAND), f"http://127.0.0.1:{free_port()}/sse"]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as program:
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    env = environment({"PYTHONUNBUFFERED": unbuffered})
+    with subprocess.Popen(words, env=env, **pipes) as program:
         assert program.stdout is not None and program.stderr is not None
         program.stdout.close()
         assert program.stderr.read() == b"" and program.wait(timeout=10) == 0

@@ -203,7 +203,7 @@ def run(request: dict[str, Any], files: list[int]) -> None:
     connect(files)
     if "PYTHONFAULTHANDLER" in os.environ:
         faulthandler.enable()
-    if "PYTHONUNBUFFERED" not in os.environ:
+    if not os.environ.get("PYTHONUNBUFFERED"):
         sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
     sys.argv = request["arguments"]
     sys.path[0] = str(Path(sys.argv[0]).resolve().parent)

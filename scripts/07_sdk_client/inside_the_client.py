@@ -15,6 +15,7 @@ import argparse
 import asyncio
 import contextlib
 import json
+import os
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -347,8 +348,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     transcript = Transcript(whole=options.whole)
     try:
-        # Ctrl-C, or nobody reads our output any more, as after `| head`.
-        with contextlib.suppress(KeyboardInterrupt, BrokenPipeError):
+        with contextlib.suppress(KeyboardInterrupt):
             result = asyncio.run(
                 converse(
                     options.url, options.tool, options.arguments, transcript, options.timeout
@@ -356,7 +356,10 @@ def main() -> None:
             )
             texts = [part.get("text", "") for part in result.get("content", [])]
             said = "\n".join(map(printable, " ".join(texts).split("\n")))
-            print(f"\n{options.tool} says: {said}")
+            print(f"\n{options.tool} says: {said}", flush=True)
+    except BrokenPipeError:
+        # Nobody reads any more, as after `| head`. Python would try again when it exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except ConversationError as error:
         sys.exit(printable(str(error)))
 

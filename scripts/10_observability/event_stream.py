@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import codecs
+import os
 import re
 import signal
 import sys
@@ -249,12 +250,16 @@ def main() -> None:
         for chunk in read_chunks(source):
             for event in parser.feed(chunk):
                 print(event, flush=True)
-    except (KeyboardInterrupt, BrokenPipeError):  # Ctrl-C, or our output has no reader
+        wait = parser.reconnection_time
+        shown = "not set" if wait is None else f"{wait} ms"
+        last = parser.last_event_id
+        print(f"The stream ended. Last event id: {last!r}, retry: {shown}", flush=True)
+    except KeyboardInterrupt:
         return
+    except BrokenPipeError:  # our output has no reader: Python would try again as it exits
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (OSError, HTTPException, ValueError, EventTooLarge) as error:
         sys.exit(f"Can't read an event stream from {source}: {error}")
-    wait = "not set" if parser.reconnection_time is None else f"{parser.reconnection_time} ms"
-    print(f"The stream ended. Last event id: {parser.last_event_id!r}, retry: {wait}")
 
 
 if __name__ == "__main__":
