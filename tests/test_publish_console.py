@@ -372,6 +372,23 @@ def test_a_file_in_tmp_is_the_replays_own(course: Course) -> None:
     assert not mine.exists()
 
 
+def test_the_file_that_tee_writes_is_there_for_the_next_command(course: Course) -> None:
+    (course.root / "late_tee.py").write_text(
+        "import sys, time\nfrom pathlib import Path\n"
+        "print(line := input(), flush=True)\n"
+        "end = time.process_time() + 0.5\nwhile time.process_time() < end:\n    pass\n"
+        "Path(sys.argv[1]).write_text(line)\nsys.stdin.read()\n",
+        encoding="utf-8",
+    )
+    text = console(
+        f"$ tee() {{ python {course.root}/late_tee.py $1; }}",
+        "$ (echo hello; sleep 60) | tee shown",
+        "hello",
+        attributes=" terminal=shows",
+    ) + console("$ cat shown", "hello")
+    assert replayed(course, text) == (text, [])
+
+
 def test_nothing_keeps_running_after_the_replay(course: Course) -> None:
     note = course.root / "pids"
     text = console(

@@ -185,6 +185,9 @@ class _Player:
                     came,
                     f"It printed what is shown, but never listened on {server}. It printed:",
                 )
+            # `tee` then writes into its file what it has shown: the next command may read that.
+            if "| tee " in step.command:
+                terminal.wait(terminal.rests, deadline)
             return came[:found], None
         ended = terminal.at_prompt
         terminal.take_all()

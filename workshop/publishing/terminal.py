@@ -133,6 +133,14 @@ class Terminal:
                     found.append(process)
         return found
 
+    def rests(self) -> bool:
+        """Whether each process of this terminal waits for something."""
+        for process in self.processes():
+            with contextlib.suppress(psutil.Error):
+                if process.status() != psutil.STATUS_SLEEPING:
+                    return False
+        return True
+
     def listens(self, port: int) -> bool:
         """Whether a process of this terminal listens on the port."""
         for process in self.processes():
