@@ -30,7 +30,7 @@ def test_env_example_lists_every_setting_with_its_default() -> None:
     # What a program is told by the system, or tells another program, is no setting.
     of_others = {
         *("PATH", "HOME", "NO_COLOR", "TERM", "COLUMNS", "LINES"),
-        *("DOCKER_HOST", "GIVEN", "WARM_TERMINAL"),
+        *("DOCKER_HOST", "GIVEN", "PYTHONUNBUFFERED", "WARM_TERMINAL"),
         *("SSL_CERT_FILE", "SSL_CERT_DIR", "PYTEST_XDIST_WORKER_COUNT", "PYTEST_XDIST_WORKER"),
     }
     read = {
