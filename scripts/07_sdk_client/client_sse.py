@@ -271,6 +271,12 @@ async def once(connection: Connection, request: str) -> bool:
 
 async def run(arguments: argparse.Namespace) -> int:
     """Connect, and do what the command line says. Returns the exit status."""
+    this = asyncio.current_task()
+    assert this is not None
+    # What a signal handler raises comes up in the code that it interrupts, and some of that
+    # keeps it: one SIGTERM in six was lost while connecting. To be cancelled is not lost.
+    with contextlib.suppress(NotImplementedError):  # on Windows
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this.cancel)
     try:
         async with Connection(
             arguments.url,
@@ -338,6 +344,8 @@ def main() -> int:
         return asyncio.run(run(arguments))
     except KeyboardInterrupt:
         return 130  # a shell's status for a program that Ctrl-C ended
+    except asyncio.CancelledError:
+        return 143  # as above
     except BrokenPipeError:
         # Nobody reads any more, as after `| head`. Python would try again when it exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
