@@ -70,7 +70,10 @@ match sys.argv[1:]:
             print("waits", flush=True)
             time.sleep(60)
         except KeyboardInterrupt:
-            sys.exit("interrupted")
+            # As one piece: `sys.exit` writes the end of its line apart, and whoever started
+            # this may write between the two.
+            sys.stderr.write("interrupted\\n")
+            sys.exit(1)
 """
 
 RUNS = ["looks", "exit 0", "exit 3", "text", "raise", "forget", "read", "killed"]
