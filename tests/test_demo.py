@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import pty
 import re
 import signal
 import sys
@@ -20,9 +22,10 @@ from tests.parts import require
 from tests.test_file_changes import Terminal
 from workshop import cli
 from workshop.course import Course, Lesson
-from workshop.demo.control import own_ports
+from workshop.demo.control import _is_alive, own_ports
 from workshop.demo.steps import YOURS, DemoStep, commands_of, steps_of, with_ports
 from workshop.demo.tmux import layout
+from workshop.keys import keys
 from workshop.publishing.markdown import fences
 from workshop.publishing.ports import Ports
 
@@ -103,6 +106,26 @@ def test_tmux_takes_each_layout(columns: int, rows: int, panes: int, tmp_path: P
         assert got == re.findall(r"(\d+x\d+),\d+,\d+,0", wanted)
     finally:
         screen("kill-server")
+
+
+def test_a_demo_that_has_ended_is_not_alive_even_if_nobody_has_asked_how_it_ended() -> None:
+    ended = os.posix_spawn("/bin/true", ["true"], os.environ)
+    os.waitid(os.P_PID, ended, os.WEXITED | os.WNOWAIT)
+    assert not _is_alive(ended) and _is_alive(os.getpid())
+    os.waitpid(ended, 0)
+    assert not _is_alive(ended)
+
+
+def test_a_terminal_that_goes_away_raises_nothing_in_the_signals_handler(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It sends SIGHUP and SIGCONT. An error from the second hid the first."""
+    master, terminal = pty.openpty()
+    with os.fdopen(terminal, encoding="utf-8") as stdin:
+        monkeypatch.setattr("sys.stdin", stdin)
+        with keys():
+            os.close(master)
+            signal.raise_signal(signal.SIGCONT)
 
 
 # --- in a real tmux --------------------------------------------------------------------------

@@ -376,7 +376,7 @@ def test_the_file_that_tee_writes_is_there_for_the_next_command(course: Course) 
     (course.root / "late_tee.py").write_text(
         "import sys, time\nfrom pathlib import Path\n"
         "print(line := input(), flush=True)\n"
-        "end = time.process_time() + 0.5\nwhile time.process_time() < end:\n    pass\n"
+        "end = time.process_time() + 0.3\nwhile time.process_time() < end:\n    pass\n"
         "Path(sys.argv[1]).write_text(line)\nsys.stdin.read()\n",
         encoding="utf-8",
     )

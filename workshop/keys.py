@@ -53,7 +53,9 @@ def keys() -> Iterator[Keys]:
     handlers = {each: signal.getsignal(each) for each in watched}
 
     def listen(*_: object) -> None:
-        tty.setcbreak(descriptor, termios.TCSADRAIN)
+        # A terminal that goes away sends SIGCONT, too: then it is gone already.
+        with suppress(termios.error):
+            tty.setcbreak(descriptor, termios.TCSADRAIN)
 
     try:
         for each in (signal.SIGTERM, signal.SIGHUP):

@@ -29,6 +29,9 @@ from workshop.tools import docker_answers, find
 # seconds. Only for blocks that show nothing to wait for, or something else than came.
 QUIET = 1.5
 
+# So many seconds a running command has, after what is shown, until all its processes wait.
+RESTS = 3.0
+
 
 def replay(text: str, name: str, course: Course) -> tuple[str, list[Difference]]:
     """A lesson's text with its console blocks as they came now, and what that changed.
@@ -185,9 +188,9 @@ class _Player:
                     came,
                     f"It printed what is shown, but never listened on {server}. It printed:",
                 )
-            # `tee` then writes into its file what it has shown: the next command may read that.
-            if "| tee " in step.command:
-                terminal.wait(terminal.rests, deadline)
+            # The next command may need what comes right after that: `tee` writes into its file
+            # what it has shown, a client connects.
+            terminal.wait(terminal.rests, min(deadline, time.monotonic() + RESTS))
             return came[:found], None
         ended = terminal.at_prompt
         terminal.take_all()
