@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -72,7 +73,7 @@ def test_without_it_they_do_not(url: str) -> None:
 def test_the_command_sends_each_header_that_it_is_given(guard: TokenGuard, url: str) -> None:
     words = ("--header", f"authorization: Bearer {TOKEN}", "--header", "X-Trace: 7", "--list")
     assert "Authorization" not in (said := check(url, *words).output)
-    assert "401" not in said
+    assert not re.search(r"\b401\b", said)  # a port may have these digits
     assert guard.refused == []
     assert all((b"x-trace", b"7") in headers for headers in guard.headers)
 

@@ -12,11 +12,12 @@ from limits import RateLimitItem, parse
 ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/*\s]+")
 OPENS = parse("60/minute")
 MESSAGES = parse("50/second")
-SHORTEST_TOKEN = 32  # characters: as many as secrets.token_urlsafe(24) has
+SHORTEST_TOKEN = 32  # characters: as many as secrets.token_hex(16) has
 
 
 def token_for_this_run() -> dict[str, str]:
-    return {"me": secrets.token_urlsafe(32)}
+    # One of `token_urlsafe` may begin with a dash, and `--token` would not take it.
+    return {"me": secrets.token_hex(32)}
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def read_tokens(text: str) -> dict[str, str]:
         if len(token) < SHORTEST_TOKEN or not token.isascii() or not token.isprintable():
             raise ValueError(
                 f"the token of {name!r} has fewer than {SHORTEST_TOKEN} characters. "
-                "Make one: python -c 'import secrets; print(secrets.token_urlsafe(32))'"
+                "Make one: python -c 'import secrets; print(secrets.token_hex(32))'"
             )
         tokens[name] = token
     return tokens

@@ -34,7 +34,8 @@ def started(program: Path, attacks: Sequence[str]) -> Iterator[Callable[[str], S
     So an attack that uses up Mallory's share of requests takes nothing from the next one.
     """
     names = [f"{who}-{attack}" for attack in attacks for who in ("alice", "mallory")]
-    tokens = {name: secrets.token_urlsafe(32) for name in names}
+    # No token of this form begins with a dash, as an option does.
+    tokens = {name: secrets.token_hex(32) for name in names}
     with notes_with_canary() as (notes, canary):
         environment = {
             **SHORT,
