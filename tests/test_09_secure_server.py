@@ -560,7 +560,8 @@ def test_pipelined_requests_are_answered_in_order(plain: Program) -> None:
 
 def test_the_token_that_a_server_makes_up_can_be_an_options_value() -> None:
     """One that begins with a dash can't, and 1 of 64 of `token_urlsafe` do."""
-    made = {folder_module("settings").token_for_this_run()["me"] for _ in range(500)}
+    settings = folder_module("settings")
+    made = {settings.token_for_this_run()["me"] for _ in range(500)}
     assert len(made) == 500 and not any(token.startswith("-") for token in made)
 
 

@@ -11,7 +11,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -291,7 +290,7 @@ def test_however_it_ends_everything_goes_with_it(
     folder = shown.folder
     process = shown.process
     for each in how:
-        with suppress(psutil.NoSuchProcess):  # the first may have been enough
+        with contextlib.suppress(psutil.NoSuchProcess):  # the first may have been enough
             process.send_signal(each)
         # One after another, while what it started is being put away.
         threading.Event().wait(0.2)

@@ -34,7 +34,7 @@ class ProgramError(Exception):
 
 # Each process takes ports from its own slice, one after another: otherwise two test runs side
 # by side would sometimes both find the same port free and both start on it.
-SLICES = 50
+_SLICES = 50
 _SLICE = 200
 _next = itertools.count(random.randrange(_SLICE))
 _held: list[socket.socket] = []
@@ -43,8 +43,8 @@ _held: list[socket.socket] = []
 @cache
 def own_slice() -> int:
     """The number of this process's slice, 0 to 49: it holds the slice's first port."""
-    wanted = os.getpid() % SLICES
-    for number in (*range(wanted, SLICES), *range(wanted)):
+    wanted = os.getpid() % _SLICES
+    for number in (*range(wanted, _SLICES), *range(wanted)):
         first = socket.socket()
         try:
             first.bind((HOST, 20_000 + number * _SLICE))
