@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import re
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import nbformat
 import pytest
@@ -24,7 +25,7 @@ from workshop.exercise_parts import cell_text, parts_of_todos, read_parts
 from workshop.listening import Listener
 from workshop.publishing.publish import publish
 from workshop.publishing.starters import solution_text, starter_text
-from workshop.running import running
+from workshop.running import port_is_free, running
 
 COURSE = Course.load()
 LESSONS = [lesson for lesson in COURSE.lessons if lesson.notebook_source.is_file()]
@@ -142,7 +143,7 @@ class Client(NotebookClient):
 
     arrived: dict[int, list[tuple[float, str]]]
     interrupt: int | None = None
-    """The process to interrupt, as from the keyboard, once a cell shows something."""
+    """The kernel to interrupt, as Jupyter does it, once a cell shows something."""
     interrupted: float
     """When that was, as `time.monotonic()` counts."""
 
@@ -151,7 +152,7 @@ class Client(NotebookClient):
             text = msg["content"]["data"].get("text/plain", "")
             self.arrived.setdefault(cell_index, []).append((time.monotonic(), text))
         if self.interrupt is not None and msg["msg_type"] in ("display_data", "stream"):
-            os.kill(self.interrupt, signal.SIGINT)
+            os.killpg(self.interrupt, signal.SIGINT)  # with all that it has started
             self.interrupted = time.monotonic()
             self.interrupt = None
         return super().process_message(msg, cell, cell_index)
@@ -399,7 +400,10 @@ print(sorted(threads), len(children) - 1)
 def test_an_interrupt_leaves_nothing_running(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A cell ends soon after it, with all that it has opened, and can run again."""
+    """A cell ends soon after it, with all that it has opened, and can run again.
+
+    The servers that other cells have started go on.
+    """
     lesson = COURSE.lesson("05")
     work = Course.load(work_root=tmp_path).lesson("05").work
     work.parent.mkdir()
@@ -422,3 +426,45 @@ def test_an_interrupt_leaves_nothing_running(
             assert takes_less_than(2, lambda index=index: ends_after(index)), name
             assert run(client, 1) == before, name
         assert re.search(r"All \d+ checks passed", run(client, 2))
+
+
+def test_a_kernel_that_is_killed_leaves_no_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Jupyter kills it with all that it has started, except for what has its own session."""
+    source = """
+import os
+from workshop.notebook import start
+server = start('scripts/01_flask_stream/flask_server.py')
+print('kernel', os.getpid(), 'port', server.port)
+"""
+    cells = [nbformat.v4.new_code_cell(source)]
+    with opened(nbformat.v4.new_notebook(cells=cells), tmp_path, monkeypatch, WARM) as client:
+        kernel, port = map(int, re.findall(r"(?:kernel|port) (\d+)", run(client, 0)))
+        assert not port_is_free(port)
+        os.killpg(kernel, signal.SIGKILL)
+        deadline = time.monotonic() + 10
+        while not port_is_free(port):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+
+class Interrupted(subprocess.Popen[bytes]):
+    """Ctrl-C comes when the process is there, and nobody has been told of it yet."""
+
+    started: ClassVar[list[Interrupted]] = []
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.started.append(self)
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_an_interrupt_in_the_middle_of_a_start_leaves_nothing_running(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(subprocess, "Popen", Interrupted)
+    program = running(ROOT / "scripts/01_flask_stream/flask_server.py")
+    with pytest.raises(KeyboardInterrupt), program:
+        pass
+    assert [process.returncode for process in Interrupted.started] == [-signal.SIGTERM]

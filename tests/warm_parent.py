@@ -3,9 +3,9 @@
     python tests/warm_parent.py SOCKET MODULE...
 
 tests/warm.py starts it, and asks it through the socket. A request is JSON: the program's
-`arguments`, `env`, `cwd`, `sigint_ignored` and `starts_others`, with its stdin, stdout and
-stderr as files and a pipe for its process id. With a `terminal`, it is a shell that is started,
-and whatever that shell starts can be warm, too: tests/warm_terminals.py.
+`arguments`, `env`, `cwd`, `sigint_ignored`, `new_session` and `starts_others`, with its stdin,
+stdout and stderr as files and a pipe for its process id. With a `terminal`, it is a shell that
+is started, and whatever that shell starts can be warm, too: tests/warm_terminals.py.
 """
 
 from __future__ import annotations
@@ -198,6 +198,8 @@ def run(request: dict[str, Any], files: list[int]) -> None:
     os.environ.clear()
     os.environ.update(request["env"])
     os.chdir(request["cwd"])
+    if request["new_session"]:
+        os.setsid()
     if request["starts_others"] and not become_parent(files):
         return
     connect(files)

@@ -115,7 +115,7 @@ def popen_class(start: Start) -> type[subprocess.Popen[Any]]:
                 and Path(args[1]).is_file()
                 and "--reload" not in args  # it starts itself again, by its own file
                 and preexec_fn in (None, ignore_interrupts)
-                and not (executable or pass_fds or shell or new_session)
+                and not (executable or pass_fds or shell)
             )
             if not warm:
                 super()._execute_child(args, executable, preexec_fn, *more)  # pyrefly: ignore[missing-attribute]
@@ -125,6 +125,7 @@ def popen_class(start: Start) -> type[subprocess.Popen[Any]]:
                 "env": dict(os.environ if env is None else env),
                 "cwd": os.fspath(cwd or Path.cwd()),
                 "sigint_ignored": preexec_fn is ignore_interrupts,
+                "new_session": new_session,
             }
             # Found out here, where it is known from one start to the next.
             request["starts_others"] = starts_others(request)

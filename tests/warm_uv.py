@@ -23,6 +23,7 @@ request = {
     "env": dict(os.environ),
     "cwd": os.getcwd(),  # noqa: PTH109
     "sigint_ignored": False,
+    "new_session": False,
     "group": os.getpgrp(),
 }
 with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as leader:

@@ -13,9 +13,10 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -188,6 +189,12 @@ class Program:
         self._reader.join(1)
         return took
 
+    def close(self) -> None:
+        """Stop it, and read no more of what it prints."""
+        self.stop(seconds=3)
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+
 
 _recordings: list[list[Program]] = []
 
@@ -233,6 +240,23 @@ def abort(process: subprocess.Popen[bytes]) -> None:
 
 
 @contextmanager
+def interrupt_afterwards() -> Iterator[None]:
+    """Meanwhile an interrupt waits: what is being started must be known before it comes."""
+    handler = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(handler):
+        yield  # no interrupt comes here
+        return
+    came: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, _: came.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+        if came:
+            signal.raise_signal(signal.SIGINT)
+
+
+@contextmanager
 def running(
     program: Path | str,
     *arguments: str,
@@ -240,10 +264,12 @@ def running(
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     seconds: float = 20.0,
+    own_session: bool = False,
 ) -> Iterator[Program]:
     """Run `program` (a Python file) with `--port` and yield it once it listens.
 
-    `seconds` bounds the wait for the port. Raises ProgramError when the program
+    `seconds` bounds the wait for the port. In its `own_session` it gets no signal that is
+    meant for this process and all that it has started. Raises ProgramError when the program
     ends or stays silent. On the way out it gets SIGTERM, then SIGKILL.
     """
     chosen = port if port is not None else free_port()
@@ -254,21 +280,20 @@ def running(
         str(chosen),
         *arguments,
     ]
-    process = subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        env=environment(env),
-        cwd=cwd,
-    )
-    started = Program(process, chosen, Path(program))
-    for programs in _recordings:
-        programs.append(started)
-    try:
+    with ExitStack() as stack:
+        with interrupt_afterwards():
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                env=environment(env),
+                cwd=cwd,
+                start_new_session=own_session,
+            )
+            started = Program(process, chosen, Path(program))
+            stack.callback(started.close)
+        for programs in _recordings:
+            programs.append(started)
         started.wait_until_listening(seconds=seconds)
         yield started
-    finally:
-        started.stop(seconds=3)
-        if process.stdout is not None:
-            process.stdout.close()

@@ -1,4 +1,8 @@
-"""Programs that the notebooks start. When the kernel ends, so do they."""
+"""Programs that the notebooks start. When the kernel ends, so do they.
+
+Jupyter interrupts a cell with a signal to the kernel and all that it has started. A server that
+another cell started has to go on: it gets a session of its own, which no such signal reaches.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,7 @@ import sys
 import threading
 import time
 from contextlib import AbstractContextManager, suppress
+from functools import cache
 from pathlib import Path
 
 from workshop.course import ROOT, Course
@@ -26,10 +31,11 @@ class Started(Quiet):
         self._name = name
         self._path = path
         self._running: AbstractContextManager[Program] = running(
-            path, *arguments, port=port, cwd=ROOT, seconds=60
+            path, *arguments, port=port, cwd=ROOT, seconds=60, own_session=True
         )
         # The `with` ends when another cell calls stop, or when the kernel ends.
         self._program = self._running.__enter__()
+        _keep(self._program.process)
         self.port = self._program.port
         self.url = self._program.url
 
@@ -50,6 +56,24 @@ class Started(Quiet):
 
 
 _started: dict[Path, Started] = {}
+
+
+@cache
+def _keeper() -> subprocess.Popen[str]:
+    """A program that outlives this kernel, if only for a moment."""
+    return subprocess.Popen(
+        [sys.executable, Path(__file__).with_name("keeper.py")],
+        stdin=subprocess.PIPE,
+        start_new_session=True,
+        text=True,
+    )
+
+
+def _keep(process: subprocess.Popen[bytes]) -> None:
+    """Have this process end with the kernel, even if the kernel is killed."""
+    stdin = _keeper().stdin
+    assert stdin is not None
+    print(process.pid, file=stdin, flush=True)
 
 
 def start(program: str, *arguments: str, port: int | None = None) -> Started:
@@ -119,6 +143,7 @@ class Child(Quiet):
             # Not `environment()` as it is: here it matters that Python buffers pipes.
             env={k: v for k, v in environment().items() if k != "PYTHONUNBUFFERED"},
             cwd=ROOT,
+            start_new_session=True,
         )
         close_on_interrupt(self.end)
 
