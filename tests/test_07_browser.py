@@ -436,9 +436,10 @@ def test_what_makes_no_sense_is_shown_and_ignored(page: Page, odd: OddServer) ->
 
 def test_earlier_messages_stay_reachable(page: Page, odd: OddServer) -> None:
     connect(page, odd.url)
+    rows = page.locator("#conversation > li")
+    expect(page.locator("#message-7")).to_have_count(1)  # the last that opening a session takes
     for _ in range(300):
         odd.say("null")  # a message, and a notice that nobody waits for it
-    rows = page.locator("#conversation > li")
     expect(page.locator("#message-307 pre")).to_have_text("null", timeout=20_000)
     expect(rows).to_have_count(500)
     expect(page.locator("#message-1")).to_have_count(0)

@@ -123,7 +123,7 @@ def endpoint_uri(server: McpServer) -> None:
         # No URI begins like that: RFC 3986 allows neither quotation marks nor brackets there.
         if not uri or uri[0] in "\"'{[<":
             hint = "not-bare"
-        elif re.search(r"\{.*\}", uri):
+        elif re.search(r"\{[A-Za-z_][\w.]*\}", uri):  # a name: an id may have braces, too
             hint = "not-filled-in"
         elif origin(server.url, uri) != origin(server.url):
             hint = "other-origin"
