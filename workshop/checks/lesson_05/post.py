@@ -284,9 +284,12 @@ def own_stream(server: McpServer) -> None:
                 )
             if own is None:
                 break
-        # What the other stream got by mistake comes before the reply to its own ping.
+        # What the other stream got by mistake comes before the reply to its own ping. Of two
+        # that it got, the second one counts.
         other.post(request("other", "ping"))
-        other.stream.event(is_reply)
+        other.stream.event(
+            lambda event: is_reply(event) and (parsed(event) or {}).get("id") != "mine"
+        )
         stray = other.reply(request_id, seconds=0)
         if stray is not None:
             raw = other.bytes_of(stray)

@@ -77,11 +77,12 @@ def _tried(dockerfile: str) -> Tried:
         built = _docker("build", "-q", "-t", IMAGE, folder, seconds=BUILD)
     if built.returncode:
         return Tried(built=_end(built.stdout + built.stderr) or "no image")
+    image = built.stdout.split()[-1]  # by its id: the name may be another check's by now
     name, port = f"workshop-check-{uuid4().hex[:8]}", free_port()
     _containers.add(name)
     try:
         published = ("-p", f"{HOST}:{port}:8081")
-        started = _docker("run", "-d", "--name", name, *published, IMAGE)
+        started = _docker("run", "-d", "--name", name, *published, image)
         if started.returncode:
             return Tried(built=_end(started.stderr))
         return _look(name, port)
