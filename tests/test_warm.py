@@ -61,10 +61,11 @@ match sys.argv[1:]:
         started = subprocess.Popen([sys.executable, __file__, *words])
         try:
             print("mine", os.getpgid(started.pid) == os.getpgrp(), flush=True)
-            started.wait()
+            print("ended with", started.wait())
         except KeyboardInterrupt:
             print("interrupted, too")
-        print("ended with", started.wait())
+            # Python forgets its status if the interrupt comes just as the first `wait` returns.
+            started.wait()
     case ["wait"]:
         try:
             print("waits", flush=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -33,6 +34,10 @@ class Lab:
         self.crashed_tasks: list[str] = []
         self.other_output: list[str] = []
         self.process: subprocess.Popen[bytes] | None = None
+        # The learner's clients may reach the servers before we know of their process: the pipe
+        # to it is there first.
+        self._stdin, gates = os.pipe()
+        self._gates = os.fdopen(gates, "w", encoding="utf-8", buffering=1)
         self._changed = threading.Condition()
         self._tasks: set[asyncio.Task[None]] = set()
         self._servers = LoopThread()
@@ -60,7 +65,7 @@ class Lab:
         driver = Path(__file__).with_name("driver.py")
         self.process = subprocess.Popen(
             [sys.executable, str(driver), str(program), json.dumps(plan)],
-            stdin=subprocess.PIPE,
+            stdin=self._stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             env=environment(),
@@ -109,11 +114,7 @@ class Lab:
 
     def go(self, name: str) -> None:
         """Let the client make the calls of its next turn."""
-        process = self.process
-        if process is not None and process.stdin is not None:
-            with suppress(OSError, ValueError):
-                process.stdin.write(f"{name}\n".encode())
-                process.stdin.flush()
+        self._gates.write(f"{name}\n")
 
     async def said_soon(self, name: str, fits: Callable[[Json], bool]) -> None:
         """Wait until the client of this server says something like this, but not for long."""
@@ -141,6 +142,10 @@ class Lab:
     def waits_said(self, name: str) -> int:
         """How often the client said that it waits before reconnecting."""
         return sum(str(line.get("says", "")).startswith("waits") for line in self.said[name])
+
+    def waited(self, name: str, times: int) -> bool:
+        """Whether it said that so often. What was said may still be on its way."""
+        return self.wait(lambda: self.waits_said(name) >= times, seconds=stretched(0.3))
 
     def calls(self, name: str, tool: str) -> list[str]:
         """The sessions in which the tool was called, in order, whether taken or not."""
@@ -171,12 +176,11 @@ class Lab:
             self.process.kill()
             self.process.wait()
             self._reader.join(2)
-            for pipe in (self.process.stdin, self.process.stdout):
-                if pipe is not None:
-                    with suppress(OSError):
-                        pipe.close()
-
+            if self.process.stdout is not None:
+                self.process.stdout.close()
         self._servers.close()
+        self._gates.close()
+        os.close(self._stdin)
 
 
 def paces(lab: Lab, key: str) -> Any:
