@@ -23,6 +23,7 @@ import psutil
 import pytest
 
 from tests.turns import takes_less_than
+from workshop.checks.mcp_session import notification
 from workshop.course import ROOT
 from workshop.running import HOST, Program, environment, free_port, running
 
@@ -255,7 +256,7 @@ def test_a_session_from_start_to_end(server: Program) -> None:
         welcome = stream.initialize()
         assert welcome["protocolVersion"] == "2024-11-05"
         assert welcome["capabilities"] == {"tools": {}}
-        answer = stream.ask({"jsonrpc": "2.0", "method": "notifications/initialized"})
+        answer = stream.ask(notification("notifications/initialized"))
         assert (answer.status_code, answer.text) == (202, "")
         stream.ask(request("tools/list", request_id="list"))
         tools = stream.reply("list")["result"]["tools"]
@@ -378,7 +379,7 @@ def test_without_a_session_the_reply_is_the_response(server: Program) -> None:
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "application/json"
     assert answer.json()["result"]["content"][0]["text"] == "hello SSE"
-    answer = post(server, {"jsonrpc": "2.0", "method": "notifications/initialized"})
+    answer = post(server, notification("notifications/initialized"))
     assert (answer.status_code, answer.content) == (202, b"")
 
 

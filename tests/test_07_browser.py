@@ -19,6 +19,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.page_parts import complaints, open_page
+from workshop.checks.mcp_session import as_json, request
 from workshop.course import ROOT
 from workshop.running import HOST, Program, environment, free_port, running
 
@@ -428,7 +429,7 @@ def test_what_makes_no_sense_is_shown_and_ignored(page: Page, odd: OddServer) ->
         ("ping", {"result": {}}),
         ("roots/list", {"error": {"code": -32601, "message": "Method not found: roots/list"}}),
     ):
-        odd.say(json.dumps({"jsonrpc": "2.0", "id": "s1", "method": method}))
+        odd.say(as_json(request("s1", method)))
         while (came := odd.came.get(timeout=5)).get("id") != "s1":
             pass
         assert came == {"jsonrpc": "2.0", "id": "s1", **answer}

@@ -24,6 +24,7 @@ from mcp import Client
 from mcp.client.sse import sse_client
 from mcp_types import Implementation
 
+from workshop.checks.mcp_session import notification, request
 from workshop.course import ROOT
 from workshop.loading import load
 from workshop.running import Program, environment, free_port, running
@@ -304,8 +305,8 @@ class Scripted:
         await self.say(result(await self.hear("tools/list"), {"tools": []}))
 
 
-def result(request: Json, value: Json) -> Json:
-    return {"jsonrpc": "2.0", "id": request["id"], "result": value}
+def result(asked: Json, value: Any) -> Json:
+    return {"jsonrpc": "2.0", "id": asked["id"], "result": value}
 
 
 @asynccontextmanager
@@ -333,14 +334,15 @@ async def test_it_answers_the_servers_questions_and_matches_replies_by_their_id(
         )
         await server.shake_hands()
         call = await server.hear("tools/call")
+        ping = request("p", "ping")
         await server.say(
-            {"jsonrpc": "2.0", "method": "notifications/progress", "params": {}},
-            {"jsonrpc": "2.0", "id": "p", "method": "ping"},
-            {"jsonrpc": "2.0", "id": 9, "method": "roots/list"},
+            notification("notifications/progress"),
+            ping,
+            request(9, "roots/list"),
             {"jsonrpc": "2.0", "id": call["id"] + 1, "result": {"not": "for you"}},
             {"jsonrpc": "2.0", "id": str(call["id"]), "result": {"not": "for you"}},
         )
-        assert await server.hear(None) == {"jsonrpc": "2.0", "id": "p", "result": {}}
+        assert await server.hear(None) == result(ping, {})
         assert (await server.hear(None))["error"]["code"] == -32601
         await server.say(result(call, {"content": [{"text": "\x1b[2J and \n more"}]}))
         assert await talk == {"content": [{"text": "\x1b[2J and \n more"}]}
@@ -378,7 +380,7 @@ async def test_a_result_that_is_no_object_is_a_failure(by_hand: ModuleType) -> N
         talk = asyncio.create_task(refused(by_hand, url))
         await server.shake_hands()
         call = await server.hear("tools/call")
-        await server.say({"jsonrpc": "2.0", "id": call["id"], "result": "done"})
+        await server.say(result(call, "done"))
         assert await talk == "tools/call failed: null"
 
 
