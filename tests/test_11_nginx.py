@@ -6,6 +6,7 @@ import contextlib
 import difflib
 import http.client
 import importlib
+import os
 import re
 import resource
 import shutil
@@ -258,13 +259,15 @@ def test_a_name_that_no_file_has() -> None:
     assert "wrong/gzip.conf" in lab.stderr
 
 
-WITHOUT_NGINX = """
-import runpy, shutil, sys
-shutil.which = lambda *_, **__: None
+# After what it has changed, it runs a program.
+CHANGED = """
+import os, runpy, shutil, signal, subprocess, sys, time
+{change}
 sys.argv = sys.argv[1:]
 sys.path.insert(0, sys.argv[0].rpartition("/")[0])
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
+WITHOUT_NGINX = CHANGED.format(change="shutil.which = lambda *_, **__: None")
 
 
 def test_without_nginx_it_says_how_to_install_it() -> None:
@@ -274,6 +277,41 @@ def test_without_nginx_it_says_how_to_install_it() -> None:
         assert ended.returncode == 1
         assert "apt-get install nginx-light" in ended.stderr
         assert "Traceback" not in ended.stderr
+
+
+# The signal comes when an nginx is running, and nobody has been told of it yet.
+STOPPED = """
+class Popen(subprocess.Popen):
+    def __init__(self, command, **named):
+        super().__init__(command, **named)
+        folder = command[command.index("-p") + 1]
+        while self.poll() is None and not os.path.exists(folder + "/nginx.pid"):
+            time.sleep(0.01)
+        signal.raise_signal(signal.{name})
+
+subprocess.Popen = Popen
+signal.signal(signal.SIGINT, signal.SIG_IGN)  # as for a program that a script starts with `&`
+"""
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_however_the_lab_is_stopped_it_leaves_no_nginx(name: str) -> None:
+    require("nginx")
+    stopped = CHANGED.format(change=STOPPED.format(name=name))
+    with subprocess.Popen(
+        [sys.executable, "-c", stopped, str(NGINX / "proxy_lab.py"), "connection.conf"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+        env=environment(),
+    ) as lab:
+        try:
+            printed, _ = lab.communicate(timeout=60)
+        finally:
+            lab.kill()
+    with pytest.raises(ProcessLookupError):
+        os.killpg(lab.pid, signal.SIGKILL)  # with all that it has started
+    assert (lab.returncode, printed) == (130, b"")
 
 
 def test_nginx_is_found_where_debian_puts_it(tmp_path: Path) -> None:

@@ -134,8 +134,9 @@ class Sites:
     def __exit__(self, *_: object) -> None:
         self._running.close()
 
-    def get(self, file: str, behind: str) -> Site:
+    async def get(self, file: str, behind: str) -> Site:
         if (file, behind) not in self._sites:
+            await asyncio.sleep(0)  # Ctrl-C takes effect here: the rest waits for nginx
             conf = (HERE / file).read_text(encoding="utf-8")
             started = running_nginx(conf, self._addresses[behind])
             nginx = self._running.enter_context(started)
@@ -150,7 +151,10 @@ async def measure(rows: list[Row]) -> list[Result]:
     upstream = Upstream()
     async with servers(upstream) as addresses:
         with Sites(upstream, addresses) as sites:
-            pairs = [(sites.get(*row.wrong_site), sites.get(*row.right_site)) for row in rows]
+            pairs = [
+                (await sites.get(*row.wrong_site), await sites.get(*row.right_site))
+                for row in rows
+            ]
             found: dict[Row, list[Finding]] = {
                 row: [await row.measure(site) for site in pair]
                 for row, pair in zip(rows, pairs, strict=True)
@@ -194,8 +198,10 @@ def main() -> None:
         sys.exit(f"No file has such a name. There are: {known}")
     # Streams break here on purpose, and at Ctrl-C: don't print a traceback for each.
     logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
-    # However the program ends, it stops its nginx first.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # SIGTERM ends it as Ctrl-C does, and every nginx with it. A program started with `&` in a
+    # script ignores Ctrl-C unless it says otherwise.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     began = time.monotonic()
     try:
         find_nginx()
