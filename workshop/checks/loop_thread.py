@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Coroutine
+from concurrent.futures import Future
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -14,9 +15,17 @@ class LoopThread:
     """The thread runs until `close`. Other threads hand it work with `run`."""
 
     def __init__(self) -> None:
-        self.loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
+        started: Future[asyncio.AbstractEventLoop] = Future()
+        self._over = asyncio.Event()
+
+        async def serve() -> None:
+            started.set_result(asyncio.get_running_loop())
+            await self._over.wait()
+
+        # When that is over, `asyncio.run` cancels what still runs, and waits for it.
+        self._thread = threading.Thread(target=lambda: asyncio.run(serve()), daemon=True)
         self._thread.start()
+        self.loop = started.result()
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """The result of `work`, done in the thread. Raises TimeoutError after 5 seconds."""
@@ -24,15 +33,5 @@ class LoopThread:
 
     def close(self) -> None:
         """Cancel what still runs there, and end the thread."""
-
-        async def stop() -> None:
-            tasks = asyncio.all_tasks() - {asyncio.current_task()}
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-
-        self.run(stop())
-        self.loop.call_soon_threadsafe(self.loop.stop)
+        self.loop.call_soon_threadsafe(self._over.set)
         self._thread.join(2)
-        if not self._thread.is_alive():
-            self.loop.close()

@@ -120,6 +120,8 @@ class Lab:
         try:
             while request := await read_request(reader):
                 await self._answer_tools(*request, writer)
+                if request[0] == "GET":
+                    await reader.read()  # until the connection is torn down
         except (OSError, asyncio.CancelledError):
             pass  # the client has gone, or the server
         finally:
@@ -138,7 +140,7 @@ class Lab:
                 b"Transfer-Encoding: chunked\r\n\r\n"
             )
             session.event("endpoint", f"/message?session_id={session.number}")
-            await asyncio.Event().wait()  # until the connection is torn down
+            return
         number = int(re.sub(r"\D", "", target) or "0")
         known = (
             0 < number <= len(self.streams) and self.streams[number - 1].writer in self._writers
