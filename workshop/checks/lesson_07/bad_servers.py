@@ -41,6 +41,8 @@ class Ending(Interrupting):
         if number == 2:
             # The second call is made now, before there is a session for it.
             await self.lab.said_soon(self.name, lambda line: line.get("asked") == 1)
+            # And all that was said before that has come, too.
+            self.lab.came_back[self.name] = self.lab.waits_said(self.name)
         stream.endpoint()
 
     def interrupt(self, stream: Stream) -> None:

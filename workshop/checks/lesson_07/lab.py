@@ -31,6 +31,8 @@ class Lab:
         self.sites |= {name: Wrong(name, self) for name in ASTRAY}
         self.said: dict[str, list[Json]] = {name: [] for name in self.sites}
         self.pace: Json = {}
+        self.came_back: dict[str, int] = {}
+        """How often the client had said that it waits when it was back at a server."""
         self.crashed_tasks: list[str] = []
         self.other_output: list[str] = []
         self.process: subprocess.Popen[bytes] | None = None
@@ -142,10 +144,6 @@ class Lab:
     def waits_said(self, name: str) -> int:
         """How often the client said that it waits before reconnecting."""
         return sum(str(line.get("says", "")).startswith("waits") for line in self.said[name])
-
-    def waited(self, name: str, times: int) -> bool:
-        """Whether it said that so often. What was said may still be on its way."""
-        return self.wait(lambda: self.waits_said(name) >= times, seconds=stretched(0.3))
 
     def calls(self, name: str, tool: str) -> list[str]:
         """The sessions in which the tool was called, in order, whether taken or not."""
