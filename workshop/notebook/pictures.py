@@ -163,6 +163,8 @@ def _turn(row: Row) -> str:
     side, across = ("left", "right") if from_client else ("right", "left")
     where = "" if from_client else " from-server"
     back = f'<span class="back">← {row.status}</span>' if row.status else ""
+    # What is not a message has no number: the body of a GET, a block without data.
+    badge = f'<span class="badge">{row.number}</span>' if row.number else ""
     title = escape(row.title)
     line = (
         f'<div class="tag">{title}</div>'
@@ -173,7 +175,7 @@ def _turn(row: Row) -> str:
         f'<div class="turn{where}{wrong}"><div class="card {side}">'
         f'<div class="head">{_head(row)}<span class="time">{row.at:.3f} s</span></div>{line}'
         f"{_body(row.wire, row.data)}</div>"
-        f'<div class="arrow"><span class="badge">{row.number}</span>{back}</div>'
+        f'<div class="arrow">{badge}{back}</div>'
         f"{_across(row, across)}</div>"
     )
 

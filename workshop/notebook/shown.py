@@ -38,6 +38,11 @@ class Picture:
 
     def add(self, row: Row) -> None:
         """Show one more row. Its time is `time.monotonic()`'s, and becomes the picture's."""
+        if self.rows and row.at < self.began:
+            # It had come, and waited to be read, before the cell sent anything.
+            for one in self.rows:
+                one.at += self.began - row.at
+            self.began = row.at
         row.at -= self.began
         # What is read late may have arrived early.
         insort(self.rows, row, key=lambda one: one.at)

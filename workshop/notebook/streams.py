@@ -14,6 +14,8 @@ from workshop.listening import Listener, path_of
 from workshop.notebook.pictures import Row, parsed
 from workshop.notebook.shown import Conversation, Picture, Quiet, close_on_interrupt, picture
 
+FEW = 5  # heartbeats that had come before a cell ran: of more, only the first is shown
+
 # By host and path: where a session's messages are POSTed.
 _sessions: dict[str, tuple[Conversation, float]] = {}
 
@@ -38,6 +40,8 @@ class Stream(Listener, Quiet):
         self._talk = Conversation()
         self._session = ""
         self._unfinished = ""
+        self._asked = 0.0  # when the newest `show` began
+        self._unseen: list[Row] = []  # heartbeats that came before that
         self._is_stream = "event-stream" in self.headers.get("Content-Type", "")
         kind = self.headers.get("Content-Type", "no Content-Type")
         title = f"GET {self.path} → {self.status}, {kind}"
@@ -56,7 +60,8 @@ class Stream(Listener, Quiet):
         An interrupt closes the stream.
         """
         close_on_interrupt(self.close)
-        deadline = time.monotonic() + seconds
+        self._asked = time.monotonic()
+        deadline = self._asked + seconds
         shown = picture(self.began)
         seen = 0
         try:
@@ -79,6 +84,17 @@ class Stream(Listener, Quiet):
             self.close()
             shown.add(Row("note", time.monotonic(), "Interrupted. The stream is closed."))
             raise
+        finally:
+            self._show_unseen(shown)
+
+    def _show_unseen(self, shown: Picture) -> None:
+        """While its reader thinks, a server may send thousands of heartbeats: count them."""
+        unseen, self._unseen = self._unseen, []
+        if len(unseen) > FEW:
+            said = f"{len(unseen) - 1:,} more heartbeats are not shown."
+            unseen[1:] = [Row("note", unseen[1].at, said, who=self._name)]
+        for row in unseen:
+            shown.add(row)
 
     def _show_block(self, shown: Picture, at: float, block: str, *, together: bool) -> None:
         """What a blank line has ended: an event, a comment, or an id alone."""
@@ -94,8 +110,13 @@ class Stream(Listener, Quiet):
             only_comments = set(fields) == {""}
             kind = "heartbeat" if only_comments or has_data else "event"
             row = Row(kind, at, title, wire=block, who=self._name, together=together)
+            if kind == "heartbeat" and at < self._asked:
+                self._unseen.append(row)
+                return
+            self._show_unseen(shown)
             shown.add(row)
             return
+        self._show_unseen(shown)
         self.events.append(Event(type, data, (fields.get("id") or [""])[-1]))
         if type == "endpoint":
             self._session = f"{self.host} {data}"
