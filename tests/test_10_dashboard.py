@@ -10,6 +10,9 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
@@ -237,6 +240,40 @@ def test_it_is_guarded_as_the_rest(server: Program) -> None:
     assert client.request("GET", "/dashboard/..%2Ffeed.py").status == 404
     policy = client.request("GET", "/dashboard").headers["content-security-policy"]
     assert policy.startswith("default-src 'self'")
+
+
+@contextmanager
+def framing(framed: str) -> Iterator[int]:
+    """The port of a server of this machine. Its page has the other in a frame."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            self.wfile.write(f"<iframe src={framed}></iframe>".encode())
+
+        def log_message(self, format: str, *args: object) -> None: ...
+
+    with ThreadingHTTPServer((HOST, 0), Handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_port
+        server.shutdown()
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
+def test_a_notebook_shows_it_in_a_frame(server: Program, page: Page, host: str) -> None:
+    with framing(f"{server.url}/dashboard") as port:
+        page.goto(f"http://{host}:{port}")
+        state = page.frame_locator("iframe").locator("#state")
+        expect(state).to_have_text(re.compile("^live, "))
+
+
+def test_no_page_from_elsewhere_shows_it_in_a_frame(server: Program, page: Page) -> None:
+    with framing(f"{server.url}/dashboard") as port:
+        with page.expect_event("requestfailed") as refused:
+            page.goto(f"http://elsewhere.localhost:{port}")
+        assert refused.value.failure == "net::ERR_BLOCKED_BY_RESPONSE"
 
 
 def test_types_are_those_that_there_are(server: Program) -> None:

@@ -382,7 +382,8 @@ async with sse_client(server.url + "/sse") as (read, write):
         print((await session.call_tool("add", {"a": 2, "b": 3})).content[0].text)
 
 # %% [markdown]
-# This is the finished server. **Change** `server` to `mine`, and the SDK's client uses yours.
+# This is the finished server. `Unknown SSE event: connected` is not an error: the SDK says that it
+# ignores this event of ours. **Change** `server` to `mine`, and the SDK's client uses yours.
 #
 # And in a page, with `EventSource` and `fetch`. (If the notebook runs on another machine than your
 # browser, the frame stays empty.)

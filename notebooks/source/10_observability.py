@@ -146,7 +146,7 @@ await load
 # again.
 #
 # The server has its own dashboard, made from the same numbers. Here it is. It listens to an event
-# stream:
+# stream. (If the notebook does not run on the same machine as your browser, the frame stays empty.)
 
 # %%
 IFrame(server.url + "/dashboard", "100%", 600)

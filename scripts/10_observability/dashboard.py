@@ -22,8 +22,10 @@ MAX_READERS = 50
 
 PAGE_HEADERS = {
     "Cache-Control": "no-cache",
-    # Load only this server's own files, and allow no page to put this one in a frame.
-    "Content-Security-Policy": "default-src 'self'; img-src data:; frame-ancestors 'none'",
+    # Load only this server's own files, and let only pages of this machine, such as the
+    # notebook, put this one in a frame.
+    "Content-Security-Policy": "default-src 'self'; img-src data:; "
+    "frame-ancestors 'self' http://127.0.0.1:* http://localhost:*",
 }
 
 
