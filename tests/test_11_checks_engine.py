@@ -53,17 +53,20 @@ def test_the_solution_passes_built_and_run(tmp_path: Path) -> None:
     assert found.seconds < box.GRACE
 
 
-def test_the_starter_does_what_its_checks_say(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_starter_does_what_its_checks_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Root, reached by nobody, and killed after ten seconds with status 137.
 
     That is what it does also if another check builds at the same time.
     """
     docker = box._docker
+    (tmp_path / "Dockerfile").write_text(f"FROM {IMAGE}\nLABEL of=another", encoding="utf-8")
 
     def beside_another(*arguments: str, seconds: float = 60) -> Any:
         done = docker(*arguments, seconds=seconds)
         if arguments[0] == "build":
-            assert docker("tag", IMAGE, box.IMAGE).returncode == 0
+            assert docker("build", "-q", "-t", box.IMAGE, str(tmp_path)).returncode == 0
         return done
 
     monkeypatch.setattr(box, "_docker", beside_another)

@@ -279,6 +279,16 @@ def test_without_nginx_it_says_how_to_install_it() -> None:
         assert "Traceback" not in ended.stderr
 
 
+def test_its_servers_are_quiet_while_another_one_begins() -> None:
+    """If each of them set up the log, one could write before its level is set again."""
+    require("nginx")
+    changed = CHANGED.format(change="import logging.config; logging.config.dictConfig = None")
+    command = [sys.executable, "-c", changed, str(NGINX / "proxy_lab.py"), "host.conf"]
+    lab = subprocess.run(command, capture_output=True, text=True, env=environment())
+    assert (lab.returncode, lab.stderr) == (0, "")
+    assert "INFO" not in lab.stdout
+
+
 # The signal comes when an nginx is running, and nobody has been told of it yet.
 STOPPED = """
 class Popen(subprocess.Popen):

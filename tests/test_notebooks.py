@@ -425,6 +425,9 @@ def test_an_interrupt_leaves_nothing_running(
         for index, name in enumerate(INTERRUPTED, start=3):
             assert takes_less_than(2, lambda index=index: ends_after(index)), name
             assert run(client, 1) == before, name
+        checks = cells[3 + [*INTERRUPTED].index("the checks")]
+        said = "KeyboardInterrupt: the checks were interrupted."
+        assert checks.outputs[-1].traceback == [said]
         assert re.search(r"All \d+ checks passed", run(client, 2))
 
 

@@ -262,6 +262,14 @@ def test_waiting_for_more_than_comes_has_an_end(
     assert "Nothing more came within 0.3 s." in capsys.readouterr().out
 
 
+def test_post_says_that_what_it_was_given_is_not_a_url(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    url = "http://127.0.0.1:8000message"  # from an endpoint without its slash
+    assert post(url, {}).status == 0
+    assert f"No answer: {url} is not a URL." in capsys.readouterr().out
+
+
 def test_post_shows_the_answer_and_returns_it(
     held: tuple[str, Event], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -144,7 +144,7 @@ def test_a_cell_shows_what_was_edited_in_the_file(
     cell.run(monkeypatch)
     assert cell.text == solved("text.upper()")
     assert work.read_text() == edited
-    assert "This cell now shows `first`" in capsys.readouterr().out
+    assert "This cell now has `first`" in capsys.readouterr().out
     cell.run(monkeypatch)  # and again: they agree
     assert (work.read_text(), backups(work)) == (edited, [])
 

@@ -24,6 +24,13 @@ class Checked:
         return self.table
 
 
+class Interrupted(KeyboardInterrupt):
+    """The learner stopped the checks: IPython shows this line instead of a traceback."""
+
+    def _render_traceback_(self) -> list[str]:
+        return ["KeyboardInterrupt: the checks were interrupted."]
+
+
 def check(name: str, *, todo: int | None = None) -> Checked:
     """Run a lesson's checks on the learner's file, all of them or those of one TODO.
 
@@ -47,6 +54,8 @@ def check(name: str, *, todo: int | None = None) -> Checked:
         report = run_checks(course, lesson, todo=todo)
     except CourseError as error:
         return Checked(False, str(error), f"<p>{html.escape(str(error))}</p>")
+    except KeyboardInterrupt:
+        raise Interrupted from None
     written = StringIO()
     # The plain text is for places that show no HTML: no colours, and none of Rich's HTML.
     screen = Console(

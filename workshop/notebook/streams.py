@@ -197,7 +197,8 @@ def post(url: str, message: object, headers: Mapping[str, str] | None = None) ->
             connection.close()
     except (OSError, ValueError, http.client.HTTPException) as error:
         # A server that is not done yet may give a wrong address, or close the connection.
-        shown.add(Row("note", time.monotonic(), f"No answer: {error}", status=599))
+        why = f"{url} is not a URL." if isinstance(error, http.client.InvalidURL) else error
+        shown.add(Row("note", time.monotonic(), f"No answer: {why}", status=599))
         return Answer(0, "")
     kind = answer.getheader("Content-Type")
     row.status, row.answer_body = answer.status, text

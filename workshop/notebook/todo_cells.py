@@ -142,7 +142,7 @@ class _TodoCell:
         self._remember(digest, shown="new" if new else "again")
         body = cell_text(parts)
         if _replace_cell(f"%%todo {self.lesson.number} {self.todo}\n{body}"):
-            print(f"This cell now shows {self.called} as it is in {self.shown}.")
+            print(f"This cell now has {self.called} from {self.shown}.")
             print("Change it here and run it again: the file follows.")
         else:
             print(f"{self.called} in {self.shown} is newer than this cell:\n\n{body}")

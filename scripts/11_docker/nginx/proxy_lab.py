@@ -99,7 +99,12 @@ def sdk_server(root_path: str = "") -> Iterator[str]:
     port = free_port()
     app = MCPServer("lab", log_level="ERROR").sse_app()
     config = uvicorn.Config(
-        app, port=port, root_path=root_path, log_level="critical", timeout_graceful_shutdown=1
+        app,
+        port=port,
+        root_path=root_path,
+        log_config=None,  # all servers here share one log: a second one would set it up again
+        log_level="critical",
+        timeout_graceful_shutdown=1,
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
