@@ -23,7 +23,6 @@ from tests.lessons_summary import pytest_terminal_summary as pytest_terminal_sum
 from tests.parts import CHROMIUM_FLAGS, require
 from tests.turns import in_order
 from tests.turns import pytest_runtest_protocol as pytest_runtest_protocol
-from tests.turns import pytest_runtestloop as pytest_runtestloop
 from tests.turns import take_turns as take_turns
 from tests.warm import Parents
 

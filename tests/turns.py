@@ -5,9 +5,8 @@ second lock is the gate in front: who waits for the first holds the gate, so tha
 does not wait for ever while others come and go.
 
 Few tests need that. What ends in time beside other tests does so alone, too: `takes_less_than`
-measures again, alone, only what took too long. And a test that failed beside others is run
-again alone: what is promised to a learner is promised on a machine that does one thing. That
-is at the end, when its process has nothing else to do: no other test waits for it.
+measures again, alone, only what took too long. No test is run again because it failed: one that
+fails beside others and not alone has a bug, or has found one.
 
 Many tests wait for most of their time, but not all of them. The last processes are there for
 these times only: each begins a test when the processors have something to spare.
@@ -16,36 +15,29 @@ these times only: each begins a test when the processors have something to spare
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from itertools import zip_longest
 from pathlib import Path
 from typing import TextIO
 
 import psutil
 import pytest
-from _pytest.runner import runtestprotocol
 
 ALWAYS_AT_WORK = 5  # processes: on two processors, what they run seldom takes too long
 BUSY = 80.0  # percent of all processors
 LOOK = 0.2  # seconds
 
 NEXT = pytest.StashKey[pytest.Item | None]()
-FAILED = pytest.StashKey[list[pytest.Item]]()  # those of a session that get a second try
 KEPT: list[ExitStack] = []  # the turn of a quiet test, kept for the quiet test that follows
 HELD: list[tuple[TextIO, TextIO]] = []  # the gate and the lock of the test that runs
 
 
-def take(gate: TextIO, mine: TextIO, *, alone: bool, last: bool = False) -> None:
-    """Wait for this test's turn; the `last` lets all others go first.
-
-    Whatever it holds it must have let go before.
-    """
+def take(gate: TextIO, mine: TextIO, *, alone: bool) -> None:
+    """Wait for this test's turn. Whatever it holds it must have let go before."""
     # Only here: Windows has no fcntl, and no need of it unless tests run side by side.
     import fcntl
 
-    if not last:
-        fcntl.flock(gate, fcntl.LOCK_EX)
+    fcntl.flock(gate, fcntl.LOCK_EX)
     fcntl.flock(mine, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
     fcntl.flock(gate, fcntl.LOCK_UN)
 
@@ -57,10 +49,10 @@ def let_go(mine: TextIO) -> None:
 
 
 @contextmanager
-def turn(folder: Path, *, alone: bool, last: bool = False) -> Iterator[None]:
+def turn(folder: Path, *, alone: bool) -> Iterator[None]:
     """Wait for this test's turn among the processes that share `folder`."""
     with (folder / "gate").open("w") as gate, (folder / "turn").open("w") as mine:
-        take(gate, mine, alone=alone, last=last)
+        take(gate, mine, alone=alone)
         HELD.append((gate, mine))
         yield
         HELD.remove((gate, mine))
@@ -124,46 +116,9 @@ def in_order(items: list[pytest.Item]) -> None:
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
-    """Run a test beside others; if it fails, note it for the end.
-
-    pytest-rerunfailures names it then. (Of itself, it would run it again at once.)
-    """
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Note which test follows: `take_turns` asks."""
     item.stash[NEXT] = nextitem
-    if "PYTEST_XDIST_WORKER" not in os.environ or not item.config.getoption("reruns", None):
-        return None
-    again = has_failed(item)
-    item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
-    reports = runtestprotocol(item, nextitem=nextitem, log=False)
-    if not again and any(report.failed for report in reports):
-        item.session.stash.setdefault(FAILED, []).append(item)
-        reports = [report for report in reports if report.failed]
-        for report in reports:
-            report.outcome = "rerun"  # pyrefly: ignore[bad-assignment]
-    for report in reports:
-        report.rerun = int(again)  # pyrefly: ignore[missing-attribute]
-        item.ihook.pytest_runtest_logreport(report=report)
-    item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
-    return True
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, object]:
-    """After all tests of this process, those that failed have their second try."""
-    result = yield
-    failed = session.stash.get(FAILED, [])
-    for item, following in zip_longest(failed, failed[1:]):
-        for plugin in session.config.pluginmanager.get_plugins():
-            if hasattr(plugin, "item_index"):
-                # pytest-xdist's, which reports only the test that it is at.
-                plugin.item_index = session.items.index(item)
-        item.ihook.pytest_runtest_protocol(item=item, nextitem=following)
-    return result
-
-
-def has_failed(item: pytest.Item) -> bool:
-    """Whether this is a test's second try."""
-    return item in item.session.stash.get(FAILED, [])
 
 
 @pytest.fixture(autouse=True)
@@ -175,18 +130,17 @@ def take_turns(
         yield
         return
     item: pytest.Item = request.node
-    again = has_failed(item)
     if KEPT:
         stack = KEPT.pop()
     else:
-        if not is_quiet(item) and not again:
+        if not is_quiet(item):
             wait_for_room()
         stack = ExitStack()
         folder = tmp_path_factory.getbasetemp().parent
-        stack.enter_context(turn(folder, alone=is_quiet(item) or again, last=again))
+        stack.enter_context(turn(folder, alone=is_quiet(item)))
     yield
     following = item.stash[NEXT]
-    if is_quiet(item) and following is not None and is_quiet(following) and not again:
+    if is_quiet(item) and following is not None and is_quiet(following):
         KEPT.append(stack)
     else:
         stack.close()
