@@ -73,7 +73,9 @@ def _keep(process: subprocess.Popen[bytes]) -> None:
     """Have this process end with the kernel, even if the kernel is killed."""
     stdin = _keeper().stdin
     assert stdin is not None
-    print(process.pid, file=stdin, flush=True)
+    # If somebody has ended the keeper, a kernel that ends as usual still ends its servers.
+    with suppress(BrokenPipeError):
+        print(process.pid, file=stdin, flush=True)
 
 
 def start(program: str, *arguments: str, port: int | None = None) -> Started:
